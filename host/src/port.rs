@@ -1,0 +1,116 @@
+//! The seam between the runtime and what is attached to it.
+//!
+//! A dext that registers an interface gets a [`Port`]: the kernel's side of `IOUserNetworkEthernet`, with its packet
+//! pool and queues. A [`Stack`] (TAP, smoltcp, pcap) sends into it and receives from it through a [`Sink`].
+//! A [`WirePump`] is the other side: it serves the far end of a loopback NIC.
+
+use std::io;
+use std::sync::Arc;
+
+/// Offload metadata of one frame, in virtio's terms (virtio 1.2 section 5.1.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offload {
+    /// Sum from `.0` to the end of the frame and store it at `.1`; both are byte offsets from the start of the
+    /// frame, and the pseudo-header's sum is already in place.
+    pub partial_csum: Option<(u16, u16)>,
+    /// Super-frame: TCP payload bytes per segment; 0 = an ordinary frame.
+    pub mss: u16,
+    /// The super-frame is TCP over IPv6 (else IPv4).
+    pub v6: bool,
+    /// Receive: segments merged into this frame; 0 or 1 = ordinary.
+    pub segments: u16,
+    /// Receive: the transport checksum need not be looked at.
+    pub data_valid: bool,
+}
+
+/// What a registered interface told the stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortInfo {
+    /// Name the runtime gave it, `en0` style (`getBSDName`).
+    pub bsd_name: String,
+    /// Hardware address.
+    pub mac: [u8; 6],
+    /// Current MTU in bytes, without the Ethernet header.
+    pub mtu: u32,
+    /// Largest MTU the driver takes.
+    pub mtu_max: u32,
+    /// `kIOUserNetworkHWAssist*` bits that the driver offered and the runtime enabled.
+    pub hw_assists: u32,
+    /// Largest TSO super-frame in bytes, IPv4 and IPv6; 0 = none.
+    pub tso_max: [u32; 2],
+    /// Number of TX submission queues.
+    pub tx_queues: usize,
+    /// Bytes of every packet buffer in the TX pool.
+    pub buffer_size: usize,
+    /// Bytes to leave free in front of a frame (`SetTxPacketHeadroom`, `getTxDataOffset`).
+    pub tx_headroom: usize,
+}
+
+/// A packet of the TX pool while the stack fills it. Dropping it gives it back to the pool.
+pub trait TxFrame: Send {
+    /// The whole room for a frame after the headroom.
+    fn buffer(&mut self) -> &mut [u8];
+    /// Sets the frame's length and metadata. `len` is at most `buffer().len()`.
+    fn finish(&mut self, len: usize, offload: Offload);
+}
+
+/// A frame on its way to the stack; valid during [`Sink::deliver`] only.
+#[derive(Clone, Copy, Debug)]
+pub struct RxFrame<'a> {
+    /// The frame, from the Ethernet header, without FCS.
+    pub bytes: &'a [u8],
+    /// What the driver vouches for.
+    pub offload: Offload,
+}
+
+/// Where received frames go.
+pub trait Sink: Send + Sync {
+    /// Takes frames of one `EnqueuePackets` call. Runs on the dext's dispatch queue: must not block.
+    fn deliver(&self, queue: usize, frames: &[RxFrame<'_>]);
+}
+
+/// The kernel's side of one registered interface.
+pub trait Port: Send + Sync {
+    /// Current properties.
+    fn info(&self) -> PortInfo;
+    /// A packet from the TX pool; `None` while the pool is empty or the interface is down.
+    fn tx_alloc(&self) -> Option<Box<dyn TxFrame>>;
+    /// Moves frames from the front of `frames` into TX submission queue `queue`, rings the doorbell and, on a
+    /// runtime thread, runs the work that became ready. What does not fit stays in `frames`.
+    fn tx_submit(&self, queue: usize, frames: &mut Vec<Box<dyn TxFrame>>);
+    /// Blocks until `queue` has room, the pool has a packet, or `timeout_ms` went by (threads mode only).
+    /// Returns false when the interface is gone for good.
+    fn tx_wait(&self, queue: usize, timeout_ms: u64) -> bool;
+    /// Sets where received frames go. `None` detaches: on return, no call of the old sink runs any more.
+    fn set_sink(&self, sink: Option<Arc<dyn Sink>>);
+    /// True between `SetInterfaceEnable(true)` and `(false)` with an active link.
+    fn running(&self) -> bool;
+}
+
+/// The stack side: something that sends and receives frames through a [`Port`].
+pub trait Stack: Send {
+    /// Starts using `port`. In threads mode this starts the attachment's threads.
+    ///
+    /// # Errors
+    /// What the operating system said, with the name of the thing that failed.
+    fn attach(&mut self, port: Arc<dyn Port>) -> io::Result<()>;
+    /// Simulated mode: does what is due at `now_ns` (virtual) and returns when to be called next.
+    fn poll(&mut self, now_ns: u64) -> Option<u64>;
+    /// The driver reported a link change.
+    fn link_changed(&mut self, up: bool);
+    /// Stops every thread and lets go of the port. After this returns nothing of the attachment runs.
+    fn detach(&mut self);
+}
+
+/// The far end of a loopback NIC: moves frames between the NIC's wire rings and something else.
+pub trait WirePump: Send {
+    /// Serves the rings (see `weir_core::mem::wire_ring`) until [`WirePump::stop`].
+    ///
+    /// # Errors
+    /// What the operating system said, with the name of the thing that failed.
+    fn start(&mut self) -> io::Result<()>;
+    /// Simulated mode: moves what is there at `now_ns`; returns when to be called next.
+    fn poll(&mut self, now_ns: u64) -> Option<u64>;
+    /// Stops every thread.
+    fn stop(&mut self);
+}

@@ -69,6 +69,23 @@ pub trait Sink: Send + Sync {
     fn deliver(&self, queue: usize, frames: &[RxFrame<'_>]);
 }
 
+/// What the kernel asks of an interface outside the data path (`ifconfig`, routing sockets, multicast joins).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortRequest {
+    /// `SetInterfaceEnable`: administratively up or down.
+    Enable(bool),
+    /// `SetMTU`, in bytes without the Ethernet header.
+    Mtu(u32),
+    /// `setHardwareAddress`.
+    HardwareAddress([u8; 6]),
+    /// `SetPromiscuousModeEnable`.
+    Promiscuous(bool),
+    /// `SetAllMulticastModeEnable`.
+    AllMulticast(bool),
+    /// `SetMulticastAddresses`: replaces the whole list.
+    Multicast(Vec<[u8; 6]>),
+}
+
 /// The kernel's side of one registered interface.
 pub trait Port: Send + Sync {
     /// Current properties.
@@ -83,6 +100,11 @@ pub trait Port: Send + Sync {
     fn tx_wait(&self, queue: usize, timeout_ms: u64) -> bool;
     /// Sets where received frames go. `None` detaches: on return, no call of the old sink runs any more.
     fn set_sink(&self, sink: Option<Arc<dyn Sink>>);
+    /// Calls the driver's method for `request` and waits for it (threads mode: not from one of its own queues).
+    ///
+    /// # Errors
+    /// The driver refused; the text has the `IOReturn`. An MTU above [`PortInfo::mtu_max`] is refused without asking it.
+    fn request(&self, request: PortRequest) -> io::Result<()>;
     /// True between `SetInterfaceEnable(true)` and `(false)` with an active link.
     fn running(&self) -> bool;
 }

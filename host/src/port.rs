@@ -109,9 +109,35 @@ pub trait Port: Send + Sync {
     fn running(&self) -> bool;
 }
 
+/// How the runtime runs dispatch queues and timers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Real dispatch queues on threads, real time.
+    Threads,
+    /// One thread, virtual time, seeded schedule: attachments start no thread and are driven by `poll`.
+    Simulated,
+}
+
+/// What an attachment moved since it was attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StackCounters {
+    /// Frames handed to the driver.
+    pub sent: u64,
+    /// Bytes of those frames.
+    pub sent_bytes: u64,
+    /// Frames taken from the driver.
+    pub received: u64,
+    /// Bytes of those frames.
+    pub received_bytes: u64,
+    /// Frames for the driver that had no room there: longer than its buffers, or a link type without Ethernet form.
+    pub send_dropped: u64,
+    /// Frames from the driver that the other side refused (interface down, malformed, queue full).
+    pub receive_dropped: u64,
+}
+
 /// The stack side: something that sends and receives frames through a [`Port`].
 pub trait Stack: Send {
-    /// Starts using `port`. In threads mode this starts the attachment's threads.
+    /// Starts using `port`. An attachment opened for [`Mode::Threads`] starts its threads here.
     ///
     /// # Errors
     /// What the operating system said, with the name of the thing that failed.
@@ -120,6 +146,8 @@ pub trait Stack: Send {
     fn poll(&mut self, now_ns: u64) -> Option<u64>;
     /// The driver reported a link change.
     fn link_changed(&mut self, up: bool);
+    /// Frames moved so far; final after [`Stack::detach`].
+    fn counters(&self) -> StackCounters;
     /// Stops every thread and lets go of the port. After this returns nothing of the attachment runs.
     fn detach(&mut self);
 }

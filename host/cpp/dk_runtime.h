@@ -514,9 +514,9 @@ typedef struct dk_net_ops {
 typedef struct dk_class {
     const char *name;
     const char *super;
-    /* A new object with one reference; its constructor called dk_service_new. Null = no memory. init() is called by the
-     * engine through the ops. */
-    void *(*make)(void);
+    /* A new object of class `cls` (this entry: one function serves every class) with one reference; its constructor
+     * called dk_service_new. Null = no memory. init() is called by the engine through the ops. */
+    void *(*make)(const struct dk_class *cls);
     void (*retain)(void *object);
     void (*release)(void *object);
     dk_service *(*service)(void *object);

@@ -4,6 +4,7 @@
 //! pool and queues. A [`Stack`] (TAP, smoltcp, pcap) sends into it and receives from it through a [`Sink`].
 //! A [`WirePump`] is the other side: it serves the far end of a loopback NIC.
 
+use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
@@ -52,6 +53,8 @@ pub trait TxFrame: Send {
     fn buffer(&mut self) -> &mut [u8];
     /// Sets the frame's length and metadata. `len` is at most `buffer().len()`.
     fn finish(&mut self, len: usize, offload: Offload);
+    /// For the port that made the frame: gets its own type back in [`Port::tx_submit`].
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
 /// A frame on its way to the stack; valid during [`Sink::deliver`] only.

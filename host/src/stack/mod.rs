@@ -1,0 +1,33 @@
+//! The stack side: what sends frames into a registered interface and takes those it receives.
+
+#[cfg(target_os = "linux")]
+pub(crate) mod netlink;
+pub mod spec;
+#[cfg(target_os = "linux")]
+pub mod tap;
+pub mod vnet;
+
+#[cfg(test)]
+pub(crate) mod fake_port;
+
+use std::io;
+
+use crate::port::{Mode, Stack};
+use spec::StackSpec;
+
+/// Makes the attachment that `spec` describes; [`Stack::attach`] starts it.
+///
+/// # Errors
+/// A TAP device needs Linux and real time ([`Mode::Threads`]).
+pub fn open(spec: &StackSpec, mode: Mode) -> io::Result<Box<dyn Stack>> {
+    match spec {
+        #[cfg(target_os = "linux")]
+        StackSpec::Tap(_) if mode == Mode::Simulated => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "a TAP device lives in real time; in simulated mode attach smoltcp: or pcap:",
+        )),
+        #[cfg(target_os = "linux")]
+        StackSpec::Tap(spec) => Ok(Box::new(tap::Tap::new(spec.clone()))),
+        _ => unreachable!(),
+    }
+}

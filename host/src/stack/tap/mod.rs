@@ -12,8 +12,8 @@ mod tests;
 
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use nix::libc;
@@ -70,7 +70,9 @@ impl Shared {
 
     fn lost(&self, why: &io::Error) {
         if !self.gone.swap(true, Ordering::AcqRel) && !self.stopping() {
-            self.log(format_args!("the interface is gone or unusable ({why}); no more frames pass"));
+            self.log(format_args!(
+                "the interface is gone or unusable ({why}); no more frames pass"
+            ));
         }
     }
 
@@ -80,7 +82,10 @@ impl Shared {
         let stop = PollFd::new(self.stop.as_fd(), PollFlags::POLLIN);
         // An error of poll (EINTR) only means to look again.
         let _ = match fd {
-            Some(fd) => poll(&mut [stop, PollFd::new(fd.as_fd(), PollFlags::POLLIN)], timeout),
+            Some(fd) => poll(
+                &mut [stop, PollFd::new(fd.as_fd(), PollFlags::POLLIN)],
+                timeout,
+            ),
             None => poll(&mut [stop], timeout),
         };
     }
@@ -102,7 +107,11 @@ struct Running {
 impl Tap {
     /// Nothing is opened before [`Stack::attach`].
     pub fn new(spec: TapSpec) -> Self {
-        Self { spec, running: None, last: StackCounters::default() }
+        Self {
+            spec,
+            running: None,
+            last: StackCounters::default(),
+        }
     }
 }
 
@@ -112,10 +121,18 @@ impl Stack for Tap {
         let name = self.spec.name.clone();
         if let Some(mtu) = self.spec.mtu {
             port.request(crate::port::PortRequest::Mtu(mtu))
-                .map_err(|e| io::Error::new(e.kind(), format!("tap {name}: mtu={mtu}: the driver refused: {e}")))?;
+                .map_err(|e| {
+                    io::Error::new(
+                        e.kind(),
+                        format!("tap {name}: mtu={mtu}: the driver refused: {e}"),
+                    )
+                })?;
         }
         let info = port.info();
-        let (count, persist) = (self.spec.queues.unwrap_or(info.tx_queues).max(1), self.spec.persist);
+        let (count, persist) = (
+            self.spec.queues.unwrap_or(info.tx_queues).max(1),
+            self.spec.persist,
+        );
         let (queues, requests, watch) = in_netns(self.spec.netns.as_deref(), || {
             let queues = Queue::open(&name, count)?;
             let requests = Netlink::open(false)?;
@@ -126,7 +143,10 @@ impl Stack for Tap {
             result.map_err(|e| io::Error::new(e.kind(), format!("tap {name}: {what}: {e}")))
         };
         for queue in &queues {
-            step("TUNSETOFFLOAD", queue.set_offload(offload_flags(info.hw_assists)))?;
+            step(
+                "TUNSETOFFLOAD",
+                queue.set_offload(offload_flags(info.hw_assists)),
+            )?;
         }
         if let Some(first) = queues.first() {
             if persist {
@@ -135,10 +155,19 @@ impl Stack for Tap {
             step("TUNSETCARRIER", first.set_carrier(port.running()))?;
         }
         let index = watch.index();
-        step("set the hardware address", requests.change(index, LinkChange::Mac(info.mac)))?;
-        step("set the MTU", requests.change(index, LinkChange::Mtu(info.mtu)))?;
+        step(
+            "set the hardware address",
+            requests.change(index, LinkChange::Mac(info.mac)),
+        )?;
+        step(
+            "set the MTU",
+            requests.change(index, LinkChange::Mtu(info.mtu)),
+        )?;
         if let Some(size) = super_frame_limit(info.tso_max, info.hw_assists, info.buffer_size) {
-            step("set gso_max_size", requests.change(index, LinkChange::GsoMaxSize(size)))?;
+            step(
+                "set gso_max_size",
+                requests.change(index, LinkChange::GsoMaxSize(size)),
+            )?;
         }
         step("set it up", requests.change(index, LinkChange::Up(true)))?;
 
@@ -151,7 +180,11 @@ impl Stack for Tap {
             gone: AtomicBool::new(false),
         });
         port.set_sink(Some(Arc::new(TapSink(Arc::clone(&shared)))));
-        let mut running = Running { shared, port, threads: Vec::new() };
+        let mut running = Running {
+            shared,
+            port,
+            threads: Vec::new(),
+        };
         let spawned = running.spawn(count, info.tx_queues, watch, requests);
         self.running = Some(running);
         if spawned.is_err() {
@@ -174,7 +207,9 @@ impl Stack for Tap {
     }
 
     fn counters(&self) -> StackCounters {
-        let Some(Running { shared, .. }) = &self.running else { return self.last };
+        let Some(Running { shared, .. }) = &self.running else {
+            return self.last;
+        };
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let c = &shared.counters;
         StackCounters {
@@ -209,16 +244,29 @@ impl Drop for Tap {
 }
 
 impl Running {
-    fn spawn(&mut self, count: usize, tx_queues: usize, watch: control::Watch, netlink: Netlink) -> io::Result<()> {
+    fn spawn(
+        &mut self,
+        count: usize,
+        tx_queues: usize,
+        watch: control::Watch,
+        netlink: Netlink,
+    ) -> io::Result<()> {
         for queue in 0..count {
             let (shared, port) = (Arc::clone(&self.shared), Arc::clone(&self.port));
-            let reader = Reader { shared, port, queue, tx_queue: queue % tx_queues.max(1), burst: Vec::new() };
+            let reader = Reader {
+                shared,
+                port,
+                queue,
+                tx_queue: queue % tx_queues.max(1),
+                burst: Vec::new(),
+            };
             let thread = std::thread::Builder::new().name(format!("{}-q{queue}", self.shared.name));
             self.threads.push(thread.spawn(move || reader.run())?);
         }
         let (shared, port) = (Arc::clone(&self.shared), Arc::clone(&self.port));
         let thread = std::thread::Builder::new().name(format!("{}-ctl", self.shared.name));
-        self.threads.push(thread.spawn(move || watch.run(&shared, &*port, &netlink))?);
+        self.threads
+            .push(thread.spawn(move || watch.run(&shared, &*port, &netlink))?);
         Ok(())
     }
 }
@@ -244,8 +292,15 @@ fn offload_flags(assists: u32) -> u32 {
 fn super_frame_limit(tso_max: [u32; 2], assists: u32, buffer_size: usize) -> Option<u32> {
     let flags = offload_flags(assists);
     let [tso4, tso6] = tso_max;
-    let offered = [(flags & libc::TUN_F_TSO4, tso4), (flags & libc::TUN_F_TSO6, tso6)];
-    let least = offered.into_iter().filter(|(on, _)| *on != 0).map(|(_, max)| max).min()?;
+    let offered = [
+        (flags & libc::TUN_F_TSO4, tso4),
+        (flags & libc::TUN_F_TSO6, tso6),
+    ];
+    let least = offered
+        .into_iter()
+        .filter(|(on, _)| *on != 0)
+        .map(|(_, max)| max)
+        .min()?;
     let buffer = u32::try_from(buffer_size).unwrap_or(u32::MAX);
     Some(least.min(buffer).clamp(GSO_MIN, GSO_MAX))
 }
@@ -262,7 +317,9 @@ struct Reader {
 impl Reader {
     fn run(mut self) {
         let shared = Arc::clone(&self.shared);
-        let Some(queue) = shared.queues.get(self.queue) else { return };
+        let Some(queue) = shared.queues.get(self.queue) else {
+            return;
+        };
         let mut backoff = Backoff::default();
         let mut spare = None;
         while !shared.stopping() {
@@ -303,7 +360,10 @@ impl Reader {
 
     fn count(&self, len: usize) {
         self.shared.counters.sent.fetch_add(1, Ordering::Relaxed);
-        self.shared.counters.sent_bytes.fetch_add(len as u64, Ordering::Relaxed);
+        self.shared
+            .counters
+            .sent_bytes
+            .fetch_add(len as u64, Ordering::Relaxed);
     }
 
     /// Hands the burst over. False when the interface is gone or the attachment stops.
@@ -318,7 +378,10 @@ impl Reader {
             if self.shared.stopping() || !self.port.tx_wait(self.tx_queue, WAIT_MS) {
                 let left = self.burst.len() as u64;
                 self.shared.counters.sent.fetch_sub(left, Ordering::Relaxed);
-                self.shared.counters.send_dropped.fetch_add(left, Ordering::Relaxed);
+                self.shared
+                    .counters
+                    .send_dropped
+                    .fetch_add(left, Ordering::Relaxed);
                 self.burst.clear();
                 return false;
             }
@@ -358,7 +421,9 @@ struct TapSink(Arc<Shared>);
 impl Sink for TapSink {
     fn deliver(&self, queue: usize, frames: &[RxFrame<'_>]) {
         let shared = &*self.0;
-        let Some(file) = shared.queues.get(queue % shared.queues.len().max(1)) else { return };
+        let Some(file) = shared.queues.get(queue % shared.queues.len().max(1)) else {
+            return;
+        };
         let (mut taken, mut bytes, mut refused) = (0, 0, 0);
         for frame in frames {
             match file.write(frame.bytes, &frame.offload) {
@@ -372,8 +437,14 @@ impl Sink for TapSink {
             }
         }
         shared.counters.received.fetch_add(taken, Ordering::Relaxed);
-        shared.counters.received_bytes.fetch_add(bytes, Ordering::Relaxed);
-        shared.counters.receive_dropped.fetch_add(refused, Ordering::Relaxed);
+        shared
+            .counters
+            .received_bytes
+            .fetch_add(bytes, Ordering::Relaxed);
+        shared
+            .counters
+            .receive_dropped
+            .fetch_add(refused, Ordering::Relaxed);
     }
 }
 

@@ -1,0 +1,181 @@
+//! Writing pcapng.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use pcap_parser::pcapng::{EPB_MAGIC, IDB_MAGIC, SHB_MAGIC};
+
+use super::{Direction, LinkType};
+
+const OPT_COMMENT: u16 = 1;
+const OPT_SHB_USERAPPL: u16 = 4;
+const OPT_IF_NAME: u16 = 2;
+const OPT_IF_TSRESOL: u16 = 9;
+const OPT_EPB_FLAGS: u16 = 2;
+/// 10^-9 s.
+const NANOSECONDS: u8 = 9;
+
+/// One frame to write.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// From [`Writer::add_interface`].
+    pub interface: u32,
+    /// Nanoseconds since 1970 UTC.
+    pub time_ns: u64,
+    /// Length on the wire in bytes; at least `bytes.len()`.
+    pub original_len: usize,
+    /// Goes into `epb_flags`.
+    pub direction: Option<Direction>,
+    /// Shown by Wireshark beside the frame: a verdict, a rule.
+    pub comment: Option<&'a str>,
+    /// The frame without FCS.
+    pub bytes: &'a [u8],
+}
+
+/// Writes a pcapng file of one section in this machine's byte order.
+pub struct Writer<W: Write> {
+    output: W,
+    block: Vec<u8>,
+    interfaces: u32,
+}
+
+impl Writer<BufWriter<File>> {
+    /// Creates or replaces `path`.
+    ///
+    /// # Errors
+    /// The operating system's, with the path.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+        Self::new(BufWriter::new(File::create(path).map_err(named)?)).map_err(named)
+    }
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes the section header.
+    ///
+    /// # Errors
+    /// The output's.
+    pub fn new(output: W) -> io::Result<Self> {
+        let mut writer = Self {
+            output,
+            block: Vec::new(),
+            interfaces: 0,
+        };
+        writer.begin(SHB_MAGIC);
+        writer.u32(0x1a2b_3c4d);
+        writer.block.extend(1u16.to_ne_bytes());
+        writer.block.extend(0u16.to_ne_bytes());
+        writer.block.extend(u64::MAX.to_ne_bytes()); // section length not told
+        writer.option(
+            OPT_SHB_USERAPPL,
+            concat!("weir ", env!("CARGO_PKG_VERSION")).as_bytes(),
+        );
+        writer.end_of_options();
+        writer.end()?;
+        Ok(writer)
+    }
+
+    /// Describes an interface; returns its number.
+    ///
+    /// # Errors
+    /// The output's.
+    pub fn add_interface(&mut self, name: &str, link: LinkType) -> io::Result<u32> {
+        self.begin(IDB_MAGIC);
+        self.block.extend(link.0.to_ne_bytes());
+        self.block.extend(0u16.to_ne_bytes());
+        self.u32(0); // frames are never cut
+        self.option(OPT_IF_NAME, name.as_bytes());
+        self.option(OPT_IF_TSRESOL, &[NANOSECONDS]);
+        self.end_of_options();
+        self.end()?;
+        self.interfaces += 1;
+        Ok(self.interfaces - 1)
+    }
+
+    /// Writes one frame.
+    ///
+    /// # Errors
+    /// The output's; `InvalidInput` for an interface that was not added.
+    pub fn write(&mut self, record: &Record<'_>) -> io::Result<()> {
+        if record.interface >= self.interfaces {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "interface of a record was not added",
+            ));
+        }
+        self.begin(EPB_MAGIC);
+        self.u32(record.interface);
+        self.u32((record.time_ns >> 32) as u32);
+        self.u32(record.time_ns as u32);
+        self.u32(record.bytes.len() as u32);
+        self.u32(record.original_len.max(record.bytes.len()) as u32);
+        self.padded(record.bytes);
+        if let Some(comment) = record.comment {
+            self.option(OPT_COMMENT, comment.as_bytes());
+        }
+        if let Some(direction) = record.direction {
+            let flags: u32 = match direction {
+                Direction::In => 1,
+                Direction::Out => 2,
+            };
+            self.option(OPT_EPB_FLAGS, &flags.to_ne_bytes());
+        }
+        if record.comment.is_some() || record.direction.is_some() {
+            self.end_of_options();
+        }
+        self.end()
+    }
+
+    /// Writes out what is buffered.
+    ///
+    /// # Errors
+    /// The output's.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+
+    /// Flushes and gives the output back.
+    ///
+    /// # Errors
+    /// The output's.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.output.flush()?;
+        Ok(self.output)
+    }
+
+    fn begin(&mut self, kind: u32) {
+        self.block.clear();
+        self.u32(kind);
+        self.u32(0); // length, known at the end
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        let len = self.block.len() as u32 + 4;
+        self.u32(len);
+        if let Some(field) = self.block.get_mut(4..8) {
+            field.copy_from_slice(&len.to_ne_bytes());
+        }
+        self.output.write_all(&self.block)
+    }
+
+    fn u32(&mut self, value: u32) {
+        self.block.extend(value.to_ne_bytes());
+    }
+
+    fn padded(&mut self, bytes: &[u8]) {
+        self.block.extend_from_slice(bytes);
+        self.block.resize(self.block.len().next_multiple_of(4), 0);
+    }
+
+    fn option(&mut self, code: u16, value: &[u8]) {
+        let value = value.get(..usize::from(u16::MAX)).unwrap_or(value);
+        self.block.extend(code.to_ne_bytes());
+        self.block.extend((value.len() as u16).to_ne_bytes());
+        self.padded(value);
+    }
+
+    fn end_of_options(&mut self) {
+        self.u32(0);
+    }
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// The core's instance and the operation tables that it is given.
+
+#include "weir_dext.h"
+
+#include <string.h>
+#include <time.h>
+
+#include <DriverKit/IOBufferMemoryDescriptor.h>
+
+namespace weir {
+namespace {
+
+uint64_t nowNs(void *) { return clock_gettime_nsec_np(CLOCK_UPTIME_RAW); }
+
+void writeLog(void *, uint32_t level, const char *text, size_t len)
+{
+    static const char *const kLevels[] = {"error", "warning", "info"};
+    char line[256];
+    const size_t n = len < sizeof(line) - 1 ? len : sizeof(line) - 1;
+    memcpy(line, text, n);
+    line[n] = '\0';
+    WEIR_LOG("%{public}s: %{public}s", kLevels[level < 3 ? level : 2], line);
+}
+
+void wake(void *ctx, uint32_t queue)
+{
+    auto *nic = static_cast<WeirEthernet *>(ctx);
+    if (queue < nic->ivars->queueCount) {
+        schedulePoll(nic->ivars->queues[queue]);
+    }
+}
+
+void linkChanged(void *ctx)
+{
+    auto *nic = static_cast<WeirEthernet *>(ctx);
+    notifyClients(nic, WEIR_NOTIFY_LINK, 0);
+}
+
+void wireNotify(void *ctx, uint32_t queue)
+{
+    auto *nic = static_cast<WeirEthernet *>(ctx);
+    notifyClients(nic, WEIR_NOTIFY_WIRE, 1u << (queue & 31));
+}
+
+weir_status dmaAlloc(void *, uint64_t len, uint64_t align, weir_region *out)
+{
+    IOBufferMemoryDescriptor *memory = nullptr;
+    if (IOBufferMemoryDescriptor::Create(kIOMemoryDirectionInOut, len, align, &memory) != kIOReturnSuccess) {
+        return WEIR_E_NOMEM;
+    }
+    IOAddressSegment range = {};
+    if (memory->SetLength(len) != kIOReturnSuccess || memory->GetAddressRange(&range) != kIOReturnSuccess ||
+        range.address == 0 || range.length < len) {
+        memory->release();
+        return WEIR_E_NOMEM;
+    }
+    memset(reinterpret_cast<void *>(range.address), 0, len);
+    out->base = reinterpret_cast<uint8_t *>(range.address);
+    out->iova = 0;
+    out->len = len;
+    out->handle = reinterpret_cast<uintptr_t>(memory);
+    return WEIR_OK;
+}
+
+void dmaFree(void *, const weir_region *region)
+{
+    reinterpret_cast<IOBufferMemoryDescriptor *>(static_cast<uintptr_t>(region->handle))->release();
+}
+
+} // namespace
+
+IOReturn toIOReturn(weir_status status)
+{
+    switch (status) {
+    case WEIR_OK:
+        return kIOReturnSuccess;
+    case WEIR_E_INVAL:
+    case WEIR_E_IMAGE:
+        return kIOReturnBadArgument;
+    case WEIR_E_NOMEM:
+        return kIOReturnNoMemory;
+    case WEIR_E_BUSY:
+        return kIOReturnBusy;
+    case WEIR_E_NODEV:
+        return kIOReturnNoDevice;
+    case WEIR_E_VERSION:
+        return kIOReturnUnsupportedMode;
+    case WEIR_E_STATE:
+        return kIOReturnAborted;
+    case WEIR_E_NOSPACE:
+        return kIOReturnNoSpace;
+    case WEIR_E_UNSUPPORTED:
+        return kIOReturnUnsupported;
+    default:
+        return kIOReturnError;
+    }
+}
+
+kern_return_t createCore(WeirEthernet *nic)
+{
+    WeirEthernet_IVars *ivars = nic->ivars;
+    weir_ops ops = {};
+    ops.size = sizeof(weir_ops);
+    ops.abi_version = WEIR_ABI_VERSION;
+    ops.clock = {nic, nowNs};
+    ops.log = {nic, writeLog};
+    ops.event = {nic, wake, linkChanged, wireNotify};
+    ops.dma = {nic, dmaAlloc, dmaFree};
+
+    weir_core *core = nullptr;
+    Locked lock(ivars->control);
+    weir_status status = weir_create(&ivars->settings.config, &ops, &core);
+    if (status != WEIR_OK) {
+        WEIR_LOG("the core refused its configuration: %d", status);
+        return toIOReturn(status);
+    }
+    ivars->settings.offloads &= weir_get_offloads(core);
+    status = weir_set_offloads(core, ivars->settings.offloads);
+    if (status != WEIR_OK) {
+        weir_destroy(core);
+        return toIOReturn(status);
+    }
+    ivars->mtu = ivars->settings.config.mtu;
+    ivars->assists = toAssists(ivars->settings.offloads);
+    ivars->core = core;
+    return kIOReturnSuccess;
+}
+
+void destroyCore(WeirEthernet *nic)
+{
+    weir_core *core = nullptr;
+    {
+        Locked lock(nic->ivars->control);
+        detachWireLocked(nic);
+        core = nic->ivars->core;
+        nic->ivars->core = nullptr;
+    }
+    weir_destroy(core);
+    /* Wake-ups that the core asked for before it went. */
+    drainQueues(nic);
+}
+
+} // namespace weir

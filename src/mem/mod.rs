@@ -1,0 +1,20 @@
+//! Memory that somebody else lent: packet buffers, DMA regions, shared rings. The core's only `unsafe` outside the
+//! C ABI lives here.
+//!
+//! Model check of everything that synchronises: `RUSTFLAGS="--cfg loom" cargo test -p weir-core --lib --release loom`.
+
+pub mod doorbell;
+pub mod packet;
+pub mod pool;
+mod primitive;
+pub mod region;
+pub mod ring;
+pub mod seat;
+pub mod wire_ring;
+
+pub use packet::{Burst, Packet, PacketFlags, Status};
+
+#[cfg(all(loom, test))]
+mod loom_tests;
+#[cfg(all(not(loom), test))]
+mod tests;

@@ -1,0 +1,265 @@
+//! What a network adapter is to the core: a control side and one data side per queue pair.
+//!
+//! A [`Nic`] is driven by control, serialised by its owner, at any time; each [`NicQueue`] by its own shard, which
+//! may run on another thread at the same moment. Nothing of a `NicQueue` waits, allocates or locks.
+#![forbid(unsafe_code)]
+
+pub mod loopback;
+mod rx_filter;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use bitflags::bitflags;
+use core::fmt;
+
+use crate::mem::Burst;
+pub use rx_filter::{MULTICAST_MAX, MulticastList};
+
+/// Most queue pairs of one NIC (`WEIR_QUEUES_MAX`).
+pub const QUEUES_MAX: usize = 8;
+/// Largest MTU, in bytes (`WEIR_MTU_MAX`).
+pub const MTU_MAX: u32 = 16110;
+/// Smallest MTU, in bytes: what IPv4 demands of a link (RFC 791).
+pub const MTU_MIN: u32 = 68;
+
+bitflags! {
+    /// Hardware assists (`WEIR_OFFLOAD_*`).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+    pub struct Offloads: u32 {
+        /// The stack may leave IPv4 header and transport checksums to the NIC.
+        const TX_CSUM = 1 << 0;
+        /// The stack may send TCP over IPv4 super-frames.
+        const TSO4 = 1 << 1;
+        /// The stack may send TCP over IPv6 super-frames.
+        const TSO6 = 1 << 2;
+        /// The NIC vouches for checksums of received frames.
+        const RX_CSUM = 1 << 3;
+        /// The NIC may deliver several TCP segments as one frame.
+        const LRO = 1 << 4;
+    }
+}
+
+/// State of the cable (`weir_link`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Link {
+    /// Carrier.
+    pub up: bool,
+    /// Both directions at once.
+    pub full_duplex: bool,
+    /// Bits per second.
+    pub speed_bps: u64,
+}
+
+/// Why control refused something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NicError {
+    /// An argument is outside its documented range.
+    Invalid(&'static str),
+    /// Both ends of the named pair are taken.
+    Busy,
+    /// Memory is too small or could not be had.
+    NoMemory,
+    /// Not allowed in this state.
+    State(&'static str),
+    /// This NIC cannot do that.
+    Unsupported,
+}
+
+impl fmt::Display for NicError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(what) | Self::State(what) => f.write_str(what),
+            Self::Busy => f.write_str("both ends of the pair are taken"),
+            Self::NoMemory => f.write_str("not enough memory"),
+            Self::Unsupported => f.write_str("the NIC cannot do that"),
+        }
+    }
+}
+
+impl core::error::Error for NicError {}
+
+/// How a NIC reaches its driver (`weir_event_ops`). Any thread may call; no method may call back into the NIC.
+pub trait Events: Send + Sync {
+    /// Run the poll sequence of `queue` soon.
+    fn wake(&self, queue: u32);
+    /// [`Nic::link`] changed.
+    fn link_changed(&self);
+    /// The wire client of `queue` sleeps and has frames or room now.
+    fn wire_notify(&self, queue: u32);
+}
+
+/// Frames that the NIC received and did not give to the driver, by reason, and some sizes of it.
+///
+/// Each is one frame that the wire delivered: the driver counts it as received and dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Refused {
+    /// Shorter than an Ethernet header.
+    pub runt: u64,
+    /// Longer than the MTU allows, or than the receive buffer.
+    pub giant: u64,
+    /// Not for this station.
+    pub mac_filter: u64,
+    /// Nothing was posted to receive into.
+    pub no_buffer: u64,
+    /// The device, or the far end, described it wrongly.
+    pub device: u64,
+    /// Bytes of all of them.
+    pub bytes: u64,
+}
+
+impl Refused {
+    /// Frames of all reasons.
+    #[must_use]
+    pub fn frames(&self) -> u64 {
+        self.runt + self.giant + self.mac_filter + self.no_buffer + self.device
+    }
+}
+
+/// How many packets a queue holds now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct QueueGauges {
+    /// Receive buffers: posted, or filled and not yet taken by [`NicQueue::rx_burst`].
+    pub rx_posted: usize,
+    /// Frames: taken for transmit and not yet given back by [`NicQueue::tx_reap`].
+    pub tx_in_flight: usize,
+}
+
+/// The data side of one queue pair. One caller at a time.
+///
+/// Every packet that is handed in comes out exactly once: receive buffers through [`NicQueue::rx_burst`], frames
+/// through [`NicQueue::tx_reap`], and after [`Nic::enable`]`(false)` what is left of both through
+/// [`NicQueue::reclaim`].
+pub trait NicQueue: Send {
+    /// Takes empty buffers from the front of `burst` and returns how many; 0 while disabled.
+    fn rx_post(&mut self, burst: &mut Burst) -> usize;
+    /// How many buffers [`NicQueue::rx_post`] would take now.
+    fn rx_space(&mut self) -> usize;
+    /// Appends received frames to `out`, at most `budget` and at most what fits. Frames that the NIC refuses do not
+    /// appear but in [`NicQueue::take_refused`]; they use up budget, so 0 does not mean that there is nothing left:
+    /// ask [`NicQueue::rx_pending`].
+    fn rx_burst(&mut self, out: &mut Burst, budget: usize) -> usize;
+    /// True when another [`NicQueue::rx_burst`] has something to do.
+    fn rx_pending(&mut self) -> bool;
+    /// What was refused since the last call.
+    fn take_refused(&mut self) -> Refused;
+    /// How many frames [`NicQueue::tx_burst`] would take now.
+    fn tx_space(&mut self) -> usize;
+    /// Takes frames from the front of `burst`, starts sending them, and returns how many.
+    fn tx_burst(&mut self, burst: &mut Burst) -> usize;
+    /// Progresses transmit and appends finished packets with their [`crate::mem::Status`] to `out`.
+    fn tx_reap(&mut self, out: &mut Burst) -> usize;
+    /// Asks for an [`Events::wake`] when there is something to do. True: there is already, and no wake will come.
+    fn arm(&mut self) -> bool;
+    /// While disabled: appends what is still here to `out`. Receive buffers come back empty, frames with
+    /// [`crate::mem::Status::Disabled`] unless they were finished before. Returns how many; 0 = nothing is left.
+    fn reclaim(&mut self, out: &mut Burst) -> Reclaimed;
+    /// How many packets are here.
+    fn gauges(&self) -> QueueGauges;
+}
+
+/// What [`NicQueue::reclaim`] appended; receive buffers come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Reclaimed {
+    /// Empty receive buffers.
+    pub rx: usize,
+    /// Frames that were in flight.
+    pub tx: usize,
+}
+
+/// The control side. One caller at a time; the queues may run meanwhile.
+pub trait Nic: Send {
+    /// Queue pairs.
+    fn queues(&self) -> usize;
+    /// Starts or stops sending and receiving. After stopping no queue touches a packet any more and
+    /// [`NicQueue::reclaim`] gives all of them back.
+    ///
+    /// # Errors
+    /// Why it could not start; stopping always works.
+    fn enable(&mut self, on: bool) -> Result<(), NicError>;
+    /// True between the two.
+    fn is_enabled(&self) -> bool;
+    /// Station address.
+    fn mac(&self) -> [u8; 6];
+    /// Replaces the station address.
+    ///
+    /// # Errors
+    /// [`NicError::Invalid`] for a multicast address or zero.
+    fn set_mac(&mut self, mac: [u8; 6]) -> Result<(), NicError>;
+    /// Takes every frame, or only those for this station.
+    fn set_promiscuous(&mut self, on: bool);
+    /// Whether every frame is taken.
+    fn promiscuous(&self) -> bool;
+    /// Takes every multicast frame, or only those of the list.
+    fn set_all_multicast(&mut self, on: bool);
+    /// Replaces the list of multicast addresses.
+    ///
+    /// # Errors
+    /// [`NicError::Invalid`] when an address is not a multicast address; the list is unchanged then.
+    fn set_multicast(&mut self, list: &MulticastList) -> Result<(), NicError>;
+    /// How many addresses are in the list.
+    fn multicast_count(&self) -> usize;
+    /// Largest payload of a frame, in bytes.
+    fn mtu(&self) -> u32;
+    /// Replaces it.
+    ///
+    /// # Errors
+    /// [`NicError::Invalid`] outside [`MTU_MIN`] and the configured maximum.
+    fn set_mtu(&mut self, mtu: u32) -> Result<(), NicError>;
+    /// Every assist that the NIC has.
+    fn offloads_supported(&self) -> Offloads;
+    /// The assists that are switched on.
+    fn offloads(&self) -> Offloads;
+    /// Switches assists on and off.
+    ///
+    /// # Errors
+    /// [`NicError::Unsupported`] for one that the NIC does not have.
+    fn set_offloads(&mut self, offloads: Offloads) -> Result<(), NicError>;
+    /// State of the cable.
+    fn link(&self) -> Link;
+    /// Pulls or plugs the cable of a virtual NIC.
+    ///
+    /// # Errors
+    /// [`NicError::Unsupported`] for a real one.
+    fn set_link(&mut self, up: bool) -> Result<(), NicError> {
+        let _ = up;
+        Err(NicError::Unsupported)
+    }
+    /// The wire memory that a virtual NIC shares with a client, if it can have one.
+    fn wire(&mut self) -> Option<&mut dyn WirePort> {
+        None
+    }
+}
+
+/// Attaching and detaching a wire client (`weir_wire_*`).
+pub trait WirePort {
+    /// Bytes that [`WirePort::attach`] needs.
+    fn size(&self) -> usize;
+    /// Lays out `mem` and connects it; the cable is plugged then.
+    ///
+    /// # Errors
+    /// [`NicError::NoMemory`] when it is too small, [`NicError::Busy`] when a client is attached.
+    fn attach(&mut self, mem: crate::mem::region::Shared<'static>) -> Result<(), NicError>;
+    /// Disconnects the client. On return the memory is not touched any more.
+    ///
+    /// # Errors
+    /// [`NicError::State`] when none is attached.
+    fn detach(&mut self) -> Result<(), NicError>;
+    /// The client made frames or room: wakes the queues concerned.
+    fn kick(&self);
+}
+
+/// A NIC and its queues, as a back end makes them.
+pub struct Device {
+    /// The control side.
+    pub nic: Box<dyn Nic>,
+    /// The data sides, queue 0 first.
+    pub queues: Vec<Box<dyn NicQueue>>,
+}
+
+/// What every back end needs from outside.
+#[derive(Clone)]
+pub struct NicEnv {
+    /// The driver's ear.
+    pub events: Arc<dyn Events>,
+}

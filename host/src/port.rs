@@ -108,6 +108,8 @@ pub trait Port: Send + Sync {
     /// # Errors
     /// The driver refused; the text has the `IOReturn`. An MTU above [`PortInfo::mtu_max`] is refused without asking it.
     fn request(&self, request: PortRequest) -> io::Result<()>;
+    /// The runtime's clock in nanoseconds: monotonic in threads mode, virtual in simulated mode.
+    fn now_ns(&self) -> u64;
     /// True between `SetInterfaceEnable(true)` and `(false)` with an active link.
     fn running(&self) -> bool;
 }
@@ -145,8 +147,13 @@ pub trait Stack: Send {
     /// # Errors
     /// What the operating system said, with the name of the thing that failed.
     fn attach(&mut self, port: Arc<dyn Port>) -> io::Result<()>;
-    /// Simulated mode: does what is due at `now_ns` (virtual) and returns when to be called next.
+    /// Simulated mode: does what is due at `now_ns` (virtual) and returns when to be called next. It is also called
+    /// after frames were delivered or packets came back to the pool, when nothing else is ready.
     fn poll(&mut self, now_ns: u64) -> Option<u64>;
+    /// True when the attachment has sent all it will ever send by itself (a capture's end).
+    fn finished(&self) -> bool {
+        false
+    }
     /// The driver reported a link change.
     fn link_changed(&mut self, up: bool);
     /// Frames moved so far; final after [`Stack::detach`].

@@ -3,9 +3,9 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::port::{Offload, Port, PortInfo, PortRequest, RxFrame, Sink, TxFrame};
 
@@ -31,6 +31,9 @@ pub struct FakePort {
     state: Mutex<State>,
     changed: Condvar,
     sink: RwLock<Option<Arc<dyn Sink>>>,
+    start: Instant,
+    /// Virtual time; 0 = real time since the port was made.
+    pub virtual_ns: AtomicU64,
     pub running: AtomicBool,
     pub gone: AtomicBool,
     pub allocations_refused: AtomicUsize,
@@ -67,6 +70,8 @@ impl FakePort {
             }),
             changed: Condvar::new(),
             sink: RwLock::new(None),
+            start: Instant::now(),
+            virtual_ns: AtomicU64::new(0),
             running: AtomicBool::new(true),
             gone: AtomicBool::new(false),
             allocations_refused: AtomicUsize::new(0),
@@ -189,6 +194,13 @@ impl Port for Handle {
             Err(io::Error::other("kIOReturnBadArgument"))
         } else {
             Ok(())
+        }
+    }
+
+    fn now_ns(&self) -> u64 {
+        match self.0.virtual_ns.load(Ordering::Relaxed) {
+            0 => u64::try_from(self.0.start.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            ns => ns,
         }
     }
 

@@ -133,6 +133,14 @@ const NEEDS: &[Need] = &[
         purposes: &[Test, TestAll],
     },
     Need {
+        what: "python3",
+        why: "the tests' own senders and receivers in namespaces",
+        present: || sh::has("python3"),
+        apt: &["python3"],
+        brew: &["python"],
+        purposes: &[Test, TestAll],
+    },
+    Need {
         what: "ethtool",
         why: "offload settings of TAP devices",
         present: || !cfg!(target_os = "linux") || sh::has("ethtool"),

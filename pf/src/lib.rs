@@ -1,1 +1,167 @@
+//! The rule language of Weir: pf.conf(5), from text to the rules that the driver's core evaluates.
+//!
+//! | step | module | gives |
+//! |---|---|---|
+//! | words | [`lex`] | tokens, macros replaced |
+//! | grammar | [`parse`] | statements ([`ast`]) |
+//! | names | [`resolve`], [`resolver`] | addresses of hosts and interfaces |
+//! | lists, defaults | [`expand`] | one rule each ([`flat`]) |
+//! | text | [`print`] | the normal form of `pfctl -nv` |
+//! | driver | [`refuse`], [`compile`] | [`weir_core::filter::rule::Ruleset`] |
+//!
+//! [`check`] does all of it and reports every problem; [`load`] is for who only wants the ruleset.
+#![forbid(unsafe_code)]
 
+pub mod ast;
+pub mod compile;
+pub mod diag;
+pub mod expand;
+pub mod flat;
+pub mod keyword;
+pub mod lex;
+mod md5;
+pub mod names;
+pub mod parse;
+pub mod print;
+pub mod refuse;
+pub mod resolve;
+pub mod resolver;
+pub mod source;
+mod suggest;
+
+use std::net::IpAddr;
+
+pub use diag::{Errors, Problem, Severity};
+pub use resolver::{Isolated, Resolver, System};
+use weir_core::filter::rule::Ruleset;
+
+use crate::flat::Flat;
+use crate::lex::{Macro, Macros};
+use crate::source::SourceFile;
+
+/// A file to load.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The name that messages show.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+impl Source {
+    /// A file of bytes; what is not UTF-8 is replaced, and then reported where it stands.
+    #[must_use]
+    pub fn from_bytes(name: impl Into<String>, bytes: &[u8]) -> Self {
+        Self {
+            name: name.into(),
+            text: String::from_utf8_lossy(bytes).into_owned(),
+        }
+    }
+}
+
+/// How to load.
+pub struct Options<'a> {
+    /// `-D name=value`: macros that definitions in the file do not change.
+    pub defines: Vec<(String, String)>,
+    /// Who knows hosts, interfaces, files.
+    pub resolver: &'a dyn Resolver,
+    /// What has no meaning in a NIC driver is a warning, not an error: conditions take their rule with them, other
+    /// parts are left out.
+    pub lenient: bool,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self {
+            defines: Vec::new(),
+            resolver: &System,
+            lenient: false,
+        }
+    }
+}
+
+/// A file that can be used.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What the driver gets.
+    pub ruleset: Ruleset,
+    /// The normal form.
+    pub text: String,
+    /// What was noticed.
+    pub warnings: Vec<Problem>,
+    /// Host names that were looked up, and what they stand for until the next load.
+    pub hosts: Vec<(String, Vec<IpAddr>)>,
+}
+
+/// All that can be said about a file.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The rules after expansion; what is wrong in the language is missing.
+    pub flat: Flat,
+    /// The normal form, if the file is correct pf.conf, whether or not the driver can do it.
+    pub text: Option<String>,
+    /// What the driver gets, if there is no error.
+    pub ruleset: Option<Ruleset>,
+    /// Every error, in the order of their places.
+    pub errors: Vec<Problem>,
+    /// Every warning.
+    pub warnings: Vec<Problem>,
+    /// Host names that were looked up.
+    pub hosts: Vec<(String, Vec<IpAddr>)>,
+}
+
+/// Reads a file, and tells everything that is wrong with it.
+#[must_use]
+pub fn check(source: &Source, options: &Options<'_>) -> Checked {
+    let mut sink = diag::Sink::default();
+    let file = sink
+        .sources
+        .add(SourceFile::new(source.name.clone(), source.text.as_str()));
+    let mut macros = Macros::default();
+    for (name, value) in &options.defines {
+        macros.define(Macro {
+            name: name.clone(),
+            value: Some(value.as_str().into()),
+            fixed: true,
+            used: false,
+            span: None,
+        });
+    }
+    let (statements, _) = parse::Parser::new(&mut sink, options.resolver, file, macros).file();
+    let lookup = resolve::Lookup::new(options.resolver);
+    let (flat, hosts) = expand::Expander::new(&mut sink, lookup).file(&statements);
+    let language_ok = sink.language_ok();
+    refuse::Refusal::new(&mut sink).statements(&statements);
+    let ruleset = compile::Compiler::file(&mut sink, &flat);
+    let text = language_ok.then(|| print::file(&flat));
+    let (errors, warnings) = sink.finish(options.lenient);
+    Checked {
+        flat,
+        text,
+        ruleset: errors.is_empty().then_some(ruleset),
+        errors,
+        warnings,
+        hosts,
+    }
+}
+
+/// Reads a file for use.
+///
+/// # Errors
+///
+/// Every error of the file, each with its place, reason and, where one is known, a hint.
+pub fn load(source: &Source, options: &Options<'_>) -> Result<Loaded, Errors> {
+    let checked = check(source, options);
+    match (checked.ruleset, checked.text) {
+        (Some(ruleset), Some(text)) => Ok(Loaded {
+            ruleset,
+            text,
+            warnings: checked.warnings,
+            hosts: checked.hosts,
+        }),
+        _ => Err(Errors {
+            errors: checked.errors,
+            warnings: checked.warnings,
+        }),
+    }
+}

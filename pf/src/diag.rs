@@ -1,0 +1,306 @@
+//! What is wrong with a file: every problem, each with its place, reason and hint.
+
+use std::fmt;
+use std::sync::Arc;
+
+use miette::{
+    Diagnostic, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents,
+};
+
+use crate::source::{SourceFile, SourceMap, Span};
+
+impl SourceCode for SourceFile {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        context_lines_before: usize,
+        context_lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let inner =
+            self.text()
+                .as_ref()
+                .read_span(span, context_lines_before, context_lines_after)?;
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.name().to_owned(),
+            inner.data(),
+            *inner.span(),
+            inner.line(),
+            inner.column(),
+            inner.line_count(),
+        )))
+    }
+}
+
+/// How bad a [`Problem`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The file cannot be loaded.
+    Error,
+    /// The file can be loaded, but probably does not say what was meant.
+    Warning,
+}
+
+/// What kind of refusal a [`Problem`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The text is not pf's language, or contradicts itself.
+    Language,
+    /// It is pf's language, but cannot mean anything in a NIC driver; lenient loading turns it into a warning.
+    Meaningless,
+    /// It is pf's language, and this version cannot do it yet.
+    Unsupported,
+}
+
+/// One problem at one place.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// Error or warning.
+    pub severity: Severity,
+    /// Whose fault it is.
+    pub kind: Kind,
+    /// What is wrong, in one sentence without a full stop.
+    pub reason: String,
+    /// What to write instead, if that is known.
+    pub hint: Option<String>,
+    /// The macro the token came from, as `$name = "value"`.
+    pub expansion: Option<String>,
+    /// Where.
+    pub span: Span,
+    file: Arc<SourceFile>,
+}
+
+impl Problem {
+    /// Line and column where the problem begins, from 1.
+    #[must_use]
+    pub fn line_column(&self) -> (u32, u32) {
+        self.file.line_column(self.span.start)
+    }
+
+    /// The file's name.
+    #[must_use]
+    pub fn file_name(&self) -> &str {
+        self.file.name()
+    }
+
+    /// Plain text: `FILE:LINE:COLUMN: error: REASON`, the source line with the token marked, and the hint.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let (line, column) = self.line_column();
+        let word = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let text = self.file.line(line);
+        let marked = self
+            .file
+            .text()
+            .get(self.span.start as usize..self.span.end as usize)
+            .unwrap_or("");
+        let marked = marked.lines().next().unwrap_or("").chars().count().max(1);
+        let indent: String = text
+            .chars()
+            .take(column as usize - 1)
+            .map(|c| if c == '\t' { '\t' } else { ' ' })
+            .collect();
+        let mut out = format!(
+            "{}:{line}:{column}: {word}: {}\n    {text}\n    {indent}{}\n",
+            self.file.name(),
+            self.reason,
+            "^".repeat(marked),
+        );
+        if let Some(expansion) = &self.expansion {
+            out.push_str(&format!("  in: {expansion}\n"));
+        }
+        if let Some(hint) = &self.hint {
+            out.push_str(&format!("  hint: {hint}\n"));
+        }
+        out
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl Diagnostic for Problem {
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(match self.severity {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        })
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.hint
+            .as_ref()
+            .map(|h| Box::new(h) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(self.file.as_ref())
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let length = (self.span.end - self.span.start) as usize;
+        Some(Box::new(std::iter::once(LabeledSpan::new(
+            Some(
+                self.expansion
+                    .as_ref()
+                    .map_or("here".to_owned(), |e| format!("in {e}")),
+            ),
+            self.span.start as usize,
+            length,
+        ))))
+    }
+}
+
+/// All errors of a load, in the order of their places.
+#[derive(Clone, Debug)]
+pub struct Errors {
+    /// The errors, at least one.
+    pub errors: Vec<Problem>,
+    /// What was only noticed.
+    pub warnings: Vec<Problem>,
+}
+
+impl Errors {
+    /// Every error as plain text, one after the other (see [`Problem::render`]).
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.errors.iter().map(Problem::render).collect()
+    }
+}
+
+impl fmt::Display for Errors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.errors.first().map_or("", Problem::file_name);
+        match self.errors.len() {
+            1 => write!(f, "1 error in {file}"),
+            n => write!(f, "{n} errors in {file}"),
+        }
+    }
+}
+
+impl std::error::Error for Errors {}
+
+impl Diagnostic for Errors {
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        Some(Box::new(self.errors.iter().map(|p| p as &dyn Diagnostic)))
+    }
+}
+
+/// Collects problems while a file is worked on.
+#[derive(Debug, Default)]
+pub struct Sink {
+    /// The files that spans refer to.
+    pub sources: SourceMap,
+    problems: Vec<Problem>,
+}
+
+impl Sink {
+    /// Notes an error in the language.
+    pub fn error(&mut self, span: Span, reason: impl Into<String>) -> &mut Problem {
+        self.push(Severity::Error, Kind::Language, span, reason.into())
+    }
+
+    /// Notes something that has no meaning in a NIC driver.
+    pub fn meaningless(&mut self, span: Span, reason: impl Into<String>) -> &mut Problem {
+        self.push(Severity::Error, Kind::Meaningless, span, reason.into())
+    }
+
+    /// Notes something that this version cannot do.
+    pub fn unsupported(&mut self, span: Span, what: impl fmt::Display) -> &mut Problem {
+        self.push(
+            Severity::Error,
+            Kind::Unsupported,
+            span,
+            format!("{what} is not supported by this version"),
+        )
+    }
+
+    /// Notes a warning.
+    pub fn warn(&mut self, span: Span, reason: impl Into<String>) -> &mut Problem {
+        self.push(Severity::Warning, Kind::Language, span, reason.into())
+    }
+
+    fn push(&mut self, severity: Severity, kind: Kind, span: Span, reason: String) -> &mut Problem {
+        let file = self.sources.file(span.file).clone();
+        let seen = self
+            .problems
+            .iter()
+            .position(|p| p.span == span && p.severity == severity && p.reason == reason);
+        let index = seen.unwrap_or_else(|| {
+            self.problems.push(Problem {
+                severity,
+                kind,
+                reason,
+                hint: None,
+                expansion: None,
+                span,
+                file,
+            });
+            self.problems.len() - 1
+        });
+        &mut self.problems[index]
+    }
+
+    /// The problem noted last.
+    pub fn last(&mut self) -> Option<&mut Problem> {
+        self.problems.last_mut()
+    }
+
+    /// How many errors were noted.
+    #[must_use]
+    pub fn error_count(&self) -> usize {
+        self.problems
+            .iter()
+            .filter(|p| p.severity == Severity::Error)
+            .count()
+    }
+
+    /// Whether the files are correct pf.conf, apart from what the driver cannot do.
+    #[must_use]
+    pub fn language_ok(&self) -> bool {
+        !self
+            .problems
+            .iter()
+            .any(|p| p.severity == Severity::Error && p.kind == Kind::Language)
+    }
+
+    /// Errors and warnings, each in the order of their places; lenient: meaningless things become warnings.
+    #[must_use]
+    pub fn finish(self, lenient: bool) -> (Vec<Problem>, Vec<Problem>) {
+        let mut problems = self.problems;
+        if lenient {
+            for problem in &mut problems {
+                if problem.kind == Kind::Meaningless {
+                    problem.severity = Severity::Warning;
+                }
+            }
+        }
+        problems.sort_by_key(|p| (p.span.file, p.span.start));
+        problems
+            .into_iter()
+            .partition(|p| p.severity == Severity::Error)
+    }
+}
+
+impl Problem {
+    /// Adds a hint.
+    pub fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds a hint if there is one.
+    pub fn maybe_hint(&mut self, hint: Option<String>) -> &mut Self {
+        if hint.is_some() {
+            self.hint = hint;
+        }
+        self
+    }
+}

@@ -1,0 +1,61 @@
+//! Services by name: a built-in list, so that a file means the same on every machine.
+//!
+//! `services.txt` has a line for each name: name, port, protocols (IANA service-names-port-numbers, in the spelling of
+//! BSD's /etc/services where that differs). The first name of a port and protocol is the one printed.
+
+use std::sync::OnceLock;
+
+use super::protocols::TCP;
+
+struct Service {
+    name: &'static str,
+    port: u16,
+    tcp: bool,
+    udp: bool,
+}
+
+fn services() -> &'static [Service] {
+    static SERVICES: OnceLock<Vec<Service>> = OnceLock::new();
+    SERVICES.get_or_init(|| {
+        let lines = include_str!("services.txt").lines();
+        lines
+            .filter_map(|line| {
+                let mut fields = line.split(' ');
+                let (name, port) = (fields.next()?, fields.next()?.parse().ok()?);
+                let protocols = fields.next()?;
+                Some(Service {
+                    name,
+                    port,
+                    tcp: protocols.contains("tcp"),
+                    udp: protocols.contains("udp"),
+                })
+            })
+            .collect()
+    })
+}
+
+/// The port of a name: TCP's if there are two, as pfctl looks it up.
+#[must_use]
+pub fn port(name: &str) -> Option<u16> {
+    let all = services();
+    let of = |tcp: bool| {
+        all.iter()
+            .find(|s| s.name == name && if tcp { s.tcp } else { s.udp })
+    };
+    of(true).or_else(|| of(false)).map(|s| s.port)
+}
+
+/// The name of a port; pfctl takes UDP's for every protocol but TCP.
+#[must_use]
+pub fn name(port: u16, protocol: u8) -> Option<&'static str> {
+    let tcp = protocol == TCP;
+    services()
+        .iter()
+        .find(|s| s.port == port && if tcp { s.tcp } else { s.udp })
+        .map(|s| s.name)
+}
+
+/// All names.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    services().iter().map(|s| s.name)
+}

@@ -30,26 +30,6 @@ void release_all(std::vector<OSObject *> &members)
     }
 }
 
-size_t index_of(const std::vector<OSObject *> &members, const OSMetaClassBase *object)
-{
-    for (size_t i = 0; i < members.size(); ++i) {
-        if (members[i] == object_of(object)) {
-            return i;
-        }
-    }
-    return members.size();
-}
-
-size_t index_of_equal(const std::vector<OSObject *> &members, const OSMetaClassBase *object)
-{
-    for (size_t i = 0; i < members.size(); ++i) {
-        if (members[i]->isEqualTo(object)) {
-            return i;
-        }
-    }
-    return members.size();
-}
-
 bool iterate(const std::vector<OSObject *> &members, OSCollectionIterateObjectsBlock block)
 {
     for (size_t i = 0; i < members.size(); ++i) {
@@ -75,6 +55,10 @@ template <typename T, typename IVars> T *collection_make(const char *method, uin
 } // namespace
 
 // ---- OSCollection ----------------------------------------------------------------------------------------------
+
+void OSContainer::free() { OSObject::free(); }
+
+void OSCollection::free() { OSContainer::free(); }
 
 uint32_t OSCollection::getCount() const { return 0; }
 
@@ -424,27 +408,35 @@ bool OSDictionary::isEqualTo(const OSMetaClassBase *anObject) const
 
 // ---- OSSet -------------------------------------------------------------------------------------------------------
 
-struct OSSet_IVars {
-    std::vector<OSObject *> members;
-};
+// A set keeps its members where an array does; only the ways in differ.
+static std::vector<OSObject *> &members_of(const OSArray *array) { return array->OSArray::ivars->members; }
 
 bool OSSet::init()
 {
-    if (!OSCollection::init()) {
+    if (!OSArray::init()) {
         return false;
     }
-    ivars = new (std::nothrow) OSSet_IVars();
-    return ivars != nullptr;
+    OSArray::ivars = new (std::nothrow) OSArray_IVars();
+    return OSArray::ivars != nullptr;
 }
 
-OSSetPtr OSSet::withCapacity(uint32_t capacity)
+template <typename T> static T *set_make(const char *method, uint32_t capacity)
 {
-    return collection_make<OSSet, OSSet_IVars>("OSSet::withCapacity", capacity);
+    T *set = dk::fault(method) == kIOReturnSuccess ? OSTypeAlloc(T) : nullptr;
+    if (set != nullptr && !set->init()) {
+        OSSafeReleaseNULL(set);
+    }
+    if (set != nullptr) {
+        set->ensureCapacity(capacity);
+    }
+    return set;
 }
+
+OSSetPtr OSSet::withCapacity(uint32_t capacity) { return set_make<OSSet>("OSSet::withCapacity", capacity); }
 
 OSSetPtr OSSet::withObjects(const OSObject **values, uint32_t count, uint32_t capacity)
 {
-    auto *set = collection_make<OSSet, OSSet_IVars>("OSSet::withObjects", capacity > count ? capacity : count);
+    auto *set = set_make<OSSet>("OSSet::withObjects", capacity > count ? capacity : count);
     for (uint32_t i = 0; set != nullptr && i < count; ++i) {
         set->setObject(values[i]);
     }
@@ -453,53 +445,24 @@ OSSetPtr OSSet::withObjects(const OSObject **values, uint32_t count, uint32_t ca
 
 OSSetPtr OSSet::withArray(const OSArray *array, uint32_t capacity)
 {
-    if (array == nullptr) {
-        return nullptr;
-    }
-    auto *set = collection_make<OSSet, OSSet_IVars>("OSSet::withArray", capacity);
+    auto *set = array != nullptr ? set_make<OSSet>("OSSet::withArray", capacity) : nullptr;
     if (set != nullptr) {
         set->merge(array);
     }
     return set;
 }
 
-void OSSet::free()
-{
-    if (ivars != nullptr) {
-        release_all(ivars->members);
-    }
-    dk::drop(ivars);
-    OSCollection::free();
-}
-
-uint32_t OSSet::getCount() const { return static_cast<uint32_t>(ivars->members.size()); }
-
-uint32_t OSSet::getCapacity() const { return static_cast<uint32_t>(ivars->members.capacity()); }
-
-uint32_t OSSet::ensureCapacity(uint32_t newCapacity)
-{
-    ivars->members.reserve(newCapacity);
-    return getCapacity();
-}
-
-void OSSet::flushCollection() { release_all(ivars->members); }
-
 bool OSSet::setObject(const OSMetaClassBase *anObject)
 {
-    if (anObject == nullptr || containsObject(anObject)) {
-        return false;
-    }
-    anObject->retain();
-    ivars->members.push_back(object_of(anObject));
-    return true;
+    return anObject != nullptr && !containsObject(anObject) && OSArray::setObject(anObject);
 }
 
-bool OSSet::merge(const OSCollection *collection)
+bool OSSet::merge(const OSArray *otherArray)
 {
-    if (collection == nullptr) {
+    if (otherArray == nullptr) {
         return false;
     }
-    collection->iterateObjects(^bool(OSObject *member) {
+    otherArray->iterateObjects(^bool(OSObject *member) {
       setObject(member);
       return true;
     });
@@ -508,36 +471,82 @@ bool OSSet::merge(const OSCollection *collection)
 
 void OSSet::removeObject(const OSMetaClassBase *anObject)
 {
-    const size_t at = index_of(ivars->members, anObject);
-    if (at < ivars->members.size()) {
-        OSObject *old = ivars->members[at];
-        ivars->members.erase(ivars->members.begin() + static_cast<ptrdiff_t>(at));
-        old->release();
+    const uint32_t at = getNextIndexOfObject(anObject, 0);
+    if (at < getCount()) {
+        OSArray::removeObject(at);
     }
 }
 
 bool OSSet::containsObject(const OSMetaClassBase *anObject) const
 {
-    return index_of(ivars->members, anObject) < ivars->members.size();
+    return anObject != nullptr && getNextIndexOfObject(anObject, 0) < getCount();
 }
 
 bool OSSet::member(const OSMetaClassBase *anObject) const { return containsObject(anObject); }
 
-OSObject *OSSet::getAnyObject() const { return ivars->members.empty() ? nullptr : ivars->members.front(); }
+OSObject *OSSet::getAnyObject() const { return getObject(0); }
 
-bool OSSet::iterateObjects(OSCollectionIterateObjectsBlock block) const { return iterate(ivars->members, block); }
+// ---- OSOrderedSet --------------------------------------------------------------------------------------------------
 
-bool OSSet::isEqualTo(const OSSet *aSet) const
+struct OSOrderedSet_IVars {
+    OSOrderBlock order;
+};
+
+bool OSOrderedSet::init()
 {
-    if (aSet == nullptr || aSet->getCount() != getCount()) {
+    if (!OSSet::init()) {
         return false;
     }
-    for (const OSObject *member : ivars->members) {
-        if (index_of_equal(aSet->ivars->members, member) == aSet->ivars->members.size()) {
-            return false;
-        }
-    }
-    return true;
+    ivars = new (std::nothrow) OSOrderedSet_IVars();
+    return ivars != nullptr;
 }
 
-bool OSSet::isEqualTo(const OSMetaClassBase *anObject) const { return isEqualTo(OSDynamicCast(OSSet, anObject)); }
+void OSOrderedSet::free()
+{
+    if (ivars != nullptr && ivars->order != nullptr) {
+        Block_release(ivars->order);
+    }
+    dk::drop(ivars);
+    OSSet::free();
+}
+
+OSOrderedSetPtr OSOrderedSet::withCapacity(uint32_t capacity, OSOrderBlock orderBlock)
+{
+    auto *set = set_make<OSOrderedSet>("OSOrderedSet::withCapacity", capacity);
+    if (set != nullptr && orderBlock != nullptr) {
+        set->ivars->order = Block_copy(orderBlock);
+    }
+    return set;
+}
+
+// In front of the first member that the order function does not put before the new one.
+bool OSOrderedSet::setObject(const OSMetaClassBase *anObject)
+{
+    if (anObject == nullptr || containsObject(anObject)) {
+        return false;
+    }
+    uint32_t at = 0;
+    while (ivars->order != nullptr && at < getCount() && ivars->order(members_of(this)[at], anObject) < 0) {
+        ++at;
+    }
+    return OSArray::setObject(ivars->order != nullptr ? at : getCount(), anObject);
+}
+
+bool OSOrderedSet::setFirstObject(const OSMetaClassBase *anObject)
+{
+    return anObject != nullptr && !containsObject(anObject) && OSArray::setObject(0, anObject);
+}
+
+bool OSOrderedSet::setLastObject(const OSMetaClassBase *anObject)
+{
+    return anObject != nullptr && !containsObject(anObject) && OSArray::setObject(getCount(), anObject);
+}
+
+int32_t OSOrderedSet::orderObject(const OSMetaClassBase *anObject)
+{
+    return ivars->order != nullptr ? ivars->order(anObject, nullptr) : 0;
+}
+
+OSObject *OSOrderedSet::getFirstObject() const { return getObject(0); }
+
+OSObject *OSOrderedSet::getLastObject() const { return OSArray::getLastObject(); }

@@ -6,6 +6,7 @@
 
 #include <DriverKit/IOLib.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdarg>
 #include <cstdio>
@@ -22,7 +23,7 @@ uint64_t IOVMPageSize = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 namespace {
 
 // IOFree must be told the size that IOMalloc was: keep it in front of the block and compare.
-struct alignas(16) Header {
+struct alignas(16) Block {
     size_t length;
     uint64_t state;
 };
@@ -32,10 +33,10 @@ constexpr uint64_t kDead = 0x57454952'44454144;
 void *allocate(const char *method, size_t length, bool zero)
 {
     size_t whole = 0;
-    if (length == 0 || __builtin_add_overflow(length, sizeof(Header), &whole) || dk::fault(method) != kIOReturnSuccess) {
+    if (__builtin_add_overflow(length, sizeof(Block), &whole) || dk::fault(method) != kIOReturnSuccess) {
         return nullptr;
     }
-    auto *header = static_cast<Header *>(zero ? std::calloc(1, whole) : std::malloc(whole));
+    auto *header = static_cast<Block *>(zero ? std::calloc(1, whole) : std::malloc(whole));
     if (header == nullptr) {
         return nullptr;
     }
@@ -59,13 +60,13 @@ extern "C" void IOFree(void *address, size_t length)
     if (address == nullptr) {
         return;
     }
-    Header *header = static_cast<Header *>(address) - 1;
+    Block *header = static_cast<Block *>(address) - 1;
     if (header->state != kLive) {
-        dk::violation("IOFree", address, "%s", header->state == kDead ? "freed twice" : "not from IOMalloc");
+        dk::violation("bad IOFree", DK_SITE(), "%s", header->state == kDead ? "freed twice" : "not from IOMalloc");
         return;
     }
     if (header->length != length) {
-        dk::violation("IOFree", address, "freed with length %zu, allocated with %zu", length, header->length);
+        dk::violation("bad IOFree", DK_SITE(), "freed with length %zu, allocated with %zu", length, header->length);
     }
     header->state = kDead;
     std::free(header);
@@ -108,16 +109,20 @@ extern "C" uint64_t clock_gettime_nsec_np(clockid_t clock)
 
 extern "C" bool IOParseBootArgString(const char *arg_string, char *arg_ptr, int length)
 {
-    if (arg_string == nullptr || arg_ptr == nullptr || length <= 0) {
+    const char *value = arg_string != nullptr ? dk_boot_arg(arg_string) : nullptr;
+    if (value == nullptr || arg_ptr == nullptr || length <= 0) {
         return false;
     }
-    return dk_boot_arg(arg_string, arg_ptr, static_cast<size_t>(length)) >= 0;
+    const size_t used = strnlen(value, static_cast<size_t>(length) - 1);
+    std::memcpy(arg_ptr, value, used);
+    arg_ptr[used] = '\0';
+    return true;
 }
 
 extern "C" bool IOParseBootArgNumber(const char *arg_string, void *arg_ptr, int max_len)
 {
-    char text[64];
-    if (arg_string == nullptr || arg_ptr == nullptr || dk_boot_arg(arg_string, text, sizeof text) < 0) {
+    const char *text = arg_string != nullptr ? dk_boot_arg(arg_string) : nullptr;
+    if (text == nullptr || arg_ptr == nullptr || max_len <= 0) {
         return false;
     }
     // A bare word means 1, as PE_parse_boot_argn has it.
@@ -130,7 +135,7 @@ extern "C" bool IOParseBootArgNumber(const char *arg_string, void *arg_ptr, int 
         }
     }
     // Little endian: the low bytes come first.
-    std::memcpy(arg_ptr, &value, max_len < 0 ? 0 : (static_cast<size_t>(max_len) < sizeof value ? static_cast<size_t>(max_len) : sizeof value));
+    std::memcpy(arg_ptr, &value, std::min(static_cast<size_t>(max_len), sizeof value));
     return true;
 }
 
@@ -160,7 +165,7 @@ extern "C" void OSReportWithBacktrace(const char *str, ...)
     va_start(arguments, str);
     std::vsnprintf(text, sizeof text, str, arguments);
     va_end(arguments);
-    dk_log(DK_LOG_ERROR, text, std::strlen(text));
+    dk_log(OS_LOG_TYPE_ERROR, nullptr, text, std::strlen(text));
 }
 
 extern "C" void panic(const char *str, ...)
@@ -170,7 +175,7 @@ extern "C" void panic(const char *str, ...)
     va_start(arguments, str);
     std::vsnprintf(text, sizeof text, str, arguments);
     va_end(arguments);
-    dk_log(DK_LOG_ERROR, text, std::strlen(text));
+    dk_log(OS_LOG_TYPE_ERROR, nullptr, text, std::strlen(text));
     std::abort();
 }
 
@@ -183,7 +188,7 @@ extern "C" void IOLogBuffer(const char *title, const void *buffer, size_t size)
         for (size_t i = at; i < size && i < at + 16 && used > 0 && static_cast<size_t>(used) < sizeof line - 4; ++i) {
             used += std::snprintf(line + used, sizeof line - static_cast<size_t>(used), " %02x", bytes[i]);
         }
-        dk_log(DK_LOG_INFO, line, std::strlen(line));
+        dk_log(OS_LOG_TYPE_DEFAULT, nullptr, line, std::strlen(line));
     }
 }
 

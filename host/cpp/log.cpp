@@ -261,14 +261,6 @@ std::string format_message(const char *format, va_list *arguments)
     return out;
 }
 
-void emit(uint32_t level, std::string text)
-{
-    while (!text.empty() && text.back() == '\n') {
-        text.pop_back();
-    }
-    dk_log(level, text.data(), text.size());
-}
-
 } // namespace
 
 extern "C" os_log_t os_log_create(const char *subsystem, const char *category)
@@ -277,34 +269,18 @@ extern "C" os_log_t os_log_create(const char *subsystem, const char *category)
     return new os_log_s{strdup(subsystem != nullptr ? subsystem : ""), strdup(category != nullptr ? category : "")};
 }
 
-extern "C" bool os_log_type_enabled(os_log_t, os_log_type_t type)
-{
-    return dk_log_enabled(type == OS_LOG_TYPE_DEBUG ? DK_LOG_DEBUG : DK_LOG_INFO) != 0;
-}
+extern "C" bool os_log_type_enabled(os_log_t, os_log_type_t) { return true; }
 
 extern "C" void _os_log_vwrite(os_log_t log, os_log_type_t type, const char *format, va_list arguments)
 {
-    uint32_t level = DK_LOG_INFO;
-    switch (type) {
-    case OS_LOG_TYPE_DEBUG:
-        level = DK_LOG_DEBUG;
-        break;
-    case OS_LOG_TYPE_ERROR:
-    case OS_LOG_TYPE_FAULT:
-        level = DK_LOG_ERROR;
-        break;
-    default:
-        break;
-    }
     va_list copy;
     va_copy(copy, arguments);
-    std::string text;
-    if (log != nullptr && log->category != nullptr && log->category[0] != '\0') {
-        text = std::string("[") + log->category + "] ";
-    }
-    text += format_message(format, &copy);
+    std::string text = format_message(format, &copy);
     va_end(copy);
-    emit(level, std::move(text));
+    while (!text.empty() && text.back() == '\n') {
+        text.pop_back();
+    }
+    dk_log(type, log != nullptr ? log->subsystem : nullptr, text.data(), text.size());
 }
 
 extern "C" void _os_log_write(os_log_t log, os_log_type_t type, const char *format, ...)
@@ -317,6 +293,6 @@ extern "C" void _os_log_write(os_log_t log, os_log_type_t type, const char *form
 
 extern "C" int IOLogv(const char *format, va_list ap)
 {
-    _os_log_vwrite(nullptr, OS_LOG_TYPE_DEFAULT, format, ap);
+    _os_log_vwrite(OS_LOG_DEFAULT, OS_LOG_TYPE_DEFAULT, format, ap);
     return 0;
 }

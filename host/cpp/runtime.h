@@ -15,12 +15,60 @@
 
 #include <Block.h>
 
+class IODispatchQueue;
+
 namespace dk {
 
-/// Asks whether this call is to fail now. The caller returns the result at once, without side effects.
-inline kern_return_t fault(const char *method) { return static_cast<kern_return_t>(dk_fault_check(method)); }
+// ---- faults and violations -----------------------------------------------------------------------------------------
 
-/// A new, initialised object with its ivars; null without memory. Ivars start out zeroed.
+/// Asks whether this call is to fail now. The caller returns the result at once, without side effects.
+inline kern_return_t fault(const char *method, kern_return_t natural = kIOReturnNoMemory)
+{
+    return static_cast<kern_return_t>(dk_fault(method, natural));
+}
+
+/// Reports a broken rule; comes back only where a test collects violations.
+void violation(const char *kind, const void *site, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void warning(const void *site, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#define DK_SITE() __builtin_return_address(0)
+
+// ---- objects -------------------------------------------------------------------------------------------------------
+
+/// Stands in memory right in front of every object.
+struct alignas(16) Header {
+    dk_obj *ledger;
+    dk_service *service; // for an IOService
+    size_t size;         // of the object
+    uint64_t magic;
+};
+constexpr uint64_t kHeaderMagic = 0x5745'4952'4f42'4a31;
+
+inline Header *header_of(const OSMetaClassBase *object)
+{
+    return reinterpret_cast<Header *>(const_cast<OSMetaClassBase *>(object)) - 1;
+}
+
+/// The registry entry of an IOService, or null.
+inline dk_service *service_of(const OSMetaClassBase *object)
+{
+    return object != nullptr ? header_of(object)->service : nullptr;
+}
+
+/// The class's name; also for an object that was freed already.
+const char *class_name(const OSMetaClassBase *object);
+
+/// The object belongs to the runtime: neither a leak nor part of the leak count.
+inline void set_internal(const OSMetaClassBase *object) { dk_obj_set_internal(header_of(object)->ledger); }
+
+/// The class called `name`, or null.
+OSMetaClass *class_named(const char *name);
+bool is_subclass(const OSMetaClass *meta, const OSMetaClass *of);
+/// True if `object`'s class is not one of the framework's and implements, itself or through a class that is not one of
+/// the framework's either, the method.
+bool overridden(const OSMetaClassBase *object, uint64_t msgid);
+
+/// A new, initialised object with its ivars; null without memory. Ivars start out value-initialised.
 template <typename T, typename IVars> T *make()
 {
     T *object = OSTypeAlloc(T);
@@ -84,15 +132,49 @@ private:
     T *object_ = nullptr;
 };
 
-/// A block on the heap, as the `void *` context of an engine callback. `run_block` runs and frees it.
-template <typename Block> void *hold_block(Block block) { return reinterpret_cast<void *>(Block_copy(block)); }
+// ---- blocks --------------------------------------------------------------------------------------------------------
 
-inline void run_block(void *context)
+/// A block as the context of a dk_work: copied here, run and released by run_block. Null stays null.
+inline void *hold_block(void (^block)(void))
 {
-    auto block = reinterpret_cast<void (^)(void)>(context);
-    block();
-    Block_release(block);
+    return block != nullptr ? reinterpret_cast<void *>(Block_copy(block)) : nullptr;
 }
+
+inline void run_block(void *context, bool run)
+{
+    if (context != nullptr) {
+        auto block = reinterpret_cast<void (^)(void)>(context);
+        if (run) {
+            block();
+        }
+        Block_release(block);
+    }
+}
+
+// ---- messages ------------------------------------------------------------------------------------------------------
+
+/// While one of these lives, an action is delivered on the calling thread, which the engine has put on the right queue.
+/// For timers and interrupts: their handlers run on the source's queue, not on that of the method.
+class OnSourceQueue {
+public:
+    OnSourceQueue();
+    ~OnSourceQueue();
+    OnSourceQueue(const OnSourceQueue &) = delete;
+    OnSourceQueue &operator=(const OnSourceQueue &) = delete;
+
+private:
+    bool before_;
+};
+
+// ---- wrappers ------------------------------------------------------------------------------------------------------
+
+/// The engine's queue behind an IODispatchQueue; null for null.
+dk_queue *queue_of(IODispatchQueue *queue);
+/// A wrapper with one reference for an engine queue; takes the caller's reference to `queue`, also on failure.
+IODispatchQueue *wrap_queue(dk_queue *queue);
+
+/// Deadline of a kIOTimerClock* clock in engine nanoseconds; false for an unknown clock.
+bool deadline_ns(uint64_t clock, uint64_t deadline, uint64_t *ns);
 
 } // namespace dk
 

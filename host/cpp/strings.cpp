@@ -319,8 +319,6 @@ void OSNumber::free()
 
 size_t OSNumber::numberOfBits() const { return ivars->bits; }
 
-size_t OSNumber::numberOfBytes() const { return (ivars->bits + 7) / 8; }
-
 uint8_t OSNumber::unsigned8BitValue() const { return static_cast<uint8_t>(ivars->value); }
 
 uint16_t OSNumber::unsigned16BitValue() const { return static_cast<uint16_t>(ivars->value); }
@@ -328,13 +326,6 @@ uint16_t OSNumber::unsigned16BitValue() const { return static_cast<uint16_t>(iva
 uint32_t OSNumber::unsigned32BitValue() const { return static_cast<uint32_t>(ivars->value); }
 
 uint64_t OSNumber::unsigned64BitValue() const { return ivars->value; }
-
-void OSNumber::addValue(int64_t value)
-{
-    ivars->value = (ivars->value + static_cast<uint64_t>(value)) & number_mask(ivars->bits);
-}
-
-void OSNumber::setValue(uint64_t value) { ivars->value = value & number_mask(ivars->bits); }
 
 bool OSNumber::isEqualTo(const OSNumber *aNumber) const
 {
@@ -347,21 +338,18 @@ bool OSNumber::isEqualTo(const OSMetaClassBase *anObject) const { return isEqual
 
 // The two values live as long as the process: retain and release do nothing.
 
+OSBooleanPtr kOSBooleanTrue;
+OSBooleanPtr kOSBooleanFalse;
+
+// After the classes' own constructors (DriverKit/OSMetaClass.h), before anything that may use the values.
+__attribute__((constructor(1001))) static void make_booleans(void)
+{
+    kOSBooleanTrue = OSTypeAlloc(OSBoolean);
+    kOSBooleanFalse = OSTypeAlloc(OSBoolean);
+}
+
 void OSBoolean::free() {}
 
 void OSBoolean::retain() const {}
 
 void OSBoolean::release() const {}
-
-bool OSBoolean::isTrue() const { return this == kOSBooleanTrue; }
-
-bool OSBoolean::isFalse() const { return this == kOSBooleanFalse; }
-
-bool OSBoolean::getValue() const { return isTrue(); }
-
-bool OSBoolean::isEqualTo(const OSBoolean *aBoolean) const { return aBoolean == this; }
-
-bool OSBoolean::isEqualTo(const OSMetaClassBase *anObject) const
-{
-    return static_cast<const OSMetaClassBase *>(this) == anObject;
-}

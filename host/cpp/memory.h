@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// Wrappers of engine memory. Private to host/cpp.
+
+#ifndef WEIR_HOST_MEMORY_H
+#define WEIR_HOST_MEMORY_H
+
+#include "runtime.h"
+
+#include <DriverKit/IOMemoryDescriptor.h>
+
+struct IOMemoryDescriptor_IVars {
+    dk_mem *mem = nullptr;
+};
+
+namespace dk {
+
+/// A descriptor around engine memory; takes the caller's reference, also on failure.
+IOMemoryDescriptor *wrap_memory(dk_mem *mem);
+/// The engine's memory behind a descriptor; null for null. Borrowed.
+dk_mem *memory_of(IOMemoryDescriptor *memory);
+
+} // namespace dk
+
+#endif

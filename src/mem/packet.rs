@@ -57,6 +57,8 @@ pub enum Status {
     TooLong = -7,
     /// Asks for an offload that does not fit the frame (`WEIR_E_UNSUPPORTED`).
     BadOffload = -8,
+    /// The ruleset, the mode or a full queue in the core dropped it (`WEIR_E_DROPPED`).
+    Dropped = -10,
 }
 
 impl Status {
@@ -95,12 +97,15 @@ pub struct RawPacket {
     pub segs: u16,
     /// `weir_status`.
     pub status: i32,
-    /// 0 at the ABI; inside the core, [`Packet::origin`].
+    /// 0 at the ABI; inside the core, [`Packet::origin`] in the lower 24 bits and [`Packet::shard`] in the upper 8.
     pub reserved: u32,
 }
 
 const _: () =
     assert!(size_of::<RawPacket>() == 56 && core::mem::offset_of!(RawPacket, csum_start) == 40);
+
+/// The bits of [`RawPacket::reserved`] that hold [`Packet::origin`].
+const ORIGIN_MASK: u32 = 0x00ff_ffff;
 
 /// What is wrong with a [`RawPacket`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,14 +203,25 @@ impl Packet {
     }
 
     pub(super) fn with_origin(mut self, origin: u32) -> Self {
-        self.raw.reserved = origin;
+        self.raw.reserved = self.raw.reserved & !ORIGIN_MASK | origin & ORIGIN_MASK;
         self
     }
 
     /// 0 for a buffer that the glue lent, else the number of the [`super::pool::Pool`] it belongs to.
     #[must_use]
     pub fn origin(&self) -> u32 {
-        self.raw.reserved
+        self.raw.reserved & ORIGIN_MASK
+    }
+
+    /// The shard that took the packet from the glue, which hands it back.
+    #[must_use]
+    pub fn shard(&self) -> u8 {
+        (self.raw.reserved >> 24) as u8
+    }
+
+    /// Sets [`Packet::shard`].
+    pub fn set_shard(&mut self, shard: u8) {
+        self.raw.reserved = self.raw.reserved & ORIGIN_MASK | u32::from(shard) << 24;
     }
 
     /// The owner's name for the buffer.
@@ -423,6 +439,7 @@ impl Packet {
             -6 => Status::Disabled,
             -7 => Status::TooLong,
             -8 => Status::BadOffload,
+            -10 => Status::Dropped,
             _ => Status::BadDescriptor,
         }
     }

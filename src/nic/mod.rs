@@ -3,6 +3,10 @@
 //! A [`Nic`] is driven by control, serialised by its owner, at any time; each [`NicQueue`] by its own shard, which
 //! may run on another thread at the same moment. Nothing of a `NicQueue` waits, allocates or locks.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "ring occupancy and frame offsets are bounded by the sizes fixed at creation; counters are 64 bits"
+)]
 
 pub mod loopback;
 mod rx_filter;
@@ -104,6 +108,8 @@ pub struct Refused {
     pub no_buffer: u64,
     /// The device, or the far end, described it wrongly.
     pub device: u64,
+    /// It had arrived when the interface went down.
+    pub disabled: u64,
     /// Bytes of all of them.
     pub bytes: u64,
 }
@@ -112,7 +118,7 @@ impl Refused {
     /// Frames of all reasons.
     #[must_use]
     pub fn frames(&self) -> u64 {
-        self.runt + self.giant + self.mac_filter + self.no_buffer + self.device
+        self.runt + self.giant + self.mac_filter + self.no_buffer + self.device + self.disabled
     }
 }
 

@@ -13,7 +13,7 @@ impl Sum {
 
     /// Adds `data`, which starts at an even offset of what is summed. An odd last byte counts as if a zero followed.
     #[must_use]
-    pub fn add(self, data: &[u8]) -> Self {
+    pub fn add_bytes(self, data: &[u8]) -> Self {
         // 32-bit words into 64-bit lanes: a carry is lost only after 2^32 words (RFC 1071 section 2 (C)).
         let (blocks, rest) = data.as_chunks::<32>();
         let mut lanes = [0u64; 8];
@@ -90,15 +90,15 @@ fn fold16(sum: u64) -> u16 {
 /// The checksum of `data`, in host order.
 #[must_use]
 pub fn checksum(data: &[u8]) -> u16 {
-    Sum::ZERO.add(data).checksum()
+    Sum::ZERO.add_bytes(data).checksum()
 }
 
 /// Sum of the IPv4 pseudo header (RFC 9293 section 3.1). `len` is the transport header and payload, in bytes.
 #[must_use]
 pub fn pseudo_v4(src: [u8; 4], dst: [u8; 4], protocol: u8, len: u32) -> Sum {
     Sum::ZERO
-        .add(&src)
-        .add(&dst)
+        .add_bytes(&src)
+        .add_bytes(&dst)
         .add_u16(u16::from(protocol))
         .add_u32(len)
 }
@@ -107,8 +107,8 @@ pub fn pseudo_v4(src: [u8; 4], dst: [u8; 4], protocol: u8, len: u32) -> Sum {
 #[must_use]
 pub fn pseudo_v6(src: [u8; 16], dst: [u8; 16], protocol: u8, len: u32) -> Sum {
     Sum::ZERO
-        .add(&src)
-        .add(&dst)
+        .add_bytes(&src)
+        .add_bytes(&dst)
         .add_u32(len)
         .add_u32(u32::from(protocol))
 }
@@ -124,8 +124,8 @@ pub fn update(checksum: u16, old: u16, new: u16) -> u16 {
 /// differ; an odd last byte counts as if a zero followed.
 #[must_use]
 pub fn update_bytes(checksum: u16, old: &[u8], new: &[u8]) -> u16 {
-    let old = Sum::ZERO.add(old).value();
-    let new = Sum::ZERO.add(new).value();
+    let old = Sum::ZERO.add_bytes(old).value();
+    let new = Sum::ZERO.add_bytes(new).value();
     update(checksum, old, new)
 }
 

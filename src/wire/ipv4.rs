@@ -131,7 +131,9 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4Header<T> {
         self.set_checksum(0);
         let len = self.header_len();
         let bytes = self.bytes.as_ref();
-        let sum = Sum::ZERO.add(bytes.get(..len).unwrap_or(bytes)).checksum();
+        let sum = Sum::ZERO
+            .add_bytes(bytes.get(..len).unwrap_or(bytes))
+            .checksum();
         self.set_checksum(sum);
     }
 }

@@ -17,7 +17,7 @@ pub fn finish_partial(frame: &mut [u8], start: u16, stuff: u16) -> bool {
         return false;
     }
     let sum = Sum::ZERO
-        .add(frame.get(start..).unwrap_or_default())
+        .add_bytes(frame.get(start..).unwrap_or_default())
         .udp_checksum();
     set(frame, stuff, sum.to_be_bytes());
     true
@@ -106,7 +106,7 @@ pub fn fill_transport(frame: &mut [u8], parsed: &Parsed) -> bool {
     let Some(segment) = frame.get(usize::from(parsed.l4)..parsed.end()) else {
         return false;
     };
-    let sum = pseudo.plus(Sum::ZERO.add(segment));
+    let sum = pseudo.plus(Sum::ZERO.add_bytes(segment));
     let sum = if parsed.protocol == protocol::UDP {
         sum.udp_checksum()
     } else {
@@ -130,7 +130,7 @@ pub fn is_transport_valid(frame: &[u8], parsed: &Parsed) -> Option<bool> {
         };
     }
     let segment = frame.get(usize::from(parsed.l4)..parsed.end())?;
-    Some(pseudo.plus(Sum::ZERO.add(segment)).checksum() == 0)
+    Some(pseudo.plus(Sum::ZERO.add_bytes(segment)).checksum() == 0)
 }
 
 /// Whether the IPv4 header checksum is right. `None` if the frame is not IPv4.

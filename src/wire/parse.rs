@@ -330,6 +330,7 @@ fn extensions(p: &mut Parsed, body: &[u8], at: usize, mode: Mode) -> Result<(), 
                 }
             }
             protocol::AH => {}
+            protocol::ROUTING => p.flags |= ParsedFlags::IP_OPTIONS | ParsedFlags::ROUTING_HEADER,
             _ => p.flags |= ParsedFlags::IP_OPTIONS,
         }
         rest = after;

@@ -65,6 +65,8 @@ bitflags! {
         const ICMP_ERROR = 1 << 9;
         /// Bytes follow the network layer's length.
         const PADDED = 1 << 10;
+        /// IPv6: a routing header, which pf lets pass with `allow-opts` only.
+        const ROUTING_HEADER = 1 << 11;
     }
 }
 

@@ -101,9 +101,36 @@ impl Segmenter {
         header.set_flags(flags);
         header.set_checksum(0);
         let sum = pseudo_header(&self.parsed, len - l4)?
-            .plus(Sum::ZERO.add(out.get(l4..)?))
+            .plus(Sum::ZERO.add_bytes(out.get(l4..)?))
             .checksum();
         TcpHeader::new(out.get_mut(l4..)?)?.set_checksum(sum);
         Some(len)
+    }
+
+    /// Writes the length of the whole super-frame, and the IPv4 header checksum that goes with it, into `frame`:
+    /// the frame that this was made for, or a copy. False, and no change, if it is too long for the field.
+    #[must_use]
+    pub fn set_super_lengths(&self, frame: &mut [u8]) -> bool {
+        let Some(ip) = frame.get_mut(usize::from(self.parsed.l3)..) else {
+            return false;
+        };
+        let len = u16::try_from(ip.len());
+        match self.parsed.family {
+            Family::V4 => {
+                let (Ok(len), Some(mut ip)) = (len, Ipv4Header::new(ip)) else {
+                    return false;
+                };
+                ip.set_total_len(len);
+                ip.fill_checksum();
+            }
+            _ => {
+                let len = u16::try_from(ip.len().saturating_sub(40));
+                let (Ok(len), Some(mut ip)) = (len, Ipv6Header::new(ip)) else {
+                    return false;
+                };
+                ip.set_payload_len(len);
+            }
+        }
+        true
     }
 }

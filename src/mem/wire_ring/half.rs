@@ -142,20 +142,12 @@ impl<'a> Sender<'a> {
     /// the ring is full or the frame does not fit or is empty.
     #[must_use]
     pub fn send(&mut self, frame: &[u8], meta: &FrameMeta) -> bool {
-        self.send_with(frame.len(), meta, |slot, at| slot.write_bytes(at, frame))
-    }
-
-    fn send_with(
-        &mut self,
-        len: usize,
-        meta: &FrameMeta,
-        fill: impl FnOnce(&Shared<'a>, usize) -> bool,
-    ) -> bool {
+        let len = frame.len();
         let seen = self.ring.slots - self.tail.wrapping_sub(self.head_seen);
         if len == 0 || len > self.frame_max() || self.dead || (seen == 0 && self.space() == 0) {
             return false;
         }
-        if !fill(&self.ring.mem, self.ring.slot(self.tail)) {
+        if !self.ring.mem.write_bytes(self.ring.slot(self.tail), frame) {
             return false;
         }
         let mut flags = PacketFlags::empty();
@@ -221,6 +213,8 @@ pub struct Receiver<'a> {
     published: u32,
     tail_seen: u32,
     dead: bool,
+    /// The descriptor at `head`, once it was read: it is read once.
+    peeked: Option<Result<(usize, FrameMeta), WireFault>>,
 }
 
 impl<'a> Receiver<'a> {
@@ -237,6 +231,7 @@ impl<'a> Receiver<'a> {
             published: 0,
             tail_seen: 0,
             dead: false,
+            peeked: None,
         })
     }
 
@@ -272,25 +267,32 @@ impl<'a> Receiver<'a> {
         self.dead
     }
 
-    /// Reads the next frame's descriptor, once, and checks it.
-    fn next(&mut self) -> Option<Result<(usize, usize, FrameMeta), WireFault>> {
-        if self.tail_seen == self.head && self.available() == 0 {
-            return self.dead.then_some(Err(WireFault::Index));
+    /// Length and metadata of the next frame. `None`: nothing waits. The descriptor is read once, however often this
+    /// is called before the frame is received.
+    ///
+    /// # Errors
+    /// Why it will not be received.
+    pub fn peek(&mut self) -> Option<Result<(usize, FrameMeta), WireFault>> {
+        if self.peeked.is_none() {
+            if self.tail_seen == self.head && self.available() == 0 {
+                return self.dead.then_some(Err(WireFault::Index));
+            }
+            self.peeked = Some(self.read_descriptor());
         }
+        self.peeked
+    }
+
+    fn read_descriptor(&self) -> Result<(usize, FrameMeta), WireFault> {
         let at = self.ring.descriptor(self.head);
         let word = |i: usize| {
-            u64::from_le(
-                self.ring
-                    .mem
-                    .load_u64(at + i * 8, Ordering::Relaxed)
-                    .unwrap_or(0),
-            )
+            let word = self.ring.mem.load_u64(at + i * 8, Ordering::Relaxed);
+            u64::from_le(word.unwrap_or(0))
         };
         let (w0, w1, timestamp_ns) = (word(0), word(1), word(2));
         let len = w0 as u32;
         let flags = PacketFlags::from_bits_truncate((w0 >> 32) as u32) & FRAME_FLAGS;
         if len == 0 || len > self.ring.slot_size {
-            return Some(Err(WireFault::Descriptor));
+            return Err(WireFault::Descriptor);
         }
         let mut meta = FrameMeta {
             timestamp_ns,
@@ -302,7 +304,7 @@ impl<'a> Receiver<'a> {
                 stuff: (w1 >> 16) as u16,
             };
             if csum.start > csum.stuff || u32::from(csum.stuff) + 2 > len {
-                return Some(Err(WireFault::Descriptor));
+                return Err(WireFault::Descriptor);
             }
             meta.csum = Some(csum);
         }
@@ -310,33 +312,35 @@ impl<'a> Receiver<'a> {
             meta.mss = (w1 >> 32) as u16;
             meta.v6 = flags.contains(PacketFlags::TX_TSO6);
             if meta.mss == 0 || flags.contains(PacketFlags::TX_TSO) {
-                return Some(Err(WireFault::Descriptor));
+                return Err(WireFault::Descriptor);
             }
         }
-        Some(Ok((len as usize, self.ring.slot(self.head), meta)))
+        Ok((len as usize, meta))
     }
 
-    fn skip(&mut self) {
+    /// Takes the next frame off the ring: its slot's place, length and metadata.
+    fn take(&mut self) -> Option<Result<(usize, usize, FrameMeta), WireFault>> {
+        let next = self.peek()?;
+        if next == Err(WireFault::Index) {
+            return Some(Err(WireFault::Index));
+        }
+        self.peeked = None;
+        let at = self.ring.slot(self.head);
         self.head = self.head.wrapping_add(1);
+        Some(next.map(|(len, meta)| (at, len, meta)))
     }
 
-    /// Copies the next frame into `packet` behind its headroom, with partial checksum and super-frame metadata in
-    /// transmit form. `None`: nothing waits. The slot is free for the other side after [`Receiver::release`].
+    /// Copies the next frame into `packet` behind its headroom. `None`: nothing waits. The slot is free for the
+    /// other side after [`Receiver::release`].
     ///
     /// # Errors
     /// Why the frame was not taken; `packet` is empty then.
     pub fn recv_packet(&mut self, packet: &mut Packet) -> Option<Result<FrameMeta, WireFault>> {
         packet.reset();
-        let (len, at, meta) = match self.next()? {
+        let (at, len, meta) = match self.take()? {
             Ok(next) => next,
-            Err(fault) => {
-                if fault != WireFault::Index {
-                    self.skip();
-                }
-                return Some(Err(fault));
-            }
+            Err(fault) => return Some(Err(fault)),
         };
-        self.skip();
         if !packet.set_len(len) {
             return Some(Err(WireFault::TooLong));
         }
@@ -344,15 +348,6 @@ impl<'a> Receiver<'a> {
             packet.reset();
             return Some(Err(WireFault::Descriptor));
         }
-        if meta.mss != 0 {
-            packet.set_flags(if meta.v6 {
-                PacketFlags::TX_TSO6
-            } else {
-                PacketFlags::TX_TSO4
-            });
-            packet.set_segments(meta.mss, 0);
-        }
-        let _ = packet.set_partial_csum(meta.csum);
         Some(Ok(meta))
     }
 
@@ -361,16 +356,10 @@ impl<'a> Receiver<'a> {
     /// # Errors
     /// Why the frame was not taken.
     pub fn recv(&mut self, out: &mut [u8]) -> Option<Result<(usize, FrameMeta), WireFault>> {
-        let (len, at, meta) = match self.next()? {
+        let (at, len, meta) = match self.take()? {
             Ok(next) => next,
-            Err(fault) => {
-                if fault != WireFault::Index {
-                    self.skip();
-                }
-                return Some(Err(fault));
-            }
+            Err(fault) => return Some(Err(fault)),
         };
-        self.skip();
         let Some(out) = out.get_mut(..len) else {
             return Some(Err(WireFault::TooLong));
         };

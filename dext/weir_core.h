@@ -55,6 +55,7 @@ enum {
     WEIR_E_NOSPACE = -7,     /* the caller's buffer is too small; the needed size is reported where there is one */
     WEIR_E_UNSUPPORTED = -8, /* unknown command, or a feature this NIC does not have */
     WEIR_E_IMAGE = -9,       /* a ruleset image was refused; the running ruleset is untouched */
+    WEIR_E_DROPPED = -10,    /* weir_pkt.status: the ruleset, the mode or a full ring in the core dropped it */
 };
 
 /* ---- packets ------------------------------------------------------------------------------------------ */
@@ -103,7 +104,7 @@ WEIR_STATIC_ASSERT(offsetof(weir_pkt, csum_start) == 40, "weir_pkt layout");
 
 typedef struct weir_clock_ops {
     void *ctx;
-    /* Monotonic nanoseconds. Called at most once per burst. */
+    /* Monotonic nanoseconds. Called at most twice per data-path call: when a burst is there and at its end. */
     uint64_t (*now_ns)(void *ctx);
 } weir_clock_ops;
 
@@ -292,7 +293,7 @@ enum {
     WEIR_CMD_INFO = 1,          /* reply: weir_info */
     WEIR_CMD_COUNTERS = 2,      /* reply: weir_counters; arg = queue, or WEIR_ALL_QUEUES for the sum */
     WEIR_CMD_RULESET_LOAD = 3,  /* request: weir_cmd then the image. reply: weir_load_result */
-    WEIR_CMD_RULESET_CLEAR = 4, /* no ruleset: every well-formed frame passes */
+    WEIR_CMD_RULESET_CLEAR = 4, /* no ruleset: every frame passes */
     WEIR_CMD_RULE_COUNTERS = 5, /* reply: weir_rule_counters[]; arg = first rule */
     WEIR_CMD_MODE = 6,          /* arg: WEIR_MODE_* */
     WEIR_CMD_HISTOGRAM = 7,     /* reply: weir_histogram; arg: WEIR_HIST_* */

@@ -1,0 +1,519 @@
+//! One NIC instance: shards, the NIC's control side, the ruleset, and the life cycle.
+//!
+//! A driver is shared between threads. Each queue pair's shard sits in a [`Seat`]: whoever runs a data-path call takes
+//! the seat for its duration, and a second caller is refused and counted rather than let in. Control calls take a
+//! seat of their own the same way. The two sides meet in atomics and in the ruleset's mailboxes only, except for
+//! stopping, which waits for each shard to finish its burst.
+#![forbid(unsafe_code)]
+
+mod command;
+mod config;
+mod lane;
+mod shard;
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+pub use config::{Config, Error, Host, IfName, LogLevel, Mac, NicKind, WIRE_NAME_MAX, WireKind};
+
+use crate::filter::Installed;
+use crate::filter::epoch::Publisher;
+use crate::mem::Burst;
+use crate::mem::doorbell::Doorbell;
+use crate::mem::region::Shared as SharedMemory;
+use crate::mem::seat::{Guard, Seat};
+use crate::nic::{
+    Device, Events, Link, MULTICAST_MAX, MulticastList, Nic, NicEnv, Offloads, WirePort, loopback,
+};
+use crate::pipeline::{Pipeline, Shared};
+use crate::telemetry::{Counters, Event, EventKind, ShardCounters};
+use lane::LaneEnds;
+use shard::Shard;
+
+/// Events that wait for a reader; older ones are lost, and counted.
+const EVENTS: usize = 4096;
+
+/// What all shards, control and the NIC's event thread share.
+struct Common {
+    host: Arc<dyn Host>,
+    shards: usize,
+    seed: u64,
+    /// One per shard, and one more for whatever has no shard; that one's writers use [`bump_shared`].
+    ///
+    /// [`bump_shared`]: crate::telemetry::Counter::bump_shared
+    counters: Vec<ShardCounters>,
+    bells: Vec<Doorbell>,
+    pipeline: Arc<Shared>,
+}
+
+impl Common {
+    fn outside(&self) -> Option<&ShardCounters> {
+        self.counters.last()
+    }
+
+    fn count_misuse(&self) {
+        if let Some(counters) = self.outside() {
+            counters.misuse.bump_shared();
+        }
+    }
+
+    /// Wakes another shard, if it sleeps.
+    fn ring(&self, shard: usize) {
+        if self.bells.get(shard).is_some_and(Doorbell::ring) {
+            self.wake_shard(shard);
+        }
+    }
+
+    fn wake_shard(&self, shard: usize) {
+        if let Ok(queue) = u32::try_from(shard) {
+            self.wake(queue);
+        }
+    }
+
+    fn event(&self, event: Event) {
+        if !self.pipeline.events.push(event)
+            && let Some(counters) = self.outside()
+        {
+            counters.events_lost.bump_shared();
+        }
+    }
+}
+
+impl Events for Common {
+    fn wake(&self, queue: u32) {
+        if let Some(counters) = self.outside() {
+            counters.wakes.bump_shared();
+        }
+        self.host.wake(queue);
+    }
+
+    fn link_changed(&self) {
+        self.event(Event::plain(EventKind::Link, self.host.now_ns()));
+        self.host.link_changed();
+    }
+
+    fn wire_notify(&self, queue: u32) {
+        self.host.wire_notify(queue);
+    }
+}
+
+/// What control calls work on.
+struct Control {
+    nic: Box<dyn Nic>,
+    publisher: Publisher,
+    if_name: IfName,
+}
+
+/// See the module.
+pub struct Driver {
+    common: Arc<Common>,
+    /// Open from the start.
+    shards: Vec<Seat<Shard>>,
+    /// Never open: control claims it.
+    control: Seat<Control>,
+    enabled: AtomicBool,
+}
+
+impl Driver {
+    /// Makes an instance; it is not enabled.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, or [`Error::NoMemory`].
+    pub fn new(config: &Config, host: Arc<dyn Host>) -> Result<Self, Error> {
+        let loopback_config = config.loopback();
+        let shards = config.queues;
+        if !(1..=crate::nic::QUEUES_MAX).contains(&shards) {
+            return Err(Error::Invalid);
+        }
+        let common = Arc::new(Common {
+            host,
+            shards,
+            seed: config.seed,
+            counters: (0..=shards).map(|_| ShardCounters::default()).collect(),
+            bells: (0..shards).map(|_| Doorbell::new()).collect(),
+            pipeline: Arc::new(Shared::new(EVENTS)),
+        });
+        let env = NicEnv {
+            events: common.clone(),
+        };
+        let Device { nic, queues } = loopback::open(&loopback_config, env)?;
+        let (publisher, readers) = Publisher::new(Installed::none(0), shards);
+        let mesh = LaneEnds::mesh(shards).ok_or(Error::NoMemory)?;
+        let mut seats = Vec::new();
+        for (index, ((queue, reader), lanes)) in
+            queues.into_iter().zip(readers).zip(mesh).enumerate()
+        {
+            let pipeline = Pipeline::new(index, common.pipeline.clone(), reader);
+            let shard = Shard::new(
+                index,
+                common.clone(),
+                queue,
+                pipeline,
+                lanes,
+                config.ring_size,
+            );
+            let seat = Seat::new(shard.ok_or(Error::NoMemory)?);
+            seat.open();
+            seats.push(seat);
+        }
+        let control = Control {
+            nic,
+            publisher,
+            if_name: config.if_name.clone(),
+        };
+        Ok(Self {
+            common,
+            shards: seats,
+            control: Seat::new(control),
+            enabled: AtomicBool::new(false),
+        })
+    }
+
+    /// Counts a call that breaks the contract.
+    pub fn count_misuse(&self) {
+        self.common.count_misuse();
+    }
+
+    fn is_enabled(&self) -> bool {
+        // Acquire: pairs with the release in `enable`.
+        self.enabled.load(Ordering::Acquire)
+    }
+
+    /// The shard of `queue` for one call; `None`, and counted as misuse, if there is no such queue or someone else is
+    /// in the middle of a call. While the interface goes down a refusal is nobody's fault.
+    fn enter(&self, queue: u32) -> Option<Guard<'_, Shard>> {
+        let guard = self.shards.get(queue as usize).and_then(Seat::enter);
+        if guard.is_none() && (self.is_enabled() || queue as usize >= self.shards.len()) {
+            self.common.count_misuse();
+            self.common
+                .event(Event::plain(EventKind::Misuse, self.common.host.now_ns()));
+        }
+        guard
+    }
+
+    // ---- data path ----
+
+    /// How many buffers [`Driver::rx_post`] would take now.
+    pub fn rx_space(&self, queue: u32) -> u32 {
+        self.enter(queue).map_or(0, |shard| count(shard.rx_space()))
+    }
+
+    /// Takes empty receive buffers from the front; returns how many. The rest stays the caller's.
+    pub fn rx_post(&self, queue: u32, packets: Burst) -> u32 {
+        self.enter(queue)
+            .map_or(0, |mut shard| count(shard.rx_post(packets)))
+    }
+
+    /// Receives: appends frames to deliver to the empty `out`, at most `budget` and at most a burst; true if there is
+    /// more to do.
+    pub fn rx_poll(&self, queue: u32, budget: usize, out: &mut Burst) -> bool {
+        if !self.is_enabled() {
+            return false;
+        }
+        self.enter(queue)
+            .is_some_and(|mut shard| self.is_enabled() && shard.rx_poll(budget, out))
+    }
+
+    /// How many frames [`Driver::tx_submit`] would take now.
+    pub fn tx_space(&self, queue: u32) -> u32 {
+        if !self.is_enabled() {
+            return 0;
+        }
+        self.enter(queue)
+            .map_or(0, |mut shard| count(shard.tx_space()))
+    }
+
+    /// Takes frames to transmit from the front; returns how many. The rest stays the caller's.
+    pub fn tx_submit(&self, queue: u32, packets: Burst) -> u32 {
+        if !self.is_enabled() {
+            return 0;
+        }
+        // Asked again inside: a frame taken after `enable(false)` went through the shards would be left behind.
+        self.enter(queue)
+            .filter(|_| self.is_enabled())
+            .map_or(0, |mut shard| count(shard.tx_submit(packets)))
+    }
+
+    /// Progresses transmit and appends finished frames to the empty `out`, at most `max`.
+    pub fn tx_reap(&self, queue: u32, max: usize, out: &mut Burst) {
+        if !self.is_enabled() {
+            return;
+        }
+        if let Some(mut shard) = self.enter(queue).filter(|_| self.is_enabled()) {
+            shard.tx_reap(max, out);
+        }
+    }
+
+    /// Asks for a wake-up. True: there is work already, poll again.
+    pub fn arm(&self, queue: u32) -> bool {
+        self.is_enabled()
+            && self
+                .enter(queue)
+                .is_some_and(|mut shard| self.is_enabled() && shard.arm())
+    }
+
+    /// While disabled: appends what is still lent to the empty `out`, at most `max`. Nothing appended: nothing is left.
+    pub fn reclaim(&self, queue: u32, max: usize, out: &mut Burst) {
+        if self.is_enabled() {
+            self.common.count_misuse();
+            return;
+        }
+        if let Some(mut shard) = self.enter(queue) {
+            shard.reclaim(max, out);
+        }
+    }
+
+    // ---- control ----
+
+    /// Control's state for one call, refused while another control call runs.
+    fn claim(&self) -> Result<Guard<'_, Control>, Error> {
+        let Some(mut control) = self.control.claim() else {
+            self.common.count_misuse();
+            return Err(Error::Busy);
+        };
+        // Rulesets that the shards have let go of since the last call.
+        control.publisher.collect();
+        Ok(control)
+    }
+
+    /// Starts or stops traffic. Starting what runs and stopping what stands still is no error. On return from
+    /// stopping nothing touches a packet any more, and [`Driver::reclaim`] gives back what is lent.
+    ///
+    /// # Errors
+    /// Why the NIC could not start.
+    pub fn enable(&self, on: bool) -> Result<(), Error> {
+        let mut control = self.claim()?;
+        if on == self.is_enabled() {
+            return Ok(());
+        }
+        if on {
+            control.nic.enable(true)?;
+            self.enabled.store(true, Ordering::Release);
+            return Ok(());
+        }
+        // Release, and before the seats are closed: whoever enters from here on sees it.
+        self.enabled.store(false, Ordering::Release);
+        let stopped = control.nic.enable(false);
+        self.shards.iter().for_each(Seat::close);
+        for seat in &self.shards {
+            seat.lock().send_home();
+        }
+        self.shards.iter().for_each(Seat::open);
+        stopped.map_err(Error::from)
+    }
+
+    /// Takes frames for every station, or no more.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] only.
+    pub fn set_promiscuous(&self, on: bool) -> Result<(), Error> {
+        self.claim()?.nic.set_promiscuous(on);
+        Ok(())
+    }
+
+    /// Takes all multicast frames, or only those on the list.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] only.
+    pub fn set_all_multicast(&self, on: bool) -> Result<(), Error> {
+        self.claim()?.nic.set_all_multicast(on);
+        Ok(())
+    }
+
+    /// Replaces the multicast list. One that is too long is replaced by "all multicast frames".
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if an address is none of a group.
+    pub fn set_multicast(&self, addresses: &[[u8; 6]]) -> Result<(), Error> {
+        let mut control = self.claim()?;
+        let is_long = addresses.len() > MULTICAST_MAX;
+        let list = MulticastList::from_slice(if is_long { &[] } else { addresses })
+            .map_err(|_| Error::Invalid)?;
+        control.nic.set_multicast(&list)?;
+        control.nic.set_all_multicast(is_long);
+        Ok(())
+    }
+
+    /// Sets the station address.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a group address or zero.
+    pub fn set_mac(&self, mac: Mac) -> Result<(), Error> {
+        Ok(self.claim()?.nic.set_mac(mac.0)?)
+    }
+
+    /// The station address.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] only.
+    pub fn mac(&self) -> Result<Mac, Error> {
+        Ok(Mac(self.claim()?.nic.mac()))
+    }
+
+    /// Sets the MTU, bytes without the Ethernet header.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] outside 68 and the configured maximum.
+    pub fn set_mtu(&self, mtu: u32) -> Result<(), Error> {
+        Ok(self.claim()?.nic.set_mtu(mtu)?)
+    }
+
+    /// Tells the interface's name, which `on` in rules compares with.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`]; the old name stays then.
+    pub fn set_if_name(&self, name: IfName) -> Result<(), Error> {
+        let mut control = self.claim()?;
+        let renamed = control
+            .publisher
+            .current()
+            .renamed(name.as_str())
+            .ok_or(Error::NoMemory)?;
+        control.if_name = name;
+        self.publish(&mut control, renamed);
+        Ok(())
+    }
+
+    /// Every assist that the NIC has; empty if control is busy.
+    #[must_use]
+    pub fn offloads(&self) -> Offloads {
+        self.claim().map_or(Offloads::empty(), |control| {
+            control.nic.offloads_supported()
+        })
+    }
+
+    /// Says which assists the stack will use (`WEIR_OFFLOAD_*`).
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for one that the NIC does not have.
+    pub fn set_offloads(&self, offloads: u32) -> Result<(), Error> {
+        let offloads = Offloads::from_bits(offloads).ok_or(Error::Unsupported)?;
+        Ok(self.claim()?.nic.set_offloads(offloads)?)
+    }
+
+    /// State of the cable.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] only.
+    pub fn link(&self) -> Result<Link, Error> {
+        Ok(self.claim()?.nic.link())
+    }
+
+    /// Pulls or plugs the cable of a virtual NIC.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a real one.
+    pub fn set_link(&self, up: bool) -> Result<(), Error> {
+        Ok(self.claim()?.nic.set_link(up)?)
+    }
+
+    /// Bytes of memory that a wire client needs; 0 if there can be none.
+    #[must_use]
+    pub fn wire_size(&self) -> u64 {
+        self.claim()
+            .ok()
+            .and_then(|mut control| control.nic.wire().map(|wire| wire.size() as u64))
+            .unwrap_or(0)
+    }
+
+    fn with_wire<T>(
+        &self,
+        call: impl FnOnce(&mut dyn WirePort) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut control = self.claim()?;
+        call(control.nic.wire().ok_or(Error::Unsupported)?)
+    }
+
+    /// Connects a wire client.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`] if it is too small, [`Error::Busy`] if there is one already, [`Error::Unsupported`].
+    pub fn wire_attach(&self, mem: SharedMemory<'static>) -> Result<(), Error> {
+        self.with_wire(|wire| Ok(wire.attach(mem)?))
+    }
+
+    /// Disconnects the wire client; on return its memory is not touched any more.
+    ///
+    /// # Errors
+    /// [`Error::State`] if there is none, [`Error::Unsupported`].
+    pub fn wire_detach(&self) -> Result<(), Error> {
+        self.with_wire(|wire| Ok(wire.detach()?))
+    }
+
+    /// The wire client has made frames or room.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] without such a wire.
+    pub fn wire_kick(&self) -> Result<(), Error> {
+        self.with_wire(|wire| {
+            wire.kick();
+            Ok(())
+        })
+    }
+
+    /// Hands a ruleset to the shards and sees to it that they look.
+    fn publish(&self, control: &mut Control, next: Installed) {
+        control.publisher.publish(next);
+        for (index, seat) in self.shards.iter().enumerate() {
+            if self.is_enabled() {
+                self.common.wake_shard(index);
+            } else if let Some(mut shard) = seat.enter() {
+                shard.refresh();
+            }
+        }
+        control.publisher.collect();
+    }
+
+    /// The sum of all shards' counters; exact while no call runs.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters::sum(&self.common.counters)
+    }
+
+    /// Counters of one queue. A frame that was steered is taken on one queue and sent on another, so that identities
+    /// hold for the sum only.
+    #[must_use]
+    pub fn queue_counters(&self, queue: usize) -> Option<Counters> {
+        let shard = self
+            .common
+            .counters
+            .get(queue)
+            .filter(|_| queue < self.common.shards)?;
+        let mut counters = Counters::default();
+        counters.add(shard);
+        Some(counters)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if self.is_enabled() {
+            // The owner forgot to; the far end must not find half a station.
+            let _ = self.enable(false);
+        }
+        let (mut buffers, mut frames) = (0usize, 0usize);
+        for seat in &self.shards {
+            if let Some(shard) = seat.enter() {
+                let (rx, tx) = shard.lent();
+                buffers = buffers.saturating_add(rx);
+                frames = frames.saturating_add(tx);
+            }
+        }
+        if buffers != 0 || frames != 0 {
+            let text = format!(
+                "destroyed with {buffers} receive buffers and {frames} frames not reclaimed"
+            );
+            self.common.host.log(LogLevel::Error, &text);
+        }
+    }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

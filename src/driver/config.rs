@@ -1,0 +1,172 @@
+//! What a driver is made from, and the names it knows itself by.
+#![forbid(unsafe_code)]
+
+use crate::nic::NicError;
+use crate::nic::loopback::{LoopbackConfig, Wire};
+
+/// Most bytes of a pair's name (`weir_config.wire_name` without the NUL).
+pub const WIRE_NAME_MAX: usize = 31;
+
+/// Which adapter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NicKind {
+    /// The virtual one.
+    Loopback(WireKind),
+}
+
+/// The far end of a loopback NIC (`WEIR_WIRE_*`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WireKind {
+    /// Nothing.
+    None,
+    /// The other instance of this name.
+    Pair(heapless::Vec<u8, WIRE_NAME_MAX>),
+    /// A station that answers.
+    Reflect,
+    /// A user client with shared-memory rings.
+    Client,
+}
+
+impl WireKind {
+    fn wire(&self) -> Wire {
+        match self {
+            Self::None => Wire::None,
+            Self::Pair(name) => {
+                let mut padded = [0; 32];
+                for (to, from) in padded.iter_mut().zip(name) {
+                    *to = *from;
+                }
+                Wire::Pair(padded)
+            }
+            Self::Reflect => Wire::Reflect,
+            Self::Client => Wire::Client,
+        }
+    }
+}
+
+/// A station address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mac(pub [u8; 6]);
+
+/// An interface's BSD name; empty while it is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IfName(heapless::String<{ IfName::MAX_LEN }>);
+
+impl IfName {
+    /// IFNAMSIZ without the NUL, bytes.
+    pub const MAX_LEN: usize = 15;
+
+    /// `None` if it is too long or has characters that names do not have.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        let text = core::str::from_utf8(bytes).ok()?;
+        let is_name = text.bytes().all(|byte| byte.is_ascii_graphic());
+        is_name.then(|| heapless::String::try_from(text).ok().map(Self))?
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// `weir_config`, checked for form but not for range.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The adapter.
+    pub nic: NicKind,
+    /// BSD name, if it is known already.
+    pub if_name: IfName,
+    /// Station address.
+    pub mac: Mac,
+    /// Queue pairs, 1..=8.
+    pub queues: usize,
+    /// Descriptors per ring, a power of two, 64..=4096.
+    pub ring_size: usize,
+    /// Bytes without the Ethernet header.
+    pub mtu: u32,
+    /// The largest it may be set to.
+    pub mtu_max: u32,
+    /// Bytes of each packet buffer that will be lent.
+    pub buf_len: u32,
+    /// Keys the flow hash.
+    pub seed: u64,
+}
+
+impl Config {
+    /// Checks what the NIC does not, and says what the NIC is to be made from.
+    pub(super) fn loopback(&self) -> LoopbackConfig {
+        let NicKind::Loopback(wire) = &self.nic;
+        LoopbackConfig {
+            wire: wire.wire(),
+            mac: self.mac.0,
+            queues: self.queues,
+            ring_size: self.ring_size,
+            mtu: self.mtu,
+            mtu_max: self.mtu_max,
+            buf_len: self.buf_len,
+        }
+    }
+}
+
+/// How loud a line of the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum LogLevel {
+    /// Something is lost.
+    Error = 0,
+    /// Something is wrong and was dealt with.
+    Warning = 1,
+    /// For the record.
+    Info = 2,
+}
+
+/// What the driver needs from its surroundings: time, a log, and [`Events`](crate::nic::Events).
+pub trait Host: Send + Sync {
+    /// Monotonic nanoseconds.
+    fn now_ns(&self) -> u64;
+    /// One line for people; never called per packet.
+    fn log(&self, level: LogLevel, text: &str);
+    /// [`wake`](crate::nic::Events::wake).
+    fn wake(&self, queue: u32);
+    /// [`link_changed`](crate::nic::Events::link_changed).
+    fn link_changed(&self);
+    /// [`wire_notify`](crate::nic::Events::wire_notify).
+    fn wire_notify(&self, queue: u32);
+}
+
+/// Why a call was refused (`WEIR_E_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Error {
+    /// An argument is outside its documented range.
+    Invalid,
+    /// No memory.
+    NoMemory,
+    /// Entered twice, or both ends of the pair are taken.
+    Busy,
+    /// No far end, or the device is gone.
+    NoDevice,
+    /// Version or size of a struct.
+    Version,
+    /// Not allowed in this state.
+    State,
+    /// The caller's buffer is too small.
+    NoSpace,
+    /// Unknown command, or the NIC cannot do that.
+    Unsupported,
+    /// A ruleset image was refused.
+    Image,
+}
+
+impl From<NicError> for Error {
+    fn from(error: NicError) -> Self {
+        match error {
+            NicError::Invalid(_) => Self::Invalid,
+            NicError::Busy => Self::Busy,
+            NicError::NoMemory => Self::NoMemory,
+            NicError::State(_) => Self::State,
+            NicError::Unsupported => Self::Unsupported,
+        }
+    }
+}

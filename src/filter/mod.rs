@@ -1,0 +1,21 @@
+//! Rules: their model, the binary image they arrive in, and what decides about a frame.
+//!
+//! Text never gets here. `weir-pf` compiles pf.conf to a [`Ruleset`] and [`image::encode`]s it; the driver
+//! [`image::parse`]s the image, which validates it completely, makes a [`Compiled`] ruleset of it and hands that to
+//! the shards through [`epoch`].
+#![forbid(unsafe_code)]
+
+mod compiled;
+pub mod epoch;
+pub mod image;
+pub mod linear;
+mod rule;
+mod table;
+
+pub use compiled::{Compiled, Installed, RuleCounters};
+pub use linear::Verdict;
+pub use rule::{
+    Action, AddrKind, AddrMatch, Direction, Endpoint, Family, IcmpMatch, PortMatch, PortOp, Rule,
+    RuleFlags, Ruleset, Table, TableEntry, TcpFlagsMatch,
+};
+pub use table::LookupTable;

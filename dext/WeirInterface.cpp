@@ -13,13 +13,15 @@ static_assert(sizeof(ether_addr_t) == 6 && sizeof(IOUserNetworkMACAddress) == 6,
 namespace weir {
 namespace {
 
+constexpr MediaWord fullDuplex(MediaWord type) { return type | kIOUserNetworkMediaOptionFullDuplex; }
+
 const IOUserNetworkMediaType kMedia[] = {
     kIOUserNetworkMediaEthernetAuto,
-    kIOUserNetworkMediaEthernet100BaseTX | kIOUserNetworkMediaOptionFullDuplex,
-    kIOUserNetworkMediaEthernet1000BaseT | kIOUserNetworkMediaOptionFullDuplex,
-    kIOUserNetworkMediaEthernet2500BaseT | kIOUserNetworkMediaOptionFullDuplex,
-    kIOUserNetworkMediaEthernet5000BaseT | kIOUserNetworkMediaOptionFullDuplex,
-    kIOUserNetworkMediaEthernet10GBaseT | kIOUserNetworkMediaOptionFullDuplex,
+    fullDuplex(kIOUserNetworkMediaEthernet100BaseTX),
+    fullDuplex(kIOUserNetworkMediaEthernet1000BaseT),
+    fullDuplex(kIOUserNetworkMediaEthernet2500BaseT),
+    fullDuplex(kIOUserNetworkMediaEthernet5000BaseT),
+    fullDuplex(kIOUserNetworkMediaEthernet10GBaseT),
 };
 constexpr uint32_t kMediaCount = sizeof(kMedia) / sizeof(kMedia[0]);
 /* The type without its options. */

@@ -64,8 +64,7 @@ bool mayWrite(WeirUserClient *client)
     if (client->CopyClientEntitlements(&entitlements) != kIOReturnSuccess || entitlements == nullptr) {
         return false;
     }
-    OSBoolean *value = OSDynamicCast(OSBoolean, entitlements->getObject(WEIR_CLIENT_ENTITLEMENT));
-    const bool granted = value != nullptr && value->getValue();
+    const bool granted = entitlements->getObject(WEIR_CLIENT_ENTITLEMENT) == kOSBooleanTrue;
     entitlements->release();
     return granted;
 }

@@ -7,6 +7,8 @@ mod buffer;
 mod legacy;
 pub mod link;
 mod ng;
+pub mod player;
+pub mod recorder;
 #[cfg(test)]
 mod tests;
 pub mod writer;
@@ -18,6 +20,8 @@ use std::path::Path;
 
 use buffer::Buffer;
 pub use link::LinkType;
+pub use player::Player;
+pub use recorder::Recorder;
 pub use writer::{Record, Writer};
 
 /// Which way a captured frame went, seen from the machine that captured it.

@@ -144,10 +144,17 @@ pub fn complete_checksum(frame: &mut [u8], offload: &Offload) {
         field.copy_from_slice(&sum);
     }
     // Ethernet's padding of short frames is not covered, but it is zero.
-    let mut sum = frame.get(start..).unwrap_or_default().chunks(2).fold(0u64, |sum, pair| {
-        let low = pair.get(1).copied().unwrap_or(0);
-        sum + u64::from(u16::from_be_bytes([pair.first().copied().unwrap_or(0), low]))
-    });
+    let mut sum = frame
+        .get(start..)
+        .unwrap_or_default()
+        .chunks(2)
+        .fold(0u64, |sum, pair| {
+            let low = pair.get(1).copied().unwrap_or(0);
+            sum + u64::from(u16::from_be_bytes([
+                pair.first().copied().unwrap_or(0),
+                low,
+            ]))
+        });
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }

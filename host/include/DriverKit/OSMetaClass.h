@@ -52,6 +52,12 @@ public:
     const char *
     GetClassName();
 
+    const char *
+    GetClassName() const { return const_cast<OSMetaClassBase *>(this)->GetClassName(); }
+
+    uint32_t
+    getRetainCount() const { return (uint32_t) refcount; }
+
     virtual const OSMetaClass *
     getMetaClass() const;
 

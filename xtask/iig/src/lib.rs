@@ -6,6 +6,7 @@
 //! C++ members. Anything else is an error with its place.
 #![forbid(unsafe_code)]
 
+mod build;
 mod cond;
 mod diag;
 mod emit;
@@ -15,6 +16,7 @@ mod model;
 mod parse;
 mod resolve;
 
+pub use build::{BuildError, Dext, Sanitizer, build_dext, find_clang, write_framework};
 pub use diag::{Diagnostic, Diagnostics};
 
 use cond::Macros;
@@ -75,6 +77,15 @@ impl Generator {
     /// Everything that is wrong with the file, or is not supported.
     pub fn user(&self, path: impl AsRef<Path>) -> Result<Output, Diagnostics> {
         self.generate(path.as_ref(), Mode::User)
+    }
+
+    /// As [`Generator::user`], for a definition that lies in an include directory: its source includes the header by its
+    /// bare name, because all headers of a driver land in one directory.
+    fn user_in(&self, path: &Path) -> Result<Output, Diagnostics> {
+        let mut output = self.user(path)?;
+        let bare = format!("\"{}\"", path.with_extension("h").file_name().unwrap_or_default().to_string_lossy());
+        output.source = output.source.replace(&format!("#include {}\n", self.include_name(path)), &format!("#include {bare}\n"));
+        Ok(output)
     }
 
     fn generate(&self, path: &Path, mode: Mode) -> Result<Output, Diagnostics> {

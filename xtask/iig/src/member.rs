@@ -180,7 +180,8 @@ impl Body<'_> {
             if method.qualifiers.contains("= default") || method.qualifiers.contains("= delete") {
                 class.plain.push(self.verbatim(at, after));
             } else {
-                class.methods.push(method);
+                let local_only = method.local_only || class.local_only;
+                class.methods.push(Method { local_only, ..method });
             }
         }
         after
@@ -344,7 +345,8 @@ impl Body<'_> {
             let plain = word.strip_prefix("IIG_").unwrap_or(&word).to_owned();
             let group = self.attribute_group(at);
             match plain.as_str() {
-                "override" | "final" => method.is_override = true,
+                "override" => method.is_override = true,
+                "final" => {}
                 "const" | "volatile" | "&" | "&&" => qualifiers.extend(token),
                 "noexcept" => {
                     let next = if self.text(at + 1) == "(" { self.after_group(at + 1) } else { at + 1 };

@@ -16,6 +16,8 @@ pub struct Class {
     pub span: (usize, usize),
     /// `class EXTENDS(X)`: private part of another class.
     pub extends: bool,
+    /// `class LOCALONLY X`: no method is dispatched.
+    pub local_only: bool,
     pub methods: Vec<Method>,
     /// Nested types and aliases, verbatim; they stand before the methods, which may use them.
     pub types: Vec<String>,
@@ -35,7 +37,7 @@ pub struct Method {
     pub parameters: Vec<Parameter>,
     pub is_virtual: bool,
     pub is_static: bool,
-    /// Written `override` or `final`.
+    /// Written `override`.
     pub is_override: bool,
     /// `const`, `noexcept` and the like, as written.
     pub qualifiers: String,

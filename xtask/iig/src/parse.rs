@@ -170,6 +170,7 @@ impl Table {
         let text = |at: usize| tokens.get(at).map_or("", |token| source.slice(token));
         let mut next = at + 1;
         let mut extends = false;
+        let mut local_only = false;
         let mut name_at = None;
         loop {
             match text(next) {
@@ -181,8 +182,10 @@ impl Table {
                 }
                 ":" | "{" | ";" => break,
                 word if tokens.get(next).is_some_and(|t| t.kind == Kind::Ident) => {
-                    if !matches!(word, "final" | "KERNEL" | "NATIVE" | "REMOTE") && !word.starts_with("IIG_") {
-                        name_at = Some(next);
+                    match word.strip_prefix("IIG_").unwrap_or(word) {
+                        "LOCALONLY" => local_only = true,
+                        "final" | "KERNEL" | "NATIVE" | "REMOTE" | "SERIALIZABLE" | "CONCRETE" => {}
+                        _ => name_at = Some(next),
                     }
                     next += 1;
                 }
@@ -221,6 +224,7 @@ impl Table {
                 tokens.get(end - 1).map_or(source.text.len(), |token| token.end),
             ),
             extends,
+            local_only,
             methods: Vec::new(),
             types: Vec::new(),
             type_names: Vec::new(),

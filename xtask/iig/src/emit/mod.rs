@@ -46,6 +46,7 @@ fn action_class(class: &Class, method: &Method) -> Resolved {
             other_bases: Vec::new(),
             span: class.span,
             extends: false,
+            local_only: false,
             methods: Vec::new(),
             types: Vec::new(),
             type_names: Vec::new(),

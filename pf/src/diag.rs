@@ -282,6 +282,15 @@ impl Sink {
                 }
             }
         }
+        // Where the language is wrong, it does not help to hear that it could not be done either.
+        let wrong: Vec<(u32, u32)> = problems
+            .iter()
+            .filter(|p| p.severity == Severity::Error && p.kind == Kind::Language)
+            .map(|p| (p.span.file, p.line_column().0))
+            .collect();
+        problems.retain(|p| {
+            p.kind == Kind::Language || !wrong.contains(&(p.span.file, p.line_column().0))
+        });
         problems.sort_by_key(|p| (p.span.file, p.span.start));
         problems
             .into_iter()

@@ -132,7 +132,10 @@ pub fn check(source: &Source, options: &Options<'_>) -> Checked {
     let (flat, hosts) = expand::Expander::new(&mut sink, lookup).file(&statements);
     let language_ok = sink.language_ok();
     refuse::Refusal::new(&mut sink).statements(&statements);
-    let ruleset = compile::Compiler::file(&mut sink, &flat);
+    let ruleset = match language_ok {
+        true => compile::Compiler::file(&mut sink, &flat),
+        false => Ruleset::default(),
+    };
     let text = language_ok.then(|| print::file(&flat));
     let (errors, warnings) = sink.finish(options.lenient);
     Checked {

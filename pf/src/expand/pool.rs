@@ -91,7 +91,10 @@ impl Expander<'_> {
             if *family == Family::Any {
                 *family = own;
             }
-            kept.push(host);
+            kept.push(FlatHost {
+                scope: None,
+                ..host
+            });
         }
         if kept.is_empty() {
             self.sink.error(

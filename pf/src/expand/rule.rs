@@ -1,11 +1,14 @@
 //! One rule to many: the product of its lists, in pfctl's order.
 
 use super::{Expander, label};
-use crate::ast::{Action, Direction, Family, Host, Interface, PortOp, Return, Rule};
+use crate::ast::{
+    Action, AnchorKind, Direction, Family, FragmentPolicy, Host, Interface, PortOp, Return, Rule,
+};
 use crate::flat::{
     Addr, FlatAction, FlatAnchor, FlatHost, FlatRedirects, FlatRule, FlatScrub, FlatSet, StateMode,
 };
 use crate::names::protocols::{TCP, UDP};
+use crate::parse::RETURN_ICMP;
 use crate::source::Span;
 
 /// The bits of `flags S/SA`.
@@ -121,7 +124,12 @@ impl Expander<'_> {
                 max_mss: o.scrub.max_mss.unwrap_or(0),
                 set_tos: o.scrub.set_tos,
                 reassemble_tcp: o.scrub.reassemble_tcp,
-                fragment: o.scrub.fragment,
+                fragment: match action {
+                    FlatAction::Scrub(false) | FlatAction::Anchor(AnchorKind::Scrub) => {
+                        o.scrub.fragment.or(Some(FragmentPolicy::Reassemble))
+                    }
+                    _ => o.scrub.fragment,
+                },
             },
             labels: o.labels.iter().map(|l| l.node.clone()).collect(),
             ridentifier: o.ridentifier.unwrap_or(0),
@@ -245,14 +253,15 @@ impl Expander<'_> {
                                                 }
                                                 one.protocol = protocol.map_or(0, |p| p.node);
                                                 one.icmp = icmp.map(|i| i.node);
-                                                one.src = from;
+                                                one.src = settled(from);
                                                 one.src_port = from_port.map(|p| p.node);
                                                 one.os = os.clone().map(|os| os.node);
-                                                one.dst = to;
+                                                one.dst = settled(to);
                                                 one.dst_port = to_port.map(|p| p.node);
                                                 one.user = user.map(|u| u.node);
                                                 one.group = group.map(|g| g.node);
                                                 by_protocol(&mut one);
+                                                by_family(&mut one);
                                                 self.check(&one, rule);
                                                 added = true;
                                                 if self.sink.error_count() == errors {
@@ -323,6 +332,20 @@ fn scopes(
     true
 }
 
+/// A host whose family and interface its rule has taken over; all of IPv4 or IPv6 is `any` in a rule of that family.
+fn settled(host: FlatHost) -> FlatHost {
+    let addr = match host.addr {
+        Addr::Prefix { addr, len: 0 } if addr.is_unspecified() => Addr::Any,
+        addr => addr,
+    };
+    FlatHost {
+        negate: host.negate,
+        addr,
+        family: None,
+        scope: None,
+    }
+}
+
 /// What a rule loses when its protocol is not TCP.
 fn by_protocol(rule: &mut FlatRule) {
     if rule.protocol == 0 || rule.protocol == TCP {
@@ -331,6 +354,25 @@ fn by_protocol(rule: &mut FlatRule) {
     rule.flags = (0, 0);
     if matches!(rule.state.kind, StateMode::Modulate | StateMode::Synproxy) {
         rule.state.kind = StateMode::Keep;
+    }
+}
+
+/// The answer of the family a rule is not for does not matter.
+fn by_family(rule: &mut FlatRule) {
+    let FlatAction::Block(Return::Icmp { v4, v6 }) = &mut rule.action else {
+        return;
+    };
+    let Return::Icmp {
+        v4: default4,
+        v6: default6,
+    } = RETURN_ICMP
+    else {
+        return;
+    };
+    match rule.family {
+        Family::V4 => *v6 = default6,
+        Family::V6 => *v4 = default4,
+        Family::Any => {}
     }
 }
 

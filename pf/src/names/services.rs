@@ -45,14 +45,16 @@ pub fn port(name: &str) -> Option<u16> {
     of(true).or_else(|| of(false)).map(|s| s.port)
 }
 
-/// The name of a port; pfctl takes UDP's for every protocol but TCP.
+/// The name of a port; pfctl takes UDP's for every protocol but TCP. A name that stands for several ports names only the
+/// one that [`port`] finds, so that what is printed reads as what it was.
 #[must_use]
-pub fn name(port: u16, protocol: u8) -> Option<&'static str> {
+pub fn name(number: u16, protocol: u8) -> Option<&'static str> {
     let tcp = protocol == TCP;
     services()
         .iter()
-        .find(|s| s.port == port && if tcp { s.tcp } else { s.udp })
+        .find(|s| s.port == number && if tcp { s.tcp } else { s.udp })
         .map(|s| s.name)
+        .filter(|name| port(name) == Some(number))
 }
 
 /// All names.

@@ -69,6 +69,7 @@ impl Parser<'_> {
         let mut peer = Peer::default();
         if !self.tok.is("port") {
             peer.hosts = self.hosts()?;
+            self.after_hosts = true;
         }
         if self.take("port") {
             peer.ports = self.ports()?;

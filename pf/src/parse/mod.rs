@@ -14,6 +14,7 @@ mod statement;
 mod translate;
 
 pub use option::TCP_FLAGS;
+pub use rule::RETURN_ICMP;
 
 use crate::ast::Statement;
 use crate::diag::{Problem, Sink};
@@ -49,6 +50,8 @@ pub struct Parser<'a> {
     depth: usize,
     /// Anchors and lists around here.
     nesting: usize,
+    /// Addresses were read in this statement: a port may follow.
+    after_hosts: bool,
     /// Names of the files being read.
     files: Vec<String>,
 }
@@ -78,6 +81,7 @@ impl<'a> Parser<'a> {
             },
             depth: 0,
             nesting: 0,
+            after_hosts: false,
             files: vec![source.name().to_owned()],
         };
         parser.bump();
@@ -104,6 +108,7 @@ impl<'a> Parser<'a> {
                 _ => {}
             }
             self.depth = 0;
+            self.after_hosts = false;
             let done = self.statement(out).and_then(|()| match &self.tok.tok {
                 Tok::Newline | Tok::End => Ok(()),
                 Tok::Punct('}') if in_anchor => Ok(()),

@@ -128,6 +128,12 @@ impl Parser<'_> {
                 self.bump();
                 let value = self.probability()?;
                 o.probability = Some(Spanned::new(value, self.span_from(start)));
+                // pfctl prints the state options after the probability; what it prints must be read.
+                let stateful = o.state.is_some_and(|s| s.node != crate::ast::StateKind::No);
+                if stateful && o.state_options.is_empty() && self.take_punct('(') {
+                    o.state_options = self.state_options()?;
+                    self.want_punct(')', "after the state options")?;
+                }
             }
             "rtable" => {
                 self.bump();

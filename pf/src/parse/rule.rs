@@ -17,6 +17,10 @@ const PORT_UNREACH: u8 = 3;
 /// ICMPv6 code of a plain `return-icmp6`: port unreachable.
 const PORT_UNREACH6: u8 = 4;
 
+/// What pfctl makes of ICMPv6 when only an ICMP code is given: ICMP's own default, printed as the number 3. Written as
+/// that number it is read back as the same; it stands for port unreachable.
+const CARRIED_OVER: (u8, u8) = (UNREACH, PORT_UNREACH);
+
 /// The default answer of `return-icmp`.
 pub const RETURN_ICMP: Return = Return::Icmp {
     v4: (UNREACH, PORT_UNREACH),
@@ -77,7 +81,11 @@ impl Parser<'_> {
             Tok::Word(word) if ORDER.contains(&&**word) => Some(format!(
                 "`{word}` stands too late or twice: the order is action, in/out, log, quick, on, inet/inet6, proto, from, to, options"
             )),
-            Tok::Word(word) => did_you_mean(word, OPTIONS.iter().chain(ORDER).chain(SCRUB_OPTIONS).copied()),
+            Tok::Word(word) => {
+                let port: &[&str] = if self.after_hosts { &["port"] } else { &[] };
+                let known = [port, OPTIONS, ORDER, SCRUB_OPTIONS];
+                did_you_mean(word, known.into_iter().flatten().copied())
+            }
             Tok::Number(_) => Some("a port needs the word `port` before it".to_owned()),
             Tok::Punct(';') => Some("a statement ends with its line".to_owned()),
             Tok::Punct('{') => Some("a list stands after the word it belongs to, such as `proto`, `from` or `port`".to_owned()),
@@ -116,20 +124,19 @@ impl Parser<'_> {
                 let answer = if v6 {
                     Return::Icmp {
                         v4: (UNREACH, PORT_UNREACH),
-                        v6: (UNREACH6, first),
+                        v6: first,
                     }
                 } else {
                     let comma = self.take_punct(',');
                     if comma || !self.tok.is_punct(')') {
                         Return::Icmp {
-                            v4: (UNREACH, first),
-                            v6: (UNREACH6, self.return_code(true)?),
+                            v4: first,
+                            v6: self.return_code(true)?,
                         }
                     } else {
-                        // pfctl carries ICMP's own default over to ICMPv6 here: type 3, code 3.
                         Return::Icmp {
-                            v4: (UNREACH, first),
-                            v6: (UNREACH, PORT_UNREACH),
+                            v4: first,
+                            v6: CARRIED_OVER,
                         }
                     }
                 };
@@ -142,20 +149,24 @@ impl Parser<'_> {
         Ok(Some(answer))
     }
 
-    fn return_code(&mut self, v6: bool) -> Res<u8> {
+    fn return_code(&mut self, v6: bool) -> Res<(u8, u8)> {
+        let kind = if v6 { UNREACH6 } else { UNREACH };
         if matches!(self.tok.tok, Tok::Number(_)) {
-            return Ok(self.number("an ICMP code", 0, 255)?.node as u8);
+            let code = self.number("an ICMP code", 0, 255)?.node as u8;
+            return Ok(match (v6, code) {
+                (true, PORT_UNREACH) => CARRIED_OVER,
+                _ => (kind, code),
+            });
         }
         let token = self.tok.clone();
         let name = self.string("an ICMP code")?;
-        let kind = if v6 { UNREACH6 } else { UNREACH };
         match icmp::code_number(kind, &name.node, v6) {
-            Some(code) => Ok(code),
+            Some(code) => Ok((kind, code)),
             None => {
                 let hint = did_you_mean(&name.node, icmp::code_names(kind, v6));
                 self.at(&token, format!("unknown icmp code `{}`", name.node))
                     .maybe_hint(hint);
-                Ok(0)
+                Ok((kind, 0))
             }
         }
     }

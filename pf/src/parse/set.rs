@@ -125,7 +125,7 @@ impl Parser<'_> {
         let mode = self.one_of("syncookies mode", &["never", "always", "adaptive"])?;
         let mut watermarks = None;
         if self.take_punct('(') {
-            let (mut start, mut end) = (25, 12);
+            let (mut start, mut end) = (25, 0);
             loop {
                 let name = self.string("`start` or `end`")?;
                 let value = self.string("a percentage")?;
@@ -150,6 +150,16 @@ impl Parser<'_> {
                 if self.take_punct(')') {
                     break;
                 }
+            }
+            if end == 0 {
+                end = start / 2;
+            }
+            let span = self.last;
+            if mode != "adaptive" {
+                self.sink
+                    .error(span, "syncookies start/end only apply to adaptive");
+            } else if end >= start {
+                self.sink.error(span, "start must be higher than end");
             }
             watermarks = Some((start, end));
         }

@@ -89,8 +89,18 @@ impl Parser<'_> {
                 return Ok(());
             }
             other => {
+                let token = self.tok.clone();
+                self.bump();
+                if self.tok.is_punct('=') {
+                    self.at(
+                        &token,
+                        format!("`{other}` is a keyword and cannot name a macro"),
+                    )
+                    .hint("choose another name");
+                    return Err(Fail);
+                }
                 let hint = did_you_mean(other, keyword::STATEMENTS.iter().copied());
-                self.error_here(format!("a statement cannot begin with `{other}`"))
+                self.at(&token, format!("a statement cannot begin with `{other}`"))
                     .maybe_hint(hint);
                 return Err(Fail);
             }
@@ -317,6 +327,9 @@ impl Parser<'_> {
         self.source_and_destination(&mut rule)?;
         if self.tok.is("rtable") {
             self.filter_option(&mut rule.options)?;
+        }
+        if kind == AnchorKind::Scrub {
+            while self.scrub_option(&mut rule.options.scrub)? {}
         }
         rule.anchor.name = Some(name);
         rule.span = self.span_from(start);

@@ -45,17 +45,19 @@ fn set(option: &SetOption) -> String {
                 format!("set skip on {{{names} }}\n")
             }
         },
-        SetOption::Reassemble { on, no_df } => {
-            format!(
-                "set reassemble {}{}\n",
-                choice(*on, "yes", "no"),
-                choice(*no_df, " no-df", "")
-            )
-        }
+        // pfctl leaves a space at the end when there is no `no-df`.
+        SetOption::Reassemble { on, no_df } => format!(
+            "set reassemble {} {}\n",
+            choice(*on, "yes", "no"),
+            choice(*no_df, "no-df", "")
+        ),
+        SetOption::SynCookies { mode, watermarks } => match watermarks {
+            Some((start, end)) => format!("set syncookies {mode} (start {start}%, end {end}%)\n"),
+            None => format!("set syncookies {mode}\n"),
+        },
         SetOption::RulesetOptimization(_)
         | SetOption::StateDefaults(_)
-        | SetOption::KeepCounters
-        | SetOption::SynCookies { .. } => String::new(),
+        | SetOption::KeepCounters => String::new(),
     }
 }
 

@@ -12,7 +12,7 @@ pub use rule::rule;
 
 use crate::flat::{Flat, FlatAnchor, FlatSet};
 
-/// The whole file; `load anchor` prints its rules after a line that names it.
+/// The whole file, then what `load anchor` loaded: pfctl does not say on its standard output which is which.
 #[must_use]
 pub fn file(flat: &Flat) -> String {
     let mut out = String::new();
@@ -20,6 +20,9 @@ pub fn file(flat: &Flat) -> String {
         out.push_str(&line(one));
     }
     set(&flat.set, 0, &mut out);
+    for (_, inner) in &flat.loaded {
+        out.push_str(&file(inner));
+    }
     out
 }
 

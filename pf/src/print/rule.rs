@@ -356,7 +356,7 @@ fn scrub(r: &FlatRule, out: &mut String) {
         for part in &parts {
             out.push_str(&format!(" {part}"));
         }
-        if r.action == FlatAction::Scrub(false) {
+        if r.action != FlatAction::Scrub(true) {
             if s.reassemble_tcp {
                 out.push_str(" reassemble tcp");
             }

@@ -2,10 +2,6 @@
 //! C ABI lives here.
 //!
 //! Model check of everything that synchronises: `RUSTFLAGS="--cfg loom" cargo test -p weir-core --lib --release loom`.
-#![allow(
-    clippy::arithmetic_side_effects,
-    reason = "sizes and offsets are checked when a handle is made; ring indices wrap by the wrapping_* calls"
-)]
 
 pub mod doorbell;
 pub mod packet;

@@ -46,6 +46,7 @@ impl<T> Seat<T> {
         }
     }
 
+    /// A closed seat.
     #[cfg(all(loom, test))]
     pub fn new(value: T) -> Self {
         Self {

@@ -3,10 +3,6 @@
 //! A [`Nic`] is driven by control, serialised by its owner, at any time; each [`NicQueue`] by its own shard, which
 //! may run on another thread at the same moment. Nothing of a `NicQueue` waits, allocates or locks.
 #![forbid(unsafe_code)]
-#![allow(
-    clippy::arithmetic_side_effects,
-    reason = "ring occupancy and frame offsets are bounded by the sizes fixed at creation; counters are 64 bits"
-)]
 
 pub mod loopback;
 mod rx_filter;

@@ -4,10 +4,6 @@
 //! [`parse`] looks at a frame once and returns offsets and key fields; it never fails, but says what is wrong with
 //! a malformed frame. Everything here takes byte slices and works on any input without panicking.
 #![forbid(unsafe_code)]
-#![allow(
-    clippy::arithmetic_side_effects,
-    reason = "offsets and lengths are bounded by the frame's, and 16-bit sums are made in 64 bits"
-)]
 
 pub mod arp;
 pub mod checksum;

@@ -18,7 +18,12 @@ struct Cable {
 }
 
 /// Never open: claiming it is the lock.
+#[cfg(not(all(loom, test)))]
 static CABLES: Seat<Vec<Cable>> = Seat::new(Vec::new());
+#[cfg(all(loom, test))]
+loom::lazy_static! {
+    static ref CABLES: Seat<Vec<Cable>> = Seat::new(Vec::new());
+}
 
 fn connect(from: &Port, to: Option<&Arc<Port>>) {
     for queue in &from.queues {

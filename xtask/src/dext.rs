@@ -27,7 +27,8 @@ pub fn iig(files: &[PathBuf], out: &Path) -> Result<()> {
             (format!("{stem}.iig.cpp"), &output.source),
         ] {
             let path = out.join(name);
-            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            std::fs::write(&path, text)
+                .with_context(|| format!("cannot write {}", path.display()))?;
             println!("{}", path.display());
         }
     }
@@ -38,8 +39,27 @@ pub fn iig(files: &[PathBuf], out: &Path) -> Result<()> {
 ///
 /// # Errors
 /// What the generator, the compiler or the linker said.
-pub fn build(src: &[PathBuf], out: &Path, sanitize: Option<&str>) -> Result<()> {
-    weir_iig::build_dext(src, &include_dirs(), out, &[], sanitize)?;
+pub fn build(
+    src: &[PathBuf],
+    out: &Path,
+    sanitize: Option<&str>,
+    define: &[String],
+    link: &[String],
+) -> Result<()> {
+    weir_iig::build_dext(&weir_iig::Dext {
+        src_dirs: src.to_vec(),
+        include_dirs: include_dirs(),
+        out: out.to_path_buf(),
+        compile_args: define.iter().map(|define| format!("-D{define}")).collect(),
+        link_args: link.to_vec(),
+        sanitizer: match sanitize {
+            Some("address") => weir_iig::Sanitizer::Address,
+            Some("thread") => weir_iig::Sanitizer::Thread,
+            Some("undefined") => weir_iig::Sanitizer::Undefined,
+            _ => weir_iig::Sanitizer::None,
+        },
+        work_dir: None,
+    })?;
     println!("{}", out.display());
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! All automation of the project: `cargo xtask help`.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod bindings;
 mod demo;
 mod dext;
@@ -71,8 +72,19 @@ enum Command {
         #[arg(short, long)]
         out: PathBuf,
         /// Instrument the driver's code.
-        #[arg(long, value_parser = ["address", "thread"])]
+        #[arg(long, value_parser = ["address", "thread", "undefined"])]
         sanitize: Option<String>,
+        /// A preprocessor macro for the driver's sources.
+        #[arg(short = 'D', value_name = "NAME[=VALUE]")]
+        define: Vec<String>,
+        /// Passed on to the linker: a static library, `-lNAME`.
+        #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+        link: Vec<String>,
+    },
+    /// Measure, with a peer in the same run.
+    Bench {
+        #[command(subcommand)]
+        bench: bench::Bench,
     },
     /// Write src/abi/sys.rs anew from dext/weir_core.h.
     Bindings {
@@ -88,13 +100,27 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Demo { args } => demo::run(install, &args),
         Command::Test { all, only, list } => test::run(install, all, only.as_deref(), list),
+        Command::Bench { bench } => bench::run(install, &bench),
         Command::Tidy => tidy::run(),
         Command::Setup { r#for } => setup::ensure(r#for, install),
         Command::Iig { files, out } => dext::iig(&files, &out),
-        Command::Dext { src, out, sanitize } => setup::ensure(setup::Purpose::Build, install)
-            .and_then(|()| dext::build(&src, &out, sanitize.as_deref())),
-        Command::Bindings { check } => setup::ensure(setup::Purpose::Bindings, install)
-            .and_then(|()| if check { bindings::check() } else { bindings::write() }),
+        Command::Dext {
+            src,
+            out,
+            sanitize,
+            define,
+            link,
+        } => setup::ensure(setup::Purpose::Build, install)
+            .and_then(|()| dext::build(&src, &out, sanitize.as_deref(), &define, &link)),
+        Command::Bindings { check } => {
+            setup::ensure(setup::Purpose::Bindings, install).and_then(|()| {
+                if check {
+                    bindings::check()
+                } else {
+                    bindings::write()
+                }
+            })
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

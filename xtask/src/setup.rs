@@ -34,7 +34,11 @@ pub enum Install {
 impl Install {
     /// From `--no-install`.
     pub fn from_flag(no_install: bool) -> Self {
-        if no_install { Self::TellOnly } else { Self::Yes }
+        if no_install {
+            Self::TellOnly
+        } else {
+            Self::Yes
+        }
     }
 }
 
@@ -179,9 +183,11 @@ fn has_libclang() -> bool {
 }
 
 fn has_sanitizers() -> bool {
-    sh::succeeds(Command::new("sh").arg("-c").arg(
-        "ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.tsan* 2>/dev/null | grep -q .",
-    ))
+    sh::succeeds(
+        Command::new("sh").arg("-c").arg(
+            "ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.tsan* 2>/dev/null | grep -q .",
+        ),
+    )
 }
 
 /// Makes sure that the machine has what `purpose` needs.

@@ -66,5 +66,9 @@ fn show(command: &Command) -> String {
 
 fn quote(word: &OsStr) -> String {
     let word = word.to_string_lossy();
-    if word.contains(' ') { format!("'{word}'") } else { word.into_owned() }
+    if word.contains(' ') {
+        format!("'{word}'")
+    } else {
+        word.into_owned()
+    }
 }

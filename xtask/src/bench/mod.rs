@@ -1,0 +1,40 @@
+//! `cargo xtask bench`: measurements that anybody can repeat, with the peer measured beside in the same run.
+
+mod e2e;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::setup::{self, Install, Purpose};
+
+/// What to measure.
+#[derive(Subcommand)]
+pub enum Bench {
+    /// iperf3 between two namespaces: through the driver with offloads, beside a bare veth pair.
+    E2e {
+        /// Seconds of each iperf3 run.
+        #[arg(long, default_value_t = 4)]
+        seconds: u32,
+        /// Runs of each kind, in turn.
+        #[arg(long, default_value_t = 5)]
+        repeat: usize,
+        /// One JSON object instead of the table.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs one benchmark.
+///
+/// # Errors
+/// Missing tools, or a run that failed.
+pub fn run(install: Install, bench: &Bench) -> Result<()> {
+    setup::ensure(Purpose::Test, install)?;
+    match bench {
+        Bench::E2e {
+            seconds,
+            repeat,
+            json,
+        } => e2e::run(*seconds, *repeat, *json),
+    }
+}

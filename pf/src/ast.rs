@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-pub use weir_core::filter::rule::{Direction, Family, PortOp};
+pub use weir_core::filter::{Direction, Family, PortOp};
 
 use crate::source::{Span, Spanned};
 

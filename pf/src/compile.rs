@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use weir_core::filter::rule::{
+use weir_core::filter::{
     Action, AddrKind, AddrMatch, Endpoint, Family, IcmpMatch, PortMatch, Rule, RuleFlags, Ruleset,
     Table, TableEntry, TcpFlagsMatch,
 };

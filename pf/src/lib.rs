@@ -7,7 +7,7 @@
 //! | names | [`resolve`], [`resolver`] | addresses of hosts and interfaces |
 //! | lists, defaults | [`expand`] | one rule each ([`flat`]) |
 //! | text | [`print`] | the normal form of `pfctl -nv` |
-//! | driver | [`refuse`], [`compile`] | [`weir_core::filter::rule::Ruleset`] |
+//! | driver | [`refuse`], [`compile`] | [`weir_core::filter::Ruleset`] |
 //!
 //! [`check`] does all of it and reports every problem; [`load`] is for who only wants the ruleset.
 #![forbid(unsafe_code)]
@@ -33,7 +33,7 @@ use std::net::IpAddr;
 
 pub use diag::{Errors, Problem, Severity};
 pub use resolver::{Isolated, Resolver, System};
-use weir_core::filter::rule::Ruleset;
+use weir_core::filter::Ruleset;
 
 use crate::flat::Flat;
 use crate::lex::{Macro, Macros};

@@ -92,6 +92,8 @@ IOReturn toIOReturn(weir_status status)
         return kIOReturnNoSpace;
     case WEIR_E_UNSUPPORTED:
         return kIOReturnUnsupported;
+    case WEIR_E_DROPPED:
+        return kIOReturnNotPermitted;
     default:
         return kIOReturnError;
     }

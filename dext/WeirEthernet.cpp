@@ -127,6 +127,8 @@ kern_return_t WeirEthernet::Start_Impl(IOService *provider)
     ivars->powered = true;
     ivars->stopping = false;
     ivars->chosenMedia = kIOUserNetworkMediaEthernetAuto;
+    ivars->allMulticast = false;
+    ivars->multicastOverflow = false;
 
     for (const weir::Step &step : weir::kSteps) {
         ret = step.run(this);

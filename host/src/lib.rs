@@ -1,3 +1,4 @@
 pub mod capture;
 pub mod port;
 pub mod stack;
+pub mod wire;

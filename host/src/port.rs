@@ -164,13 +164,21 @@ pub trait Stack: Send {
 
 /// The far end of a loopback NIC: moves frames between the NIC's wire rings and something else.
 pub trait WirePump: Send {
-    /// Serves the rings (see `weir_core::mem::wire_ring`) until [`WirePump::stop`].
+    /// Serves the rings (see `weir_core::mem::wire_ring`) until [`WirePump::stop`]. A pump opened for
+    /// [`Mode::Threads`] starts its threads here.
     ///
     /// # Errors
     /// What the operating system said, with the name of the thing that failed.
     fn start(&mut self) -> io::Result<()>;
-    /// Simulated mode: moves what is there at `now_ns`; returns when to be called next.
+    /// Simulated mode: moves what is there at `now_ns`; returns when to be called next. It is also called after the
+    /// NIC notified the link, when nothing else is ready.
     fn poll(&mut self, now_ns: u64) -> Option<u64>;
+    /// True when the pump has sent all it will ever send by itself (a capture's end).
+    fn finished(&self) -> bool {
+        false
+    }
+    /// Frames moved so far, `sent` towards the NIC; final after [`WirePump::stop`].
+    fn counters(&self) -> StackCounters;
     /// Stops every thread.
     fn stop(&mut self);
 }

@@ -4,6 +4,8 @@
 #include "classes.h"
 
 #include <DriverKit/IOService.h>
+#include <DriverKit/OSAction.h>
+#include <DriverKit/OSBoolean.h>
 #include <NetworkingDriverKit/IOUserNetworkEthernet.h>
 
 #include <algorithm>
@@ -402,20 +404,5 @@ void OSObject::free()
     while (all.quarantine.size() > DK_OBJ_QUARANTINE) {
         std::free(all.quarantine.front());
         all.quarantine.pop_front();
-    }
-}
-
-extern "C" OSObjectPtr OSObjectRetain(OSObjectPtr object)
-{
-    if (object != nullptr) {
-        object->retain();
-    }
-    return object;
-}
-
-extern "C" void OSObjectRelease(OSObjectPtr object)
-{
-    if (object != nullptr) {
-        object->release();
     }
 }

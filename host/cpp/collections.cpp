@@ -40,12 +40,12 @@ bool iterate(const std::vector<OSObject *> &members, OSCollectionIterateObjectsB
     return true;
 }
 
-template <typename T, typename IVars> T *collection_make(const char *method, uint32_t capacity)
+template <typename T, typename IVars> T *collection_make(OSMetaClass *meta, const char *method, uint32_t capacity)
 {
     if (dk::fault(method) != kIOReturnSuccess) {
         return nullptr;
     }
-    T *collection = dk::make<T, IVars>();
+    T *collection = dk::make<T, IVars>(meta);
     if (collection != nullptr) {
         collection->ensureCapacity(capacity);
     }
@@ -78,12 +78,12 @@ struct OSArray_IVars {
 
 OSArrayPtr OSArray::withCapacity(uint32_t capacity)
 {
-    return collection_make<OSArray, OSArray_IVars>("OSArray::withCapacity", capacity);
+    return collection_make<OSArray, OSArray_IVars>(OSTypeID(OSArray), "OSArray::withCapacity", capacity);
 }
 
 OSArrayPtr OSArray::withObjects(const OSObject **values, uint32_t count, uint32_t capacity)
 {
-    auto *array = collection_make<OSArray, OSArray_IVars>("OSArray::withObjects", capacity > count ? capacity : count);
+    auto *array = collection_make<OSArray, OSArray_IVars>(OSTypeID(OSArray), "OSArray::withObjects", capacity > count ? capacity : count);
     for (uint32_t i = 0; array != nullptr && i < count; ++i) {
         if (!array->setObject(values[i])) {
             OSSafeReleaseNULL(array);
@@ -97,7 +97,7 @@ OSArrayPtr OSArray::withArray(const OSArray *array, uint32_t capacity)
     if (array == nullptr) {
         return nullptr;
     }
-    auto *copy = collection_make<OSArray, OSArray_IVars>("OSArray::withArray", capacity);
+    auto *copy = collection_make<OSArray, OSArray_IVars>(OSTypeID(OSArray), "OSArray::withArray", capacity);
     if (copy != nullptr && !copy->merge(array)) {
         OSSafeReleaseNULL(copy);
     }
@@ -258,13 +258,13 @@ struct OSDictionary_IVars {
 
 OSDictionaryPtr OSDictionary::withCapacity(uint32_t capacity)
 {
-    return collection_make<OSDictionary, OSDictionary_IVars>("OSDictionary::withCapacity", capacity);
+    return collection_make<OSDictionary, OSDictionary_IVars>(OSTypeID(OSDictionary), "OSDictionary::withCapacity", capacity);
 }
 
 OSDictionaryPtr OSDictionary::withObjects(const OSObject **values, const OSObject **keys, uint32_t count,
                                           uint32_t capacity)
 {
-    auto *dictionary = collection_make<OSDictionary, OSDictionary_IVars>("OSDictionary::withObjects",
+    auto *dictionary = collection_make<OSDictionary, OSDictionary_IVars>(OSTypeID(OSDictionary), "OSDictionary::withObjects",
                                                                         capacity > count ? capacity : count);
     for (uint32_t i = 0; dictionary != nullptr && i < count; ++i) {
         if (!dictionary->setObject(keys[i], values[i])) {
@@ -279,7 +279,7 @@ OSDictionaryPtr OSDictionary::withDictionary(const OSDictionary *dictionary, uin
     if (dictionary == nullptr) {
         return nullptr;
     }
-    auto *copy = collection_make<OSDictionary, OSDictionary_IVars>("OSDictionary::withDictionary", capacity);
+    auto *copy = collection_make<OSDictionary, OSDictionary_IVars>(OSTypeID(OSDictionary), "OSDictionary::withDictionary", capacity);
     if (copy != nullptr && !copy->merge(dictionary)) {
         OSSafeReleaseNULL(copy);
     }
@@ -420,9 +420,9 @@ bool OSSet::init()
     return OSArray::ivars != nullptr;
 }
 
-template <typename T> static T *set_make(const char *method, uint32_t capacity)
+template <typename T> static T *set_make(OSMetaClass *meta, const char *method, uint32_t capacity)
 {
-    T *set = dk::fault(method) == kIOReturnSuccess ? OSTypeAlloc(T) : nullptr;
+    T *set = dk::fault(method) == kIOReturnSuccess ? dk::alloc<T>(meta) : nullptr;
     if (set != nullptr && !set->init()) {
         OSSafeReleaseNULL(set);
     }
@@ -432,11 +432,11 @@ template <typename T> static T *set_make(const char *method, uint32_t capacity)
     return set;
 }
 
-OSSetPtr OSSet::withCapacity(uint32_t capacity) { return set_make<OSSet>("OSSet::withCapacity", capacity); }
+OSSetPtr OSSet::withCapacity(uint32_t capacity) { return set_make<OSSet>(OSTypeID(OSSet), "OSSet::withCapacity", capacity); }
 
 OSSetPtr OSSet::withObjects(const OSObject **values, uint32_t count, uint32_t capacity)
 {
-    auto *set = set_make<OSSet>("OSSet::withObjects", capacity > count ? capacity : count);
+    auto *set = set_make<OSSet>(OSTypeID(OSSet), "OSSet::withObjects", capacity > count ? capacity : count);
     for (uint32_t i = 0; set != nullptr && i < count; ++i) {
         set->setObject(values[i]);
     }
@@ -445,7 +445,7 @@ OSSetPtr OSSet::withObjects(const OSObject **values, uint32_t count, uint32_t ca
 
 OSSetPtr OSSet::withArray(const OSArray *array, uint32_t capacity)
 {
-    auto *set = array != nullptr ? set_make<OSSet>("OSSet::withArray", capacity) : nullptr;
+    auto *set = array != nullptr ? set_make<OSSet>(OSTypeID(OSSet), "OSSet::withArray", capacity) : nullptr;
     if (set != nullptr) {
         set->merge(array);
     }
@@ -512,7 +512,7 @@ void OSOrderedSet::free()
 
 OSOrderedSetPtr OSOrderedSet::withCapacity(uint32_t capacity, OSOrderBlock orderBlock)
 {
-    auto *set = set_make<OSOrderedSet>("OSOrderedSet::withCapacity", capacity);
+    auto *set = set_make<OSOrderedSet>(OSTypeID(OSOrderedSet), "OSOrderedSet::withCapacity", capacity);
     if (set != nullptr && orderBlock != nullptr) {
         set->ivars->order = Block_copy(orderBlock);
     }

@@ -20,7 +20,7 @@ IODispatchQueue *dk::wrap_queue(dk_queue *queue)
     if (queue == nullptr) {
         return nullptr;
     }
-    auto *wrapper = make<IODispatchQueue, IODispatchQueue_IVars>();
+    auto *wrapper = make<IODispatchQueue, IODispatchQueue_IVars>(OSTypeID(IODispatchQueue));
     if (wrapper == nullptr) {
         dk_queue_release(queue);
         return nullptr;

@@ -123,7 +123,7 @@ kern_return_t IMPL(IOTimerDispatchSource, Create)
     if (made == nullptr) {
         return error;
     }
-    *source = dk::wrap_source<IOTimerDispatchSource>(made);
+    *source = dk::wrap_source<IOTimerDispatchSource>(OSTypeID(IOTimerDispatchSource), made);
     return *source != nullptr ? kIOReturnSuccess : kIOReturnNoMemory;
 }
 
@@ -141,7 +141,7 @@ kern_return_t IMPL(IOTimerDispatchSource, SetHandler)
         this, &dk::state_of(this)->handler, action,
         [](OSAction *to, uint64_t time, uint64_t) {
             const dk::OnSourceQueue here;
-            dk::sender<IOTimerDispatchSource>()->TimerOccurred(to, time);
+            dk::sender<IOTimerDispatchSource>(OSTypeID(IOTimerDispatchSource))->TimerOccurred(to, time);
         },
         dk_source_set_handler);
 }
@@ -186,7 +186,7 @@ kern_return_t IMPL(IOInterruptDispatchSource, Create)
     if (made == nullptr) {
         return error;
     }
-    *source = dk::wrap_source<IOInterruptDispatchSource>(made);
+    *source = dk::wrap_source<IOInterruptDispatchSource>(OSTypeID(IOInterruptDispatchSource), made);
     return *source != nullptr ? kIOReturnSuccess : kIOReturnNoMemory;
 }
 
@@ -216,7 +216,7 @@ kern_return_t IMPL(IOInterruptDispatchSource, SetHandler)
         this, &dk::state_of(this)->handler, action,
         [](OSAction *to, uint64_t count, uint64_t time) {
             const dk::OnSourceQueue here;
-            dk::sender<IOInterruptDispatchSource>()->InterruptOccurred(to, count, time);
+            dk::sender<IOInterruptDispatchSource>(OSTypeID(IOInterruptDispatchSource))->InterruptOccurred(to, count, time);
         },
         dk_source_set_handler);
 }
@@ -245,9 +245,9 @@ kern_return_t IMPL(IOInterruptDispatchSource, GetLastInterrupt)
 namespace {
 
 // The handlers of a data queue run on the queue of the action's target, not on that of the source.
-void send_available(OSAction *to, uint64_t, uint64_t) { dk::sender<IODataQueueDispatchSource>()->DataAvailable(to); }
+void send_available(OSAction *to, uint64_t, uint64_t) { dk::sender<IODataQueueDispatchSource>(OSTypeID(IODataQueueDispatchSource))->DataAvailable(to); }
 
-void send_serviced(OSAction *to, uint64_t, uint64_t) { dk::sender<IODataQueueDispatchSource>()->DataServiced(to); }
+void send_serviced(OSAction *to, uint64_t, uint64_t) { dk::sender<IODataQueueDispatchSource>(OSTypeID(IODataQueueDispatchSource))->DataServiced(to); }
 
 void fill_with_block(void *context, void *data, size_t length)
 {
@@ -275,7 +275,7 @@ kern_return_t IMPL(IODataQueueDispatchSource, Create)
     if (made == nullptr) {
         return error;
     }
-    *source = dk::wrap_source<IODataQueueDispatchSource>(made);
+    *source = dk::wrap_source<IODataQueueDispatchSource>(OSTypeID(IODataQueueDispatchSource), made);
     return *source != nullptr ? kIOReturnSuccess : kIOReturnNoMemory;
 }
 

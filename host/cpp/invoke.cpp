@@ -343,7 +343,10 @@ kern_return_t OSAction::SetAbortedHandler(OSActionAbortedHandler handler)
     if (injected != kIOReturnSuccess) {
         return injected;
     }
-    void (^copy)(void) = handler != nullptr ? Block_copy(handler) : nullptr;
+    void (^copy)(void) = nullptr;
+    if (handler != nullptr) {
+        copy = Block_copy(handler);
+    }
     void (^old)(void) = nullptr;
     {
         const std::lock_guard<std::mutex> guard(ivars->lock);

@@ -296,3 +296,12 @@ extern "C" int IOLogv(const char *format, va_list ap)
     _os_log_vwrite(OS_LOG_DEFAULT, OS_LOG_TYPE_DEFAULT, format, ap);
     return 0;
 }
+
+extern "C" int IOLog(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    IOLogv(format, arguments);
+    va_end(arguments);
+    return 0;
+}

@@ -19,9 +19,9 @@ struct IODMACommand_IVars {
 
 namespace {
 
-template <typename T> T *wrap_as(dk_mem *mem)
+template <typename T> T *wrap_as(OSMetaClass *meta, dk_mem *mem)
 {
-    T *object = OSTypeAlloc(T);
+    T *object = dk::alloc<T>(meta);
     if (object != nullptr) {
         auto *state = new (std::nothrow) IOMemoryDescriptor_IVars();
         static_cast<IOMemoryDescriptor *>(object)->IOMemoryDescriptor::ivars = state;
@@ -37,7 +37,7 @@ template <typename T> T *wrap_as(dk_mem *mem)
 
 } // namespace
 
-IOMemoryDescriptor *dk::wrap_memory(dk_mem *mem) { return wrap_as<IOMemoryDescriptor>(mem); }
+IOMemoryDescriptor *dk::wrap_memory(dk_mem *mem) { return wrap_as<IOMemoryDescriptor>(OSTypeID(IOMemoryDescriptor), mem); }
 
 dk_mem *dk::memory_of(IOMemoryDescriptor *memory)
 {
@@ -51,11 +51,33 @@ bool IOMemoryDescriptor::init() { return OSObject::init(); }
 
 void IOMemoryDescriptor::free()
 {
-    if (ivars != nullptr && ivars->mem != nullptr) {
-        dk_mem_release(ivars->mem);
+    if (ivars != nullptr) {
+        for (dk_map *map : ivars->maps) {
+            dk_map_release(map);
+        }
+        if (ivars->mem != nullptr) {
+            dk_mem_release(ivars->mem);
+        }
+        dk::drop(ivars);
     }
-    dk::drop(ivars);
     OSObject::free();
+}
+
+kern_return_t IOMemoryDescriptor::Map(uint64_t options, uint64_t address, uint64_t length, uint64_t alignment,
+                                      uint64_t *returnAddress, uint64_t *returnLength)
+{
+    dk_ret error = dk::fault("IOMemoryDescriptor::Map");
+    if (error != kIOReturnSuccess) {
+        return error;
+    }
+    dk_map *map = dk_map_create(ivars->mem, options, address, 0, length, alignment, &error);
+    if (map == nullptr) {
+        return error;
+    }
+    ivars->maps.push_back(map);
+    *returnAddress = dk_map_address(map);
+    *returnLength = dk_map_length(map);
+    return kIOReturnSuccess;
 }
 
 kern_return_t IOMemoryDescriptor::GetLength(uint64_t *returnLength)
@@ -78,7 +100,7 @@ kern_return_t IMPL(IOMemoryDescriptor, CreateMapping)
     if (made == nullptr) {
         return error;
     }
-    auto *object = dk::make<IOMemoryMap, IOMemoryMap_IVars>();
+    auto *object = dk::make<IOMemoryMap, IOMemoryMap_IVars>(OSTypeID(IOMemoryMap));
     if (object == nullptr) {
         dk_map_release(made);
         return kIOReturnNoMemory;
@@ -145,7 +167,7 @@ kern_return_t IMPL(IOBufferMemoryDescriptor, Create)
     if (made == nullptr) {
         return error;
     }
-    *memory = wrap_as<IOBufferMemoryDescriptor>(made);
+    *memory = wrap_as<IOBufferMemoryDescriptor>(OSTypeID(IOBufferMemoryDescriptor), made);
     return *memory != nullptr ? kIOReturnSuccess : kIOReturnNoMemory;
 }
 
@@ -211,7 +233,7 @@ kern_return_t IMPL(IODMACommand, Create)
     if (made == nullptr) {
         return error;
     }
-    auto *object = dk::make<IODMACommand, IODMACommand_IVars>();
+    auto *object = dk::make<IODMACommand, IODMACommand_IVars>(OSTypeID(IODMACommand));
     if (object == nullptr) {
         dk_dma_release(made);
         return kIOReturnNoMemory;

@@ -8,8 +8,11 @@
 
 #include <DriverKit/IOMemoryDescriptor.h>
 
+#include <vector>
+
 struct IOMemoryDescriptor_IVars {
     dk_mem *mem = nullptr;
+    std::vector<dk_map *> maps; // made by Map(), which hands out no object to release
 };
 
 namespace dk {

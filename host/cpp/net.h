@@ -23,8 +23,6 @@ inline IOUserNetworkPacket *object_of(const dk_packet *packet)
     return static_cast<IOUserNetworkPacket *>(packet->object);
 }
 
-/// The packet object for one packet of a pool; internal, one reference. Null without memory.
-IOUserNetworkPacket *wrap_packet(dk_packet *packet);
 /// Takes the engine's packet away from its object: any later use is a use after free of the pool.
 void unwrap_packet(IOUserNetworkPacket *packet);
 

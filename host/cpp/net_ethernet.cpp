@@ -220,6 +220,27 @@ IOReturn IOUserNetworkEthernet::addHardwareCountsWithInterfaceStatistics(const I
 
 // ---- what a driver inherits ----------------------------------------------------------------------------------------------------
 
+// start() and stop() are the in-process halves of Start() and Stop(), for a driver that overrides only those.
+kern_return_t IMPL(IOUserNetworkEthernet, Start)
+{
+    const kern_return_t result = IOService::Start_Impl(provider);
+    if (result != kIOReturnSuccess || start(provider)) {
+        return result;
+    }
+    IOService::Stop_Impl(provider);
+    return kIOReturnError;
+}
+
+kern_return_t IMPL(IOUserNetworkEthernet, Stop)
+{
+    stop(provider);
+    return IOService::Stop_Impl(provider);
+}
+
+bool IOUserNetworkEthernet::start(IOService *) { return true; }
+
+void IOUserNetworkEthernet::stop(IOService *) {}
+
 kern_return_t IMPL(IOUserNetworkEthernet, SetPowerState) { return IOService::SetPowerState_Impl(powerstate); }
 
 kern_return_t IMPL(IOUserNetworkEthernet, SetMulticastAddresses)
@@ -277,6 +298,8 @@ uint32_t IOUserNetworkEthernet::getInterfaceSubFamily() { return 0; }
 int IOUserNetworkEthernet::bpfTap(uint32_t, uint32_t) { return kIOReturnSuccess; }
 
 void IOUserNetworkEthernet::hwConfigNicProxyData(nicproxy_info_t *) {}
+
+void IOUserNetworkEthernet::hwConfigNicProxyData(offload_info_s *) {}
 
 IOReturn IOUserNetworkEthernet::setPowerState(unsigned long, IOService *) { return kIOReturnSuccess; }
 

@@ -84,24 +84,33 @@ template <size_t N> constexpr uint32_t to_engine(const Bits (&table)[N], uint32_
 
 } // namespace
 
-IOUserNetworkPacket *dk::wrap_packet(dk_packet *packet)
-{
-    auto *object = OSTypeAlloc(IOUserNetworkPacket);
-    if (object != nullptr) {
-        set_internal(object);
-        object->ivars = static_cast<IOUserNetworkPacket_IVars *>(packet);
-        if (!object->init()) {
-            object->release();
-            return nullptr;
-        }
-    }
-    return object;
-}
-
 void dk::unwrap_packet(IOUserNetworkPacket *packet)
 {
     packet->ivars = nullptr;
     packet->release();
+}
+
+// A packet object belongs to its pool: the driver need not count it, so it is no part of the leak check.
+IOUserNetworkPacket *IOUserNetworkPacket::withPool(IOUserNetworkPacketBufferPool *pool,
+                                                   IOUserNetworkPacketDescriptor *descriptor, IOOptionBits options)
+{
+    auto *packet = OSTypeAlloc(IOUserNetworkPacket);
+    if (packet != nullptr && !packet->initWithPool(pool, descriptor, options)) {
+        OSSafeReleaseNULL(packet);
+    }
+    return packet;
+}
+
+bool IOUserNetworkPacket::initWithPool(IOUserNetworkPacketBufferPool *pool, IOUserNetworkPacketDescriptor *descriptor,
+                                       IOOptionBits)
+{
+    if (dk::pool_of(pool) == nullptr || descriptor == nullptr ||
+        descriptor->fPacketIndex >= dk_pool_packet_count(dk::pool_of(pool)) || !init()) {
+        return false;
+    }
+    dk::set_internal(this);
+    ivars = static_cast<IOUserNetworkPacket_IVars *>(dk_pool_packet(dk::pool_of(pool), descriptor->fPacketIndex));
+    return true;
 }
 
 bool IOUserNetworkPacket::init() { return OSObject::init(); }

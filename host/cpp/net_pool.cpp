@@ -28,42 +28,6 @@ std::map<const dk_pool *, IOUserNetworkPacketBufferPool *> &pools()
     return *all;
 }
 
-kern_return_t create(const char *method, OSObject *owner, const char *name, const dk_pool_options &options,
-                     IOUserNetworkPacketBufferPool **out)
-{
-    *out = nullptr;
-    dk_ret error = dk::fault(method);
-    if (error != kIOReturnSuccess) {
-        return error;
-    }
-    auto *pool = dk::make<IOUserNetworkPacketBufferPool, IOUserNetworkPacketBufferPool_IVars>();
-    if (pool == nullptr) {
-        return kIOReturnNoMemory;
-    }
-    IOUserNetworkPacketBufferPool_IVars *state = pool->ivars;
-    state->device = OSDynamicCast(IOService, owner);
-    state->pool = dk_pool_create(dk::service_of(state->device), name != nullptr ? name : "", &options, &error);
-    if (state->pool == nullptr) {
-        pool->release();
-        return error;
-    }
-    const uint32_t count = dk_pool_packet_count(state->pool);
-    state->packets.reserve(count);
-    for (uint32_t i = 0; i < count; ++i) {
-        IOUserNetworkPacket *packet = dk::wrap_packet(dk_pool_packet(state->pool, i));
-        if (packet == nullptr) {
-            pool->release();
-            return kIOReturnNoMemory;
-        }
-        state->packets.push_back(packet);
-        dk_pool_set_object(state->pool, i, packet);
-    }
-    const std::lock_guard<std::mutex> guard(g_pools_lock);
-    pools()[state->pool] = pool;
-    *out = pool;
-    return kIOReturnSuccess;
-}
-
 dk_pool_options convert(const IOUserNetworkPacketBufferPoolOptions &options)
 {
     return {
@@ -78,9 +42,68 @@ dk_pool_options convert(const IOUserNetworkPacketBufferPoolOptions &options)
     };
 }
 
+/// Gives a pool object its engine pool and packets.
+kern_return_t init_pool(IOUserNetworkPacketBufferPool *pool, OSObject *owner, const char *name,
+                        const dk_pool_options &options)
+{
+    auto *state = pool->ivars == nullptr ? new (std::nothrow) IOUserNetworkPacketBufferPool_IVars() : nullptr;
+    if (state == nullptr || !pool->init()) {
+        delete state;
+        return kIOReturnNoMemory;
+    }
+    pool->ivars = state;
+    state->device = OSDynamicCast(IOService, owner);
+    dk_ret error = kIOReturnNoMemory;
+    state->pool = dk_pool_create(dk::service_of(state->device), name != nullptr ? name : "", &options, &error);
+    if (state->pool == nullptr) {
+        return error;
+    }
+    {
+        const std::lock_guard<std::mutex> guard(g_pools_lock);
+        pools()[state->pool] = pool;
+    }
+    const uint32_t count = dk_pool_packet_count(state->pool);
+    state->packets.reserve(count);
+    for (uint32_t i = 0; i < count; ++i) {
+        IOUserNetworkPacketDescriptor descriptor{i};
+        IOUserNetworkPacket *packet = nullptr;
+        const kern_return_t result = pool->newPacket(&descriptor, &packet);
+        if (result != kIOReturnSuccess || packet == nullptr) {
+            return result != kIOReturnSuccess ? result : kIOReturnNoMemory;
+        }
+        state->packets.push_back(packet);
+        dk_pool_set_object(state->pool, i, packet);
+    }
+    return kIOReturnSuccess;
+}
+
+kern_return_t create(const char *method, OSObject *owner, const char *name, const dk_pool_options &options,
+                     IOUserNetworkPacketBufferPool **out)
+{
+    *out = nullptr;
+    kern_return_t result = dk::fault(method);
+    if (result != kIOReturnSuccess) {
+        return result;
+    }
+    auto *pool = OSTypeAlloc(IOUserNetworkPacketBufferPool);
+    if (pool == nullptr) {
+        return kIOReturnNoMemory;
+    }
+    result = init_pool(pool, owner, name, options);
+    if (result != kIOReturnSuccess) {
+        pool->release();
+        return result;
+    }
+    *out = pool;
+    return kIOReturnSuccess;
+}
+
 } // namespace
 
-dk_pool *dk::pool_of(const IOUserNetworkPacketBufferPool *pool) { return pool != nullptr ? pool->ivars->pool : nullptr; }
+dk_pool *dk::pool_of(const IOUserNetworkPacketBufferPool *pool)
+{
+    return pool != nullptr && pool->ivars != nullptr ? pool->ivars->pool : nullptr;
+}
 
 IOUserNetworkPacketBufferPool *dk::pool_object(const dk_pool *pool)
 {
@@ -121,13 +144,29 @@ IOUserNetworkPacketBufferPool *
 IOUserNetworkPacketBufferPool::withName(const char *poolName, OSObject *owner, IONetworkPacketType packetType,
                                         const IOUserNetworkPacketBufferPoolOptions *options)
 {
-    IOUserNetworkPacketBufferPool *pool = nullptr;
-    if (options == nullptr || packetType != kIONetworkPacketTypeNetwork) {
-        return nullptr;
+    auto *pool = OSTypeAlloc(IOUserNetworkPacketBufferPool);
+    if (pool != nullptr && !pool->initWithName(poolName, owner, packetType, options)) {
+        OSSafeReleaseNULL(pool);
     }
-    create("IOUserNetworkPacketBufferPool::withName", owner, poolName, convert(*options), &pool);
     return pool;
 }
+
+bool IOUserNetworkPacketBufferPool::initWithName(const char *poolName, OSObject *owner, IONetworkPacketType packetType,
+                                                 const IOUserNetworkPacketBufferPoolOptions *options)
+{
+    return options != nullptr && packetType == IONetworkPacketTypeNetwork &&
+           dk::fault("IOUserNetworkPacketBufferPool::withName") == kIOReturnSuccess &&
+           init_pool(this, owner, poolName, convert(*options)) == kIOReturnSuccess;
+}
+
+IOReturn IOUserNetworkPacketBufferPool::newPacket(IOUserNetworkPacketDescriptor *descriptor,
+                                                  IOUserNetworkPacket **packet)
+{
+    *packet = IOUserNetworkPacket::withPool(this, descriptor, 0);
+    return *packet != nullptr ? kIOReturnSuccess : kIOReturnNoMemory;
+}
+
+void IOUserNetworkPacketBufferPool::release() const { OSObject::release(); }
 
 bool IOUserNetworkPacketBufferPool::init() { return OSObject::init(); }
 

@@ -111,71 +111,77 @@ uint32_t call_free_space(void *context, uint32_t *bytes)
 
 void release_actions(void *context) { delete static_cast<Actions *>(context); }
 
-/// Makes a queue object of class T over a new engine queue. `actions` null: model A. Takes `actions`.
-template <typename T>
-kern_return_t make_queue(const char *method, uint32_t kind, IOUserNetworkPacketBufferPool *pool, uint32_t capacity,
-                         uint32_t id, uint32_t service_class, IODispatchQueue *dispatch_queue, Actions *actions, T **out)
+/// Gives a queue object its engine queue. `actions` null: model A. Takes `actions`.
+kern_return_t init_queue(IOUserNetworkPacketQueue *object, uint32_t kind, IOUserNetworkPacketBufferPool *pool,
+                         uint32_t capacity, uint32_t id, uint32_t service_class, IODispatchQueue *dispatch_queue,
+                         Actions *actions)
 {
-    *out = nullptr;
-    dk_ret error = dk::fault(method);
-    if (error == kIOReturnSuccess && (pool == nullptr || (actions == nullptr && dispatch_queue == nullptr))) {
-        error = kIOReturnBadArgument;
-    }
-    T *object = error == kIOReturnSuccess ? OSTypeAlloc(T) : nullptr;
-    if (object == nullptr) {
+    auto *state = pool != nullptr && (actions != nullptr || dispatch_queue != nullptr)
+                      ? new (std::nothrow) IOUserNetworkPacketQueue_IVars()
+                      : nullptr;
+    if (state == nullptr || object->ivars != nullptr || !object->init()) {
         delete actions;
-        return error != kIOReturnSuccess ? error : kIOReturnNoMemory;
+        delete state;
+        return kIOReturnBadArgument;
     }
-    auto *state = new (std::nothrow) IOUserNetworkPacketQueue_IVars();
-    object->IOUserNetworkPacketQueue::ivars = state;
-    if (state == nullptr || !object->init()) {
-        delete actions;
-        object->release();
-        return kIOReturnNoMemory;
-    }
+    object->ivars = state;
     state->kind = kind;
     state->pool.set(pool);
-    if (actions != nullptr) {
-        actions->queue = object;
-        state->actions = actions;
-        const dk_netq_actions table{
-            .ctx = actions,
-            .dequeue = actions->dequeue != nullptr ? call_dequeue : nullptr,
-            .enqueue = actions->enqueue != nullptr ? call_enqueue : nullptr,
-            .free_space = actions->free_space != nullptr ? call_free_space : nullptr,
-            .release = release_actions,
-        };
-        state->netq = dk_netq_create(kind, dk::pool_of(pool), capacity, id, service_class,
-                                     dk::queue_of(dispatch_queue), &table, &error);
-        if (state->netq == nullptr) {
-            state->actions = nullptr; // taken, and released with the failure
-        }
-    } else {
+    dk_ret error = kIOReturnSuccess;
+    if (actions == nullptr) {
         state->netq = dk_netq_create(kind, dk::pool_of(pool), capacity, id, service_class,
                                      dk::queue_of(dispatch_queue), nullptr, &error);
+        return state->netq != nullptr ? kIOReturnSuccess : error;
     }
-    if (state->netq == nullptr) {
+    actions->queue = object;
+    const dk_netq_actions table{
+        .ctx = actions,
+        .dequeue = actions->dequeue != nullptr ? call_dequeue : nullptr,
+        .enqueue = actions->enqueue != nullptr ? call_enqueue : nullptr,
+        .free_space = actions->free_space != nullptr ? call_free_space : nullptr,
+        .release = release_actions,
+    };
+    state->netq =
+        dk_netq_create(kind, dk::pool_of(pool), capacity, id, service_class, nullptr, &table, &error);
+    // A failure has released the actions.
+    state->actions = state->netq != nullptr ? actions : nullptr;
+    return state->netq != nullptr ? kIOReturnSuccess : error;
+}
+
+/// X::Create of model A.
+template <typename T>
+kern_return_t make_queue(OSMetaClass *meta, uint32_t kind, IOUserNetworkPacketBufferPool *pool, uint32_t capacity,
+                         uint32_t id, uint32_t service_class, IODispatchQueue *dispatch_queue, T **out)
+{
+    *out = nullptr;
+    kern_return_t result = dk::fault(kCreate[kind]);
+    if (result != kIOReturnSuccess) {
+        return result;
+    }
+    T *object = dk::alloc<T>(meta);
+    if (object == nullptr) {
+        return kIOReturnNoMemory;
+    }
+    result = init_queue(object, kind, pool, capacity, id, service_class, dispatch_queue, nullptr);
+    if (result != kIOReturnSuccess) {
         object->release();
-        return error;
+        return result;
     }
     *out = object;
     return kIOReturnSuccess;
 }
 
-template <typename T>
-T *make_with_actions(uint32_t kind, IOUserNetworkPacketBufferPool *pool, uint32_t service_class, uint32_t capacity,
-                     uint32_t id, OSObject *target, DequeueAction dequeue, EnqueueAction enqueue,
-                     QueryFreeSpaceAction free_space, void *ref_con)
+/// X::initWithPool of model B.
+bool init_with_actions(IOUserNetworkPacketQueue *object, uint32_t kind, IOUserNetworkPacketBufferPool *pool,
+                       uint32_t service_class, uint32_t capacity, uint32_t id, OSObject *target, DequeueAction dequeue,
+                       EnqueueAction enqueue, QueryFreeSpaceAction free_space, void *ref_con)
 {
-    if (dequeue == nullptr && enqueue == nullptr) {
-        return nullptr;
+    if ((dequeue == nullptr && enqueue == nullptr) || dk::fault(kWithPool[kind]) != kIOReturnSuccess) {
+        return false;
     }
     auto *actions = new (std::nothrow) Actions{{}, nullptr, target, ref_con, dequeue, enqueue, free_space};
-    T *queue = nullptr;
-    if (actions != nullptr) {
-        make_queue(kWithPool[kind], kind, pool, capacity, id, service_class, nullptr, actions, &queue);
-    }
-    return queue;
+    return actions != nullptr &&
+           init_queue(object, kind, pool, capacity, id, service_class, nullptr, actions) == kIOReturnSuccess;
 }
 
 } // namespace
@@ -245,7 +251,7 @@ kern_return_t IOUserNetworkPacketQueue::CopyDataQueue(IODataQueueDispatchSource 
         if (source == nullptr) {
             return error;
         }
-        auto *wrapper = dk::wrap_source<IODataQueueDispatchSource>(source);
+        auto *wrapper = dk::wrap_source<IODataQueueDispatchSource>(OSTypeID(IODataQueueDispatchSource), source);
         if (wrapper == nullptr) {
             return kIOReturnNoMemory;
         }
@@ -367,7 +373,7 @@ QUEUE_BASICS(IOUserNetworkRxCompletionQueue)
     kern_return_t IMPL(type, Create)                                                                                   \
     {                                                                                                                  \
         (void)owner;                                                                                                   \
-        return make_queue(kCreate[kind], kind, pool, capacity, queueId, 0, dispatchQueue, nullptr, queue);             \
+        return make_queue(OSTypeID(type), kind, pool, capacity, queueId, 0, dispatchQueue, queue);                     \
     }
 
 QUEUE_CREATE(IOUserNetworkTxSubmissionQueue, DK_NETQ_TX_SUBMISSION)
@@ -375,32 +381,49 @@ QUEUE_CREATE(IOUserNetworkTxCompletionQueue, DK_NETQ_TX_COMPLETION)
 QUEUE_CREATE(IOUserNetworkRxSubmissionQueue, DK_NETQ_RX_SUBMISSION)
 QUEUE_CREATE(IOUserNetworkRxCompletionQueue, DK_NETQ_RX_COMPLETION)
 
+#define WITH_POOL(type, ...)                                                                                           \
+    type *queue = OSTypeAlloc(type);                                                                                   \
+    if (queue != nullptr && !queue->initWithPool(__VA_ARGS__)) {                                                       \
+        OSSafeReleaseNULL(queue);                                                                                      \
+    }                                                                                                                  \
+    return queue
+
 kern_return_t IOUserNetworkTxSubmissionQueue::Create(IOUserNetworkPacketBufferPool *pool, OSObject *,
                                                      IOUserNetworkServiceClass serviceClass, uint32_t capacity,
                                                      uint32_t queueId, IODispatchQueue *dispatchQueue,
                                                      IOUserNetworkTxSubmissionQueue **queue)
 {
-    return make_queue(kCreate[DK_NETQ_TX_SUBMISSION], DK_NETQ_TX_SUBMISSION, pool, capacity, queueId, serviceClass,
-                      dispatchQueue, nullptr, queue);
+    return make_queue(OSTypeID(IOUserNetworkTxSubmissionQueue), DK_NETQ_TX_SUBMISSION, pool, capacity, queueId,
+                      serviceClass, dispatchQueue, queue);
+}
+
+bool IOUserNetworkTxSubmissionQueue::initWithPool(IOUserNetworkPacketBufferPool *pool,
+                                                  IOUserNetworkServiceClass serviceClass, uint32_t capacity,
+                                                  IOUserNetworkPacketQueueId queueId, OSObject *target,
+                                                  QueryFreeSpaceAction freeSpaceAction, DequeueAction dequeueAction,
+                                                  void *refCon, IOOptionBits)
+{
+    return init_with_actions(this, DK_NETQ_TX_SUBMISSION, pool, serviceClass, capacity, queueId, target, dequeueAction,
+                             nullptr, freeSpaceAction, refCon);
 }
 
 IOUserNetworkTxSubmissionQueue *
 IOUserNetworkTxSubmissionQueue::withPool(IOUserNetworkPacketBufferPool *pool, uint32_t capacity,
                                          IOUserNetworkPacketQueueId queueId, OSObject *target,
                                          QueryFreeSpaceAction freeSpaceAction, DequeueAction dequeueAction, void *refCon,
-                                         IOOptionBits)
+                                         IOOptionBits options)
 {
-    return make_with_actions<IOUserNetworkTxSubmissionQueue>(DK_NETQ_TX_SUBMISSION, pool, 0, capacity, queueId, target,
-                                                             dequeueAction, nullptr, freeSpaceAction, refCon);
+    return withPoolAndServiceClass(pool, kIOUserNetworkPacketServiceClassBE, capacity, queueId, target, freeSpaceAction,
+                                   dequeueAction, refCon, options);
 }
 
 IOUserNetworkTxSubmissionQueue *IOUserNetworkTxSubmissionQueue::withPoolAndServiceClass(
     IOUserNetworkPacketBufferPool *pool, IOUserNetworkServiceClass serviceClass, uint32_t capacity,
     IOUserNetworkPacketQueueId queueId, OSObject *target, QueryFreeSpaceAction freeSpaceAction,
-    DequeueAction dequeueAction, void *refCon, IOOptionBits)
+    DequeueAction dequeueAction, void *refCon, IOOptionBits options)
 {
-    return make_with_actions<IOUserNetworkTxSubmissionQueue>(DK_NETQ_TX_SUBMISSION, pool, serviceClass, capacity, queueId,
-                                                             target, dequeueAction, nullptr, freeSpaceAction, refCon);
+    WITH_POOL(IOUserNetworkTxSubmissionQueue, pool, serviceClass, capacity, queueId, target, freeSpaceAction,
+              dequeueAction, refCon, options);
 }
 
 void IOUserNetworkTxSubmissionQueue::purgePackets()
@@ -410,32 +433,64 @@ void IOUserNetworkTxSubmissionQueue::purgePackets()
     }
 }
 
+bool IOUserNetworkTxCompletionQueue::initWithPool(IOUserNetworkPacketBufferPool *pool, uint32_t capacity,
+                                                  IOUserNetworkPacketQueueId queueId, OSObject *target,
+                                                  EnqueueAction enqueueAction, void *refCon, IOOptionBits)
+{
+    return init_with_actions(this, DK_NETQ_TX_COMPLETION, pool, 0, capacity, queueId, target, nullptr, enqueueAction,
+                             nullptr, refCon);
+}
+
 IOUserNetworkTxCompletionQueue *
 IOUserNetworkTxCompletionQueue::withPool(IOUserNetworkPacketBufferPool *pool, uint32_t capacity,
                                          IOUserNetworkPacketQueueId queueId, OSObject *target,
-                                         EnqueueAction enqueueAction, void *refCon, IOOptionBits)
+                                         EnqueueAction enqueueAction, void *refCon, IOOptionBits options)
 {
-    return make_with_actions<IOUserNetworkTxCompletionQueue>(DK_NETQ_TX_COMPLETION, pool, 0, capacity, queueId, target,
-                                                             nullptr, enqueueAction, nullptr, refCon);
+    WITH_POOL(IOUserNetworkTxCompletionQueue, pool, capacity, queueId, target, enqueueAction, refCon, options);
 }
 
-// bufferCount sizes a kernel-side cache on a Mac; the engine posts as many packets as the queue has room for.
-IOUserNetworkRxSubmissionQueue *
-IOUserNetworkRxSubmissionQueue::withPool(IOUserNetworkPacketBufferPool *pool, uint32_t capacity, uint32_t,
-                                         IOUserNetworkPacketQueueId queueId, OSObject *target,
-                                         DequeueAction dequeueAction, void *refCon, IOOptionBits)
+IOReturn IOUserNetworkTxCompletionQueue::setPacketPoller(IOUserNetworkPacketPoller *poller)
 {
-    return make_with_actions<IOUserNetworkRxSubmissionQueue>(DK_NETQ_RX_SUBMISSION, pool, 0, capacity, queueId, target,
-                                                             dequeueAction, nullptr, nullptr, refCon);
+    return IOUserNetworkPacketQueue::setPacketPoller(poller);
+}
+
+bool IOUserNetworkRxCompletionQueue::initWithPool(IOUserNetworkPacketBufferPool *pool, uint32_t capacity,
+                                                  IOUserNetworkPacketQueueId queueId, OSObject *target,
+                                                  EnqueueAction enqueueAction, void *refCon, IOOptionBits)
+{
+    return init_with_actions(this, DK_NETQ_RX_COMPLETION, pool, 0, capacity, queueId, target, nullptr, enqueueAction,
+                             nullptr, refCon);
 }
 
 IOUserNetworkRxCompletionQueue *
 IOUserNetworkRxCompletionQueue::withPool(IOUserNetworkPacketBufferPool *pool, uint32_t capacity,
-                                         IOUserNetworkPacketQueueId queueId, OSObject *target, EnqueueAction enqueueAction,
-                                         void *refCon, IOOptionBits)
+                                         IOUserNetworkPacketQueueId queueId, OSObject *target,
+                                         EnqueueAction enqueueAction, void *refCon, IOOptionBits options)
 {
-    return make_with_actions<IOUserNetworkRxCompletionQueue>(DK_NETQ_RX_COMPLETION, pool, 0, capacity, queueId, target,
-                                                             nullptr, enqueueAction, nullptr, refCon);
+    WITH_POOL(IOUserNetworkRxCompletionQueue, pool, capacity, queueId, target, enqueueAction, refCon, options);
+}
+
+IOReturn IOUserNetworkRxCompletionQueue::setPacketPoller(IOUserNetworkPacketPoller *poller)
+{
+    return IOUserNetworkPacketQueue::setPacketPoller(poller);
+}
+
+// bufferCount sizes a kernel-side cache on a Mac; the engine posts as many packets as the queue has room for.
+bool IOUserNetworkRxSubmissionQueue::initWithPool(IOUserNetworkPacketBufferPool *pool, uint32_t capacity, uint32_t,
+                                                  IOUserNetworkPacketQueueId queueId, OSObject *target,
+                                                  DequeueAction dequeueAction, void *refCon, IOOptionBits)
+{
+    return init_with_actions(this, DK_NETQ_RX_SUBMISSION, pool, 0, capacity, queueId, target, dequeueAction, nullptr,
+                             nullptr, refCon);
+}
+
+IOUserNetworkRxSubmissionQueue *
+IOUserNetworkRxSubmissionQueue::withPool(IOUserNetworkPacketBufferPool *pool, uint32_t capacity, uint32_t bufferCount,
+                                         IOUserNetworkPacketQueueId queueId, OSObject *target,
+                                         DequeueAction dequeueAction, void *refCon, IOOptionBits options)
+{
+    WITH_POOL(IOUserNetworkRxSubmissionQueue, pool, capacity, bufferCount, queueId, target, dequeueAction, refCon,
+              options);
 }
 
 // ---- IOUserNetworkPacketPoller -----------------------------------------------------------------------------------------------
@@ -498,21 +553,21 @@ dk_poller *dk::poller_of(const IOUserNetworkPacketPoller *poller)
     return poller != nullptr ? poller->ivars->poller : nullptr;
 }
 
-IOUserNetworkPacketPoller *IOUserNetworkPacketPoller::poller(OSObject *target, IODispatchQueue *queue,
-                                                             PollAction pollAction, EventAction eventAction,
-                                                             IOOptionBits, void *refCon)
+bool IOUserNetworkPacketPoller::initPoller(OSObject *target, IODispatchQueue *queue, PollAction pollAction,
+                                           EventAction eventAction, IOOptionBits, void *refCon)
 {
-    if (queue == nullptr || pollAction == nullptr ||
-        dk::fault("IOUserNetworkPacketPoller::poller") != kIOReturnSuccess) {
-        return nullptr;
+    if (queue == nullptr || pollAction == nullptr || ivars != nullptr || !init()) {
+        return false;
     }
-    auto *object = dk::make<IOUserNetworkPacketPoller, IOUserNetworkPacketPoller_IVars>();
-    auto *context = object != nullptr ? new (std::nothrow) PollContext() : nullptr;
-    if (context == nullptr) {
-        OSSafeReleaseNULL(object);
-        return nullptr;
+    auto *state = new (std::nothrow) IOUserNetworkPacketPoller_IVars();
+    auto *context = new (std::nothrow) PollContext();
+    if (state == nullptr || context == nullptr) {
+        delete state;
+        delete context;
+        return false;
     }
-    context->poller = object;
+    ivars = state;
+    context->poller = this;
     context->target = target;
     context->ref_con = refCon;
     context->poll = pollAction;
@@ -520,13 +575,30 @@ IOUserNetworkPacketPoller *IOUserNetworkPacketPoller::poller(OSObject *target, I
     const dk_handler poll{context, call_poll, release_poll};
     const dk_handler event{context, call_event, release_poll};
     dk_ret error = kIOReturnSuccess;
-    object->ivars->poller = dk_poller_create(dk::queue_of(queue), &poll, &event, &error);
-    if (object->ivars->poller == nullptr) {
-        OSSafeReleaseNULL(object);
-        return nullptr;
+    state->poller = dk_poller_create(dk::queue_of(queue), &poll, &event, &error);
+    // A failure has released the context.
+    state->context = state->poller != nullptr ? context : nullptr;
+    return state->poller != nullptr;
+}
+
+IOUserNetworkPacketPoller *IOUserNetworkPacketPoller::poller(OSObject *target, IODispatchQueue *queue,
+                                                             PollAction pollAction, EventAction eventAction,
+                                                             IOOptionBits options, void *refCon)
+{
+    auto *made = dk::fault("IOUserNetworkPacketPoller::poller") == kIOReturnSuccess
+                     ? OSTypeAlloc(IOUserNetworkPacketPoller)
+                     : nullptr;
+    if (made != nullptr && !made->initPoller(target, queue, pollAction, eventAction, options, refCon)) {
+        OSSafeReleaseNULL(made);
     }
-    object->ivars->context = context;
-    return object;
+    return made;
+}
+
+// The engine has a timer of its own for polling.
+void IMPL(IOUserNetworkPacketPoller, TimerOccurred)
+{
+    (void)action;
+    (void)time;
 }
 
 bool IOUserNetworkPacketPoller::init() { return OSObject::init(); }

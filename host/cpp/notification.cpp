@@ -81,7 +81,7 @@ void post_to_all(uint64_t type, IOService *service)
 
 void send_ready(OSAction *to, uint64_t, uint64_t)
 {
-    dk::sender<IOServiceNotificationDispatchSource>()->ServiceNotificationReady(to);
+    dk::sender<IOServiceNotificationDispatchSource>(OSTypeID(IOServiceNotificationDispatchSource))->ServiceNotificationReady(to);
 }
 
 /// Takes the next entry; its service has a reference for the caller.
@@ -111,7 +111,7 @@ kern_return_t IMPL(IOServiceNotificationDispatchSource, Create)
     if (made == nullptr) {
         return error;
     }
-    auto *source = dk::wrap_source<IOServiceNotificationDispatchSource>(made);
+    auto *source = dk::wrap_source<IOServiceNotificationDispatchSource>(OSTypeID(IOServiceNotificationDispatchSource), made);
     if (source == nullptr) {
         return kIOReturnNoMemory;
     }

@@ -68,10 +68,17 @@ bool is_subclass(const OSMetaClass *meta, const OSMetaClass *of);
 /// the framework's either, the method.
 bool overridden(const OSMetaClassBase *object, uint64_t msgid);
 
-/// A new, initialised object with its ivars; null without memory. Ivars start out value-initialised.
-template <typename T, typename IVars> T *make()
+/// OSTypeAlloc for code that does not know the class's name.
+template <typename T> T *alloc(OSMetaClass *meta)
 {
-    T *object = OSTypeAlloc(T);
+    OSObject *object = nullptr;
+    return OSObjectAllocate(meta, &object) == kIOReturnSuccess ? static_cast<T *>(object) : nullptr;
+}
+
+/// A new, initialised object with its ivars; null without memory. Ivars start out value-initialised.
+template <typename T, typename IVars> T *make(OSMetaClass *meta)
+{
+    T *object = alloc<T>(meta);
     if (object == nullptr) {
         return nullptr;
     }

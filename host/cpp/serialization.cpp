@@ -197,7 +197,7 @@ OSSerializationPtr OSSerialization::createFromObject(const OSObjectPtr object)
     if (object == nullptr || dk::fault("OSSerialization::createFromObject") != kIOReturnSuccess) {
         return nullptr;
     }
-    auto *made = dk::make<OSSerialization, OSSerialization_IVars>();
+    auto *made = dk::make<OSSerialization, OSSerialization_IVars>(OSTypeID(OSSerialization));
     if (made == nullptr) {
         return nullptr;
     }
@@ -218,11 +218,13 @@ OSSerializationPtr OSSerialization::createFromBytes(const void *bytes, size_t le
     if (bytes == nullptr || dk::fault("OSSerialization::createFromBytes") != kIOReturnSuccess) {
         return nullptr;
     }
-    auto *made = dk::make<OSSerialization, OSSerialization_IVars>();
+    auto *made = dk::make<OSSerialization, OSSerialization_IVars>(OSTypeID(OSSerialization));
     if (made != nullptr) {
         made->ivars->data = static_cast<const uint8_t *>(bytes);
         made->ivars->length = length;
-        made->ivars->free_buffer = freeBuffer != nullptr ? Block_copy(freeBuffer) : nullptr;
+        if (freeBuffer != nullptr) {
+            made->ivars->free_buffer = Block_copy(freeBuffer);
+        }
     }
     return made;
 }

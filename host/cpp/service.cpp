@@ -133,7 +133,12 @@ kern_return_t IMPL(IOService, Terminate)
     return dk_service_terminate(dk::service_of(this), options);
 }
 
-kern_return_t IMPL(IOService, ClientCrashed) { return kIOReturnSuccess; }
+kern_return_t IMPL(IOService, ClientCrashed)
+{
+    (void)client;
+    (void)options;
+    return kIOReturnSuccess;
+}
 
 kern_return_t IMPL(IOService, NewUserClient)
 {

@@ -18,9 +18,9 @@ struct IODispatchSource_IVars {
 namespace dk {
 
 /// A source of class T around an engine source; takes the engine source, also on failure.
-template <typename T> T *wrap_source(dk_source *source)
+template <typename T> T *wrap_source(OSMetaClass *meta, dk_source *source)
 {
-    T *object = OSTypeAlloc(T);
+    T *object = alloc<T>(meta);
     if (object != nullptr) {
         auto *state = new (std::nothrow) IODispatchSource_IVars();
         static_cast<IODispatchSource *>(object)->IODispatchSource::ivars = state;
@@ -47,10 +47,10 @@ kern_return_t source_set_handler(IODispatchSource *source, OSAction **slot, OSAc
 
 /// An object of class T to send callbacks from: the message's first object is the action, so any instance will do. Kept
 /// for the life of the process, since a handler may run while its own source is being freed.
-template <typename T> T *sender()
+template <typename T> T *sender(OSMetaClass *meta)
 {
-    static T *instance = [] {
-        T *object = OSTypeAlloc(T);
+    static T *instance = [meta] {
+        T *object = alloc<T>(meta);
         if (object != nullptr) {
             set_internal(object);
         }

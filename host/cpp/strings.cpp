@@ -25,7 +25,7 @@ static OSString *string_make(const char *method, const char *text, size_t length
     if (text == nullptr || dk::fault(method) != kIOReturnSuccess) {
         return nullptr;
     }
-    auto *string = dk::make<OSString, OSString_IVars>();
+    auto *string = dk::make<OSString, OSString_IVars>(OSTypeID(OSString));
     if (string == nullptr) {
         return nullptr;
     }
@@ -122,7 +122,7 @@ static OSData *data_make(const char *method, const void *bytes, size_t length, s
     if ((bytes == nullptr && length != 0) || dk::fault(method) != kIOReturnSuccess) {
         return nullptr;
     }
-    auto *data = dk::make<OSData, OSData_IVars>();
+    auto *data = dk::make<OSData, OSData_IVars>(OSTypeID(OSData));
     if (data == nullptr) {
         return nullptr;
     }
@@ -293,7 +293,7 @@ static OSNumber *number_make(uint64_t value, size_t bits)
     if (bits == 0 || bits > 64 || dk::fault("OSNumber::withNumber") != kIOReturnSuccess) {
         return nullptr;
     }
-    auto *number = dk::make<OSNumber, OSNumber_IVars>();
+    auto *number = dk::make<OSNumber, OSNumber_IVars>(OSTypeID(OSNumber));
     if (number != nullptr) {
         number->ivars->value = value & number_mask(bits);
         number->ivars->bits = bits;

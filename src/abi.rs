@@ -7,6 +7,7 @@
 //!
 //! No panic crosses the boundary: there is none on the way, and an `extern "C"` function that panicked all the same
 //! would end the process (RFC 2945).
+#![allow(clippy::missing_safety_doc, reason = "the header is the contract of every function, summed up above")]
 
 mod calls;
 mod data;
@@ -99,10 +100,7 @@ const _: () = {
     assert!(crate::nic::MULTICAST_MAX == sys::WEIR_MULTICAST_MAX as usize);
     assert!(crate::pipeline::FRAME_MIN == sys::WEIR_FRAME_MIN as usize);
     assert!(crate::mem::Status::Dropped.code() == sys::WEIR_E_DROPPED);
-    assert!(
-        control::COMMAND_LEN == size_of::<sys::weir_cmd>()
-            && control::ABI_VERSION == sys::WEIR_ABI_VERSION
-    );
+    assert!(control::COMMAND_LEN == size_of::<sys::weir_cmd>() && control::ABI_VERSION == sys::WEIR_ABI_VERSION);
     assert!(control::ALL_QUEUES == sys::WEIR_ALL_QUEUES as u64);
     assert!(control::INFO_LEN == size_of::<sys::weir_info>());
     assert!(control::COUNTERS_LEN == size_of::<sys::weir_counters>());

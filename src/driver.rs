@@ -25,9 +25,7 @@ use crate::mem::Burst;
 use crate::mem::doorbell::Doorbell;
 use crate::mem::region::Shared as SharedMemory;
 use crate::mem::seat::{Guard, Seat};
-use crate::nic::{
-    Device, Events, Link, MULTICAST_MAX, MulticastList, Nic, NicEnv, Offloads, WirePort, loopback,
-};
+use crate::nic::{Device, Events, Link, MULTICAST_MAX, MulticastList, Nic, NicEnv, Offloads, WirePort, loopback};
 use crate::pipeline::{Pipeline, Shared};
 use crate::telemetry::{Counters, Event, EventKind, ShardCounters};
 use lane::LaneEnds;
@@ -40,23 +38,27 @@ const EVENTS: usize = 4096;
 struct Common {
     host: Arc<dyn Host>,
     shards: usize,
-    seed: u64,
     /// One per shard, and one more for whatever has no shard; that one's writers use [`bump_shared`].
     ///
     /// [`bump_shared`]: crate::telemetry::Counter::bump_shared
-    counters: Vec<ShardCounters>,
+    counters: Vec<Arc<ShardCounters>>,
     bells: Vec<Doorbell>,
     pipeline: Arc<Shared>,
 }
 
 impl Common {
     fn outside(&self) -> Option<&ShardCounters> {
-        self.counters.last()
+        self.counters.last().map(|last| &**last)
     }
 
+    /// Counts a call that breaks the contract, and leaves an event for the first, second, fourth, eighth...: who
+    /// misbehaves in a loop must not flush everything else out of the ring.
     fn count_misuse(&self) {
-        if let Some(counters) = self.outside() {
-            counters.misuse.bump_shared();
+        let Some(counters) = self.outside() else {
+            return;
+        };
+        if counters.misuse.bump_shared().is_power_of_two() {
+            self.event(Event::plain(EventKind::Misuse, self.host.now_ns()));
         }
     }
 
@@ -131,45 +133,24 @@ impl Driver {
         let common = Arc::new(Common {
             host,
             shards,
-            seed: config.seed,
-            counters: (0..=shards).map(|_| ShardCounters::default()).collect(),
+            counters: (0..=shards).map(|_| Arc::default()).collect(),
             bells: (0..shards).map(|_| Doorbell::new()).collect(),
             pipeline: Arc::new(Shared::new(EVENTS)),
         });
-        let env = NicEnv {
-            events: common.clone(),
-        };
+        let env = NicEnv { events: common.clone() };
         let Device { nic, queues } = loopback::open(&loopback_config, env)?;
         let (publisher, readers) = Publisher::new(Installed::none(0), shards);
         let mesh = LaneEnds::mesh(shards).ok_or(Error::NoMemory)?;
         let mut seats = Vec::new();
-        for (index, ((queue, reader), lanes)) in
-            queues.into_iter().zip(readers).zip(mesh).enumerate()
-        {
+        for (index, ((queue, reader), lanes)) in queues.into_iter().zip(readers).zip(mesh).enumerate() {
             let pipeline = Pipeline::new(index, common.pipeline.clone(), reader);
-            let shard = Shard::new(
-                index,
-                common.clone(),
-                queue,
-                pipeline,
-                lanes,
-                config.ring_size,
-            );
+            let shard = Shard::new(index, common.clone(), queue, pipeline, lanes, config.ring_size);
             let seat = Seat::new(shard.ok_or(Error::NoMemory)?);
             seat.open();
             seats.push(seat);
         }
-        let control = Control {
-            nic,
-            publisher,
-            if_name: config.if_name.clone(),
-        };
-        Ok(Self {
-            common,
-            shards: seats,
-            control: Seat::new(control),
-            enabled: AtomicBool::new(false),
-        })
+        let control = Control { nic, publisher, if_name: config.if_name.clone() };
+        Ok(Self { common, shards: seats, control: Seat::new(control), enabled: AtomicBool::new(false) })
     }
 
     /// Counts a call that breaks the contract.
@@ -188,8 +169,6 @@ impl Driver {
         let guard = self.shards.get(queue as usize).and_then(Seat::enter);
         if guard.is_none() && (self.is_enabled() || queue as usize >= self.shards.len()) {
             self.common.count_misuse();
-            self.common
-                .event(Event::plain(EventKind::Misuse, self.common.host.now_ns()));
         }
         guard
     }
@@ -203,8 +182,7 @@ impl Driver {
 
     /// Takes empty receive buffers from the front; returns how many. The rest stays the caller's.
     pub fn rx_post(&self, queue: u32, packets: Burst) -> u32 {
-        self.enter(queue)
-            .map_or(0, |mut shard| count(shard.rx_post(packets)))
+        self.enter(queue).map_or(0, |mut shard| count(shard.rx_post(packets)))
     }
 
     /// Receives: appends frames to deliver to the empty `out`, at most `budget` and at most a burst; true if there is
@@ -213,8 +191,7 @@ impl Driver {
         if !self.is_enabled() {
             return false;
         }
-        self.enter(queue)
-            .is_some_and(|mut shard| self.is_enabled() && shard.rx_poll(budget, out))
+        self.enter(queue).is_some_and(|mut shard| self.is_enabled() && shard.rx_poll(budget, out))
     }
 
     /// How many frames [`Driver::tx_submit`] would take now.
@@ -222,8 +199,7 @@ impl Driver {
         if !self.is_enabled() {
             return 0;
         }
-        self.enter(queue)
-            .map_or(0, |mut shard| count(shard.tx_space()))
+        self.enter(queue).map_or(0, |shard| count(shard.tx_space()))
     }
 
     /// Takes frames to transmit from the front; returns how many. The rest stays the caller's.
@@ -232,9 +208,7 @@ impl Driver {
             return 0;
         }
         // Asked again inside: a frame taken after `enable(false)` went through the shards would be left behind.
-        self.enter(queue)
-            .filter(|_| self.is_enabled())
-            .map_or(0, |mut shard| count(shard.tx_submit(packets)))
+        self.enter(queue).filter(|_| self.is_enabled()).map_or(0, |mut shard| count(shard.tx_submit(packets)))
     }
 
     /// Progresses transmit and appends finished frames to the empty `out`, at most `max`.
@@ -249,10 +223,7 @@ impl Driver {
 
     /// Asks for a wake-up. True: there is work already, poll again.
     pub fn arm(&self, queue: u32) -> bool {
-        self.is_enabled()
-            && self
-                .enter(queue)
-                .is_some_and(|mut shard| self.is_enabled() && shard.arm())
+        self.is_enabled() && self.enter(queue).is_some_and(|mut shard| self.is_enabled() && shard.arm())
     }
 
     /// While disabled: appends what is still lent to the empty `out`, at most `max`. Nothing appended: nothing is left.
@@ -299,7 +270,7 @@ impl Driver {
         let stopped = control.nic.enable(false);
         self.shards.iter().for_each(Seat::close);
         for seat in &self.shards {
-            seat.lock().send_home();
+            seat.lock().stop();
         }
         self.shards.iter().for_each(Seat::open);
         stopped.map_err(Error::from)
@@ -330,8 +301,7 @@ impl Driver {
     pub fn set_multicast(&self, addresses: &[[u8; 6]]) -> Result<(), Error> {
         let mut control = self.claim()?;
         let is_long = addresses.len() > MULTICAST_MAX;
-        let list = MulticastList::from_slice(if is_long { &[] } else { addresses })
-            .map_err(|_| Error::Invalid)?;
+        let list = MulticastList::from_slice(if is_long { &[] } else { addresses }).map_err(|_| Error::Invalid)?;
         control.nic.set_multicast(&list)?;
         control.nic.set_all_multicast(is_long);
         Ok(())
@@ -367,11 +337,7 @@ impl Driver {
     /// [`Error::NoMemory`]; the old name stays then.
     pub fn set_if_name(&self, name: IfName) -> Result<(), Error> {
         let mut control = self.claim()?;
-        let renamed = control
-            .publisher
-            .current()
-            .renamed(name.as_str())
-            .ok_or(Error::NoMemory)?;
+        let renamed = control.publisher.current().renamed(name.as_str()).ok_or(Error::NoMemory)?;
         control.if_name = name;
         self.publish(&mut control, renamed);
         Ok(())
@@ -380,9 +346,7 @@ impl Driver {
     /// Every assist that the NIC has; empty if control is busy.
     #[must_use]
     pub fn offloads(&self) -> Offloads {
-        self.claim().map_or(Offloads::empty(), |control| {
-            control.nic.offloads_supported()
-        })
+        self.claim().map_or(Offloads::empty(), |control| control.nic.offloads_supported())
     }
 
     /// Says which assists the stack will use (`WEIR_OFFLOAD_*`).
@@ -413,16 +377,10 @@ impl Driver {
     /// Bytes of memory that a wire client needs; 0 if there can be none.
     #[must_use]
     pub fn wire_size(&self) -> u64 {
-        self.claim()
-            .ok()
-            .and_then(|mut control| control.nic.wire().map(|wire| wire.size() as u64))
-            .unwrap_or(0)
+        self.claim().ok().and_then(|mut control| control.nic.wire().map(|wire| wire.size() as u64)).unwrap_or(0)
     }
 
-    fn with_wire<T>(
-        &self,
-        call: impl FnOnce(&mut dyn WirePort) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+    fn with_wire<T>(&self, call: impl FnOnce(&mut dyn WirePort) -> Result<T, Error>) -> Result<T, Error> {
         let mut control = self.claim()?;
         call(control.nic.wire().ok_or(Error::Unsupported)?)
     }
@@ -470,18 +428,14 @@ impl Driver {
     /// The sum of all shards' counters; exact while no call runs.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        Counters::sum(&self.common.counters)
+        Counters::sum(self.common.counters.iter().map(|shard| &**shard))
     }
 
     /// Counters of one queue. A frame that was steered is taken on one queue and sent on another, so that identities
     /// hold for the sum only.
     #[must_use]
     pub fn queue_counters(&self, queue: usize) -> Option<Counters> {
-        let shard = self
-            .common
-            .counters
-            .get(queue)
-            .filter(|_| queue < self.common.shards)?;
+        let shard = self.common.counters.get(queue).filter(|_| queue < self.common.shards)?;
         let mut counters = Counters::default();
         counters.add(shard);
         Some(counters)
@@ -503,9 +457,7 @@ impl Drop for Driver {
             }
         }
         if buffers != 0 || frames != 0 {
-            let text = format!(
-                "destroyed with {buffers} receive buffers and {frames} frames not reclaimed"
-            );
+            let text = format!("destroyed with {buffers} receive buffers and {frames} frames not reclaimed");
             self.common.host.log(LogLevel::Error, &text);
         }
     }

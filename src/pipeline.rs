@@ -17,6 +17,10 @@ use crate::wire::{self, Parsed};
 /// Shortest frame that anything is done with: an Ethernet header (`WEIR_FRAME_MIN`), bytes.
 pub const FRAME_MIN: usize = 14;
 
+/// Key of the hash that flows are spread over shards by. The same everywhere: both ends of a virtual cable must come
+/// to the same queue for a flow. Whoever picks addresses to crowd one queue loses only speed, and that of a queue.
+pub const STEER_SEED: u64 = 0;
+
 /// Who decides (`WEIR_MODE_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
@@ -74,10 +78,7 @@ impl Shared {
     /// Filtering, with room for `events` events.
     #[must_use]
     pub fn new(events: usize) -> Self {
-        Self {
-            mode: AtomicU32::new(Mode::Filter as u32),
-            events: EventRing::new(events),
-        }
+        Self { mode: AtomicU32::new(Mode::Filter as u32), events: EventRing::new(events) }
     }
 
     /// The mode; each burst reads it once.
@@ -108,13 +109,7 @@ impl Pipeline {
     /// The pipeline of shard number `shard`.
     #[must_use]
     pub fn new(shard: usize, shared: Arc<Shared>, rules: Reader) -> Self {
-        Self {
-            shard,
-            shared,
-            rules,
-            mode: Mode::Filter,
-            parsed: heapless::Vec::new(),
-        }
+        Self { shard, shared, rules, mode: Mode::Filter, parsed: heapless::Vec::new() }
     }
 
     /// Settles what the next burst is judged by: mode and ruleset, once for all of its frames.
@@ -133,10 +128,7 @@ impl Pipeline {
     pub fn parse(&mut self, burst: &Burst) {
         self.parsed.clear();
         self.parsed.extend(burst.iter().map(|packet| {
-            if packet
-                .flags()
-                .intersects(PacketFlags::TX_TSO | PacketFlags::RX_LRO)
-            {
+            if packet.flags().intersects(PacketFlags::TX_TSO | PacketFlags::RX_LRO) {
                 wire::parse_super(packet.frame())
             } else {
                 wire::parse(packet.frame())
@@ -146,17 +138,11 @@ impl Pipeline {
 
     /// Keeps in `burst` the frames whose flow belongs to this shard, and gives each of the others to `elsewhere`
     /// with its shard's number. Needs [`Pipeline::parse`].
-    pub fn steer(
-        &mut self,
-        burst: &mut Burst,
-        seed: u64,
-        shards: usize,
-        mut elsewhere: impl FnMut(usize, Packet),
-    ) {
+    pub fn steer(&mut self, burst: &mut Burst, shards: usize, mut elsewhere: impl FnMut(usize, Packet)) {
         let packets = core::mem::take(burst);
         let parsed = core::mem::take(&mut self.parsed);
         for (packet, parsed) in packets.into_iter().zip(parsed) {
-            let target = wire::shard_of(wire::flow_hash(packet.frame(), &parsed, seed), shards);
+            let target = wire::shard_of(wire::flow_hash(packet.frame(), &parsed, STEER_SEED), shards);
             if target == self.shard {
                 // Both have room: they held at least as many before.
                 let _ = burst.push(packet);
@@ -183,13 +169,11 @@ impl Pipeline {
             Mode::Filter if self.rules.current().has_ruleset() => {
                 self.classify(direction, now_ns, burst, counters, outcomes);
             }
-            Mode::Filter | Mode::Bypass => outcomes.extend(burst.iter().map(|packet| {
-                if packet.len() < FRAME_MIN {
-                    Outcome::Drop(DropReason::Runt)
-                } else {
-                    Outcome::Pass
-                }
-            })),
+            Mode::Filter | Mode::Bypass => {
+                outcomes.extend(burst.iter().map(|packet| {
+                    if packet.len() < FRAME_MIN { Outcome::Drop(DropReason::Runt) } else { Outcome::Pass }
+                }))
+            }
         }
     }
 
@@ -208,15 +192,7 @@ impl Pipeline {
         let rules = self.rules.current();
         for (packet, parsed) in burst.iter().zip(&self.parsed) {
             let verdict = linear::judge(rules, self.shard, side, parsed, packet.len());
-            if verdict.log
-                && !self.shared.events.push(log_event(
-                    direction,
-                    now_ns,
-                    packet.len(),
-                    parsed,
-                    &verdict,
-                ))
-            {
+            if verdict.log && !self.shared.events.push(log_event(direction, now_ns, packet.len(), parsed, &verdict)) {
                 counters.events_lost.add(1);
             }
             // As many outcomes as frames, which fit.
@@ -225,13 +201,7 @@ impl Pipeline {
     }
 }
 
-fn log_event(
-    direction: Direction,
-    time_ns: u64,
-    len: usize,
-    parsed: &Parsed,
-    verdict: &Verdict,
-) -> Event {
+fn log_event(direction: Direction, time_ns: u64, len: usize, parsed: &Parsed, verdict: &Verdict) -> Event {
     let icmp = parsed.flags.contains(wire::ParsedFlags::ICMP);
     Event {
         time_ns,
@@ -242,22 +212,12 @@ fn log_event(
             Direction::Out => 2,
         },
         action: u8::from(verdict.block.is_some()),
-        reason: verdict
-            .block
-            .map_or(Event::NO_REASON, |reason| reason as u8),
+        reason: verdict.block.map_or(Event::NO_REASON, |reason| reason as u8),
         protocol: parsed.protocol,
         ethertype: parsed.ethertype,
         vlan: parsed.vlans.first().copied().unwrap_or(0),
-        sport: if icmp {
-            u16::from(parsed.icmp_type)
-        } else {
-            parsed.src_port
-        },
-        dport: if icmp {
-            u16::from(parsed.icmp_code)
-        } else {
-            parsed.dst_port
-        },
+        sport: if icmp { u16::from(parsed.icmp_type) } else { parsed.src_port },
+        dport: if icmp { u16::from(parsed.icmp_code) } else { parsed.dst_port },
         len: u16::try_from(len).unwrap_or(u16::MAX),
         family: parsed.family as u8,
         src: parsed.src,

@@ -65,10 +65,7 @@ fn config(raw: &sys::weir_config) -> Result<Config, Error> {
     })
 }
 
-fn create(
-    config_at: *const sys::weir_config,
-    ops_at: *const sys::weir_ops,
-) -> Result<Box<[Driver]>, Error> {
+fn create(config_at: *const sys::weir_config, ops_at: *const sys::weir_ops) -> Result<Box<[Driver]>, Error> {
     // SAFETY: the header's contract: both point at their structs, which start with size and version.
     let (raw, ops) = unsafe { (versioned(config_at)?, versioned(ops_at)?) };
     let host = Glue::new(&ops).ok_or(Error::Invalid)?;
@@ -112,10 +109,7 @@ pub unsafe extern "C" fn weir_destroy(core: *mut sys::weir_core) {
     drop(unsafe { Box::from_raw(one) });
 }
 
-fn control_call(
-    core: *mut sys::weir_core,
-    call: impl FnOnce(&Driver) -> Result<(), Error>,
-) -> sys::weir_status {
+fn control_call(core: *mut sys::weir_core, call: impl FnOnce(&Driver) -> Result<(), Error>) -> sys::weir_status {
     driver(core).map_or(sys::WEIR_E_INVAL, |driver| status(call(driver)))
 }
 
@@ -127,19 +121,13 @@ pub unsafe extern "C" fn weir_enable(core: *mut sys::weir_core, enable: u32) -> 
 
 /// Takes frames for every station, or no more.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn weir_set_promiscuous(
-    core: *mut sys::weir_core,
-    enable: u32,
-) -> sys::weir_status {
+pub unsafe extern "C" fn weir_set_promiscuous(core: *mut sys::weir_core, enable: u32) -> sys::weir_status {
     control_call(core, |driver| driver.set_promiscuous(enable != 0))
 }
 
 /// Takes all multicast frames, or only those on the list.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn weir_set_all_multicast(
-    core: *mut sys::weir_core,
-    enable: u32,
-) -> sys::weir_status {
+pub unsafe extern "C" fn weir_set_all_multicast(core: *mut sys::weir_core, enable: u32) -> sys::weir_status {
     control_call(core, |driver| driver.set_all_multicast(enable != 0))
 }
 
@@ -165,10 +153,7 @@ pub unsafe extern "C" fn weir_set_multicast(
 
 /// Sets the hardware address; it must be a station's (no group bit, not zero).
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn weir_set_mac(
-    core: *mut sys::weir_core,
-    mac: *const u8,
-) -> sys::weir_status {
+pub unsafe extern "C" fn weir_set_mac(core: *mut sys::weir_core, mac: *const u8) -> sys::weir_status {
     if mac.is_null() {
         return sys::WEIR_E_INVAL;
     }
@@ -199,10 +184,7 @@ pub unsafe extern "C" fn weir_set_mtu(core: *mut sys::weir_core, mtu: u32) -> sy
 
 /// Tells the BSD name, NUL-terminated, at most 15 bytes: what `on IFNAME` in rules compares with.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn weir_set_if_name(
-    core: *mut sys::weir_core,
-    name: *const c_char,
-) -> sys::weir_status {
+pub unsafe extern "C" fn weir_set_if_name(core: *mut sys::weir_core, name: *const c_char) -> sys::weir_status {
     if name.is_null() {
         return sys::WEIR_E_INVAL;
     }
@@ -219,9 +201,7 @@ pub unsafe extern "C" fn weir_set_if_name(
         }
         at = at.wrapping_add(1);
     }
-    control_call(core, |driver| {
-        driver.set_if_name(IfName::new(&bytes).ok_or(Error::Invalid)?)
-    })
+    control_call(core, |driver| driver.set_if_name(IfName::new(&bytes).ok_or(Error::Invalid)?))
 }
 
 /// Offloads that the stack may ask for (`WEIR_OFFLOAD_*`).
@@ -232,19 +212,13 @@ pub unsafe extern "C" fn weir_get_offloads(core: *mut sys::weir_core) -> u32 {
 
 /// Says which of them the stack will use.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn weir_set_offloads(
-    core: *mut sys::weir_core,
-    offloads: u32,
-) -> sys::weir_status {
+pub unsafe extern "C" fn weir_set_offloads(core: *mut sys::weir_core, offloads: u32) -> sys::weir_status {
     control_call(core, |driver| driver.set_offloads(offloads))
 }
 
 /// Reads the link.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn weir_link_get(
-    core: *mut sys::weir_core,
-    out: *mut sys::weir_link,
-) -> sys::weir_status {
+pub unsafe extern "C" fn weir_link_get(core: *mut sys::weir_core, out: *mut sys::weir_link) -> sys::weir_status {
     if out.is_null() || !out.is_aligned() {
         return sys::WEIR_E_INVAL;
     }
@@ -275,11 +249,7 @@ pub unsafe extern "C" fn weir_wire_size(core: *mut sys::weir_core) -> u64 {
 
 /// Plugs a wire client in.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn weir_wire_attach(
-    core: *mut sys::weir_core,
-    mem: *mut u8,
-    len: u64,
-) -> sys::weir_status {
+pub unsafe extern "C" fn weir_wire_attach(core: *mut sys::weir_core, mem: *mut u8, len: u64) -> sys::weir_status {
     if mem.is_null() {
         return sys::WEIR_E_INVAL;
     }
@@ -318,10 +288,7 @@ pub unsafe extern "C" fn weir_control(
     let Some(driver) = driver(core) else {
         return sys::WEIR_E_INVAL;
     };
-    if req.is_null()
-        || (resp.is_null() && resp_cap != 0)
-        || (!resp_len.is_null() && !resp_len.is_aligned())
-    {
+    if req.is_null() || (resp.is_null() && resp_cap != 0) || (!resp_len.is_null() && !resp_len.is_aligned()) {
         return sys::WEIR_E_INVAL;
     }
     if req_len > control::REQUEST_MAX {
@@ -345,13 +312,7 @@ pub unsafe extern "C" fn weir_control(
     }
     if reply.bytes().len() <= resp_cap && !reply.bytes().is_empty() {
         // SAFETY: the caller passes `resp_cap` writable bytes; the reply is not in the caller's memory.
-        unsafe {
-            core::ptr::copy_nonoverlapping(
-                reply.bytes().as_ptr(),
-                resp.cast::<u8>(),
-                reply.bytes().len(),
-            )
-        };
+        unsafe { core::ptr::copy_nonoverlapping(reply.bytes().as_ptr(), resp.cast::<u8>(), reply.bytes().len()) };
     }
     status(result)
 }

@@ -7,10 +7,8 @@ use crate::driver::Driver;
 use crate::mem::packet::{BURST_MAX, BadPacket, Burst, Packet, RawPacket, Status};
 
 /// What a stack may ask for; all other bits are the NIC's to set.
-const TX_FLAGS: u32 = sys::WEIR_PKT_TX_CSUM_IP4
-    | sys::WEIR_PKT_TX_CSUM_PARTIAL
-    | sys::WEIR_PKT_TX_TSO4
-    | sys::WEIR_PKT_TX_TSO6;
+const TX_FLAGS: u32 =
+    sys::WEIR_PKT_TX_CSUM_IP4 | sys::WEIR_PKT_TX_CSUM_PARTIAL | sys::WEIR_PKT_TX_TSO4 | sys::WEIR_PKT_TX_TSO6;
 
 /// The first `n` of the caller's packets, at most a burst; `None` for a pointer that cannot be read.
 fn lent<'a>(pkts: *const sys::weir_pkt, n: u32) -> Option<&'a [RawPacket]> {
@@ -81,15 +79,7 @@ pub unsafe extern "C" fn weir_rx_post(
     };
     let mut packets = Burst::new();
     for raw in raws {
-        let empty = RawPacket {
-            len: 0,
-            flags: 0,
-            mss: 0,
-            segs: 0,
-            status: 0,
-            reserved: 0,
-            ..*raw
-        };
+        let empty = RawPacket { len: 0, flags: 0, mss: 0, segs: 0, status: 0, reserved: 0, ..*raw };
         // SAFETY: the header's contract: the buffer is lent until the cookie is handed back.
         let Ok(packet) = (unsafe { Packet::from_raw(empty) }) else {
             driver.count_misuse();
@@ -153,13 +143,7 @@ pub unsafe extern "C" fn weir_tx_submit(
     };
     let mut packets = Burst::new();
     for raw in raws {
-        let clean = RawPacket {
-            flags: raw.flags & TX_FLAGS,
-            segs: 0,
-            status: 0,
-            reserved: 0,
-            ..*raw
-        };
+        let clean = RawPacket { flags: raw.flags & TX_FLAGS, segs: 0, status: 0, reserved: 0, ..*raw };
         // SAFETY: the header's contract: the buffer is lent until the cookie is handed back.
         let packet = match unsafe { Packet::from_raw(clean) } {
             Ok(packet) => packet,
@@ -178,15 +162,8 @@ pub unsafe extern "C" fn weir_tx_submit(
 
 /// Progresses transmit and returns completed packets with their status.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn weir_tx_reap(
-    core: *mut sys::weir_core,
-    queue: u32,
-    out: *mut sys::weir_pkt,
-    max: u32,
-) -> u32 {
-    with_room(core, out, max, |driver, max, packets| {
-        driver.tx_reap(queue, max, packets)
-    })
+pub unsafe extern "C" fn weir_tx_reap(core: *mut sys::weir_core, queue: u32, out: *mut sys::weir_pkt, max: u32) -> u32 {
+    with_room(core, out, max, |driver, max, packets| driver.tx_reap(queue, max, packets))
 }
 
 /// Re-arms the wake-up of a queue. Returns 1 if work arrived in between: poll again, else sleep until wake.
@@ -197,13 +174,6 @@ pub unsafe extern "C" fn weir_arm(core: *mut sys::weir_core, queue: u32) -> u32 
 
 /// After `weir_enable(core, 0)`: returns what is still lent, until 0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn weir_reclaim(
-    core: *mut sys::weir_core,
-    queue: u32,
-    out: *mut sys::weir_pkt,
-    max: u32,
-) -> u32 {
-    with_room(core, out, max, |driver, max, packets| {
-        driver.reclaim(queue, max, packets)
-    })
+pub unsafe extern "C" fn weir_reclaim(core: *mut sys::weir_core, queue: u32, out: *mut sys::weir_pkt, max: u32) -> u32 {
+    with_room(core, out, max, |driver, max, packets| driver.reclaim(queue, max, packets))
 }

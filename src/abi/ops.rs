@@ -23,12 +23,7 @@ unsafe impl Sync for Glue {}
 impl Glue {
     /// `None` if the table lacks the clock, the one function that nothing works without.
     pub fn new(ops: &sys::weir_ops) -> Option<Self> {
-        Some(Self {
-            now_ns: ops.clock.now_ns?,
-            clock: Context(ops.clock.ctx),
-            log: ops.log,
-            event: ops.event,
-        })
+        Some(Self { now_ns: ops.clock.now_ns?, clock: Context(ops.clock.ctx), log: ops.log, event: ops.event })
     }
 }
 

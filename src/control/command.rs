@@ -76,9 +76,7 @@ impl<'a> Command<'a> {
         if request.len() > REQUEST_MAX {
             return Err(CommandError::Length);
         }
-        let (head, rest) = request
-            .split_first_chunk::<COMMAND_LEN>()
-            .ok_or(CommandError::Length)?;
+        let (head, rest) = request.split_first_chunk::<COMMAND_LEN>().ok_or(CommandError::Length)?;
         let [v0, v1, v2, v3, c0, c1, c2, c3, arg @ ..] = *head;
         if u32::from_ne_bytes([v0, v1, v2, v3]) != ABI_VERSION {
             return Err(CommandError::Version);
@@ -86,27 +84,19 @@ impl<'a> Command<'a> {
         let arg = u64::from_ne_bytes(arg);
         let command = match u32::from_ne_bytes([c0, c1, c2, c3]) {
             1 => Self::Info,
-            2 => Self::Counters {
-                queue: (arg != ALL_QUEUES).then_some(arg),
-            },
+            2 => Self::Counters { queue: (arg != ALL_QUEUES).then_some(arg) },
             3 => return Ok(Self::RulesetLoad { image: rest }),
             4 => Self::RulesetClear,
             5 => Self::RuleCounters { first: arg },
             6 => Self::Mode { mode: arg },
             7 => {
                 let kind = u32::try_from(arg).ok().and_then(HistogramKind::from_number);
-                Self::Histogram {
-                    kind: kind.ok_or(CommandError::Argument)?,
-                }
+                Self::Histogram { kind: kind.ok_or(CommandError::Argument)? }
             }
             8 => Self::Events,
             9 => Self::RulesetText { first: arg },
             _ => return Err(CommandError::Unknown),
         };
-        if rest.is_empty() {
-            Ok(command)
-        } else {
-            Err(CommandError::Length)
-        }
+        if rest.is_empty() { Ok(command) } else { Err(CommandError::Length) }
     }
 }

@@ -10,8 +10,7 @@ mod reply;
 
 pub use command::{ABI_VERSION, ALL_QUEUES, COMMAND_LEN, Command, CommandError, REQUEST_MAX};
 pub use reply::{
-    COUNTERS_LEN, EVENT_LEN, HISTOGRAM_LEN, INFO_LEN, Info, LOAD_RESULT_LEN, LoadResult,
-    RULE_COUNTERS_LEN, Reply,
+    COUNTERS_LEN, EVENT_LEN, HISTOGRAM_LEN, INFO_LEN, Info, LOAD_RESULT_LEN, LoadResult, RULE_COUNTERS_LEN, Reply,
 };
 
 #[cfg(test)]

@@ -83,11 +83,7 @@ impl Reply {
     /// An empty reply to a caller with `room` bytes.
     #[must_use]
     pub const fn new(room: usize) -> Self {
-        Self {
-            bytes: Vec::new(),
-            room,
-            needed: 0,
-        }
+        Self { bytes: Vec::new(), room, needed: 0 }
     }
 
     /// What goes to the caller.
@@ -116,16 +112,12 @@ impl Reply {
 
     /// Adds a struct or an entry; false, and only counted, if there is no room or memory.
     fn put(&mut self, parts: &[&[u8]]) -> bool {
-        let len = parts
-            .iter()
-            .fold(0usize, |sum, part| sum.saturating_add(part.len()));
+        let len = parts.iter().fold(0usize, |sum, part| sum.saturating_add(part.len()));
         self.needed = self.needed.saturating_add(len);
         if !self.has_room(len) || self.bytes.try_reserve(len).is_err() {
             return false;
         }
-        parts
-            .iter()
-            .for_each(|part| self.bytes.extend_from_slice(part));
+        parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
         true
     }
 
@@ -164,9 +156,7 @@ impl Reply {
 
     /// Adds `weir_load_result`.
     pub fn load_result(&mut self, result: &LoadResult) -> bool {
-        let (error, at) = result
-            .error
-            .map_or((0, 0), |error| (error.kind as u32, error.offset as u64));
+        let (error, at) = result.error.map_or((0, 0), |error| (error.kind as u32, error.offset as u64));
         self.put(&[
             &result.epoch.to_ne_bytes(),
             &result.rules.to_ne_bytes(),
@@ -215,8 +205,7 @@ impl Reply {
     }
 }
 
-const _: () =
-    assert!((Counters::NAMES.len() + 2 * crate::telemetry::DROP_REASONS) * 8 == COUNTERS_LEN);
+const _: () = assert!((Counters::NAMES.len() + 2 * crate::telemetry::DROP_REASONS) * 8 == COUNTERS_LEN);
 
 /// NUL-terminated, cut off at a character if it is too long.
 fn text<const N: usize>(text: &str) -> [u8; N] {

@@ -4,9 +4,7 @@
 use alloc::format;
 
 use super::{Control, Driver, Error, LogLevel};
-use crate::control::{
-    Command, CommandError, EVENT_LEN, Info, LOAD_RESULT_LEN, LoadResult, RULE_COUNTERS_LEN, Reply,
-};
+use crate::control::{Command, CommandError, EVENT_LEN, Info, LOAD_RESULT_LEN, LoadResult, RULE_COUNTERS_LEN, Reply};
 use crate::filter::image::{self, ImageError, ImageErrorKind};
 use crate::filter::{Compiled, Installed};
 use crate::pipeline::Mode;
@@ -57,9 +55,7 @@ impl Driver {
             }
             Command::RuleCounters { first } => rule_counters(&control, first, reply),
             Command::Mode { mode } => {
-                self.common
-                    .pipeline
-                    .set_mode(Mode::from_number(mode).ok_or(Error::Invalid)?);
+                self.common.pipeline.set_mode(Mode::from_number(mode).ok_or(Error::Invalid)?);
             }
             Command::Histogram { kind } => self.histogram(kind, reply),
             Command::Events => {
@@ -113,8 +109,7 @@ impl Driver {
         match self.prepare(control, image) {
             Ok(next) => {
                 result.epoch = next.epoch;
-                result.rules =
-                    super::count(next.ruleset().map_or(0, |ruleset| ruleset.rules.len()));
+                result.rules = super::count(next.ruleset().map_or(0, |ruleset| ruleset.rules.len()));
                 reply.load_result(&result);
                 self.install(control, next);
                 Ok(())
@@ -122,32 +117,17 @@ impl Driver {
             Err(error) => {
                 result.error = Some(error);
                 reply.load_result(&result);
-                self.common
-                    .host
-                    .log(LogLevel::Warning, &format!("ruleset refused: {error}"));
-                Err(if error.kind == ImageErrorKind::NoMemory {
-                    Error::NoMemory
-                } else {
-                    Error::Image
-                })
+                self.common.host.log(LogLevel::Warning, &format!("ruleset refused: {error}"));
+                Err(if error.kind == ImageErrorKind::NoMemory { Error::NoMemory } else { Error::Image })
             }
         }
     }
 
     fn prepare(&self, control: &Control, image: &[u8]) -> Result<Installed, ImageError> {
-        let no_memory = ImageError {
-            kind: ImageErrorKind::NoMemory,
-            offset: 0,
-        };
+        let no_memory = ImageError { kind: ImageErrorKind::NoMemory, offset: 0 };
         let compiled = Compiled::new(image::parse(image)?).ok_or(no_memory)?;
         let epoch = control.publisher.current().epoch.saturating_add(1);
-        Installed::new(
-            epoch,
-            compiled,
-            control.if_name.as_str(),
-            self.common.shards,
-        )
-        .ok_or(no_memory)
+        Installed::new(epoch, compiled, control.if_name.as_str(), self.common.shards).ok_or(no_memory)
     }
 
     fn install(&self, control: &mut Control, next: Installed) {
@@ -155,15 +135,8 @@ impl Driver {
         let epoch = next.epoch;
         self.publish(control, next);
         let plain = Event::plain(EventKind::Ruleset, self.common.host.now_ns());
-        self.common.event(Event {
-            rule: rules,
-            reason: epoch as u8,
-            ..plain
-        });
-        self.common.host.log(
-            LogLevel::Info,
-            &format!("ruleset {epoch} with {rules} rules"),
-        );
+        self.common.event(Event { rule: rules, reason: epoch as u8, ..plain });
+        self.common.host.log(LogLevel::Info, &format!("ruleset {epoch} with {rules} rules"));
     }
 
     fn histogram(&self, kind: HistogramKind, reply: &mut Reply) {
@@ -177,10 +150,7 @@ impl Driver {
 
 /// The part of a list from `first` on.
 fn from_first<T>(list: &[T], first: u64) -> &[T] {
-    usize::try_from(first)
-        .ok()
-        .and_then(|first| list.get(first..))
-        .unwrap_or(&[])
+    usize::try_from(first).ok().and_then(|first| list.get(first..)).unwrap_or(&[])
 }
 
 fn rule_counters(control: &Control, first: u64, reply: &mut Reply) {

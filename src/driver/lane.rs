@@ -36,9 +36,7 @@ pub(super) struct LaneEnds {
 impl LaneEnds {
     /// For each shard, its ends by the other's number. `None` without memory.
     pub fn mesh(shards: usize) -> Option<Vec<Vec<Option<Self>>>> {
-        let mut mesh: Vec<Vec<Option<Self>>> = (0..shards)
-            .map(|_| (0..shards).map(|_| None).collect())
-            .collect();
+        let mut mesh: Vec<Vec<Option<Self>>> = (0..shards).map(|_| (0..shards).map(|_| None).collect()).collect();
         if shards == 1 {
             return Some(mesh.into_iter().map(|_| Vec::new()).collect());
         }
@@ -48,22 +46,9 @@ impl LaneEnds {
                 let (theirs_back, back) = ring::channel(Lane::CAPACITY)?;
                 let (high_there, low_theirs) = ring::channel(Lane::CAPACITY)?;
                 let (low_theirs_back, high_back) = ring::channel(Lane::CAPACITY)?;
-                let low_ends = Self {
-                    there,
-                    back,
-                    theirs: low_theirs,
-                    theirs_back: low_theirs_back,
-                    out: 0,
-                    dirty: false,
-                };
-                let high_ends = Self {
-                    there: high_there,
-                    back: high_back,
-                    theirs,
-                    theirs_back,
-                    out: 0,
-                    dirty: false,
-                };
+                let low_ends =
+                    Self { there, back, theirs: low_theirs, theirs_back: low_theirs_back, out: 0, dirty: false };
+                let high_ends = Self { there: high_there, back: high_back, theirs, theirs_back, out: 0, dirty: false };
                 *mesh.get_mut(low)?.get_mut(high)? = Some(low_ends);
                 *mesh.get_mut(high)?.get_mut(low)? = Some(high_ends);
             }

@@ -5,8 +5,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{
-    Action, AddrKind, AddrMatch, Direction, Endpoint, Family, IcmpMatch, LookupTable, PortMatch,
-    RuleFlags, Ruleset, TcpFlagsMatch,
+    Action, AddrKind, AddrMatch, Direction, Endpoint, Family, IcmpMatch, LookupTable, PortMatch, RuleFlags, Ruleset,
+    TcpFlagsMatch,
 };
 use crate::telemetry::Counter;
 
@@ -38,22 +38,9 @@ pub(super) struct Side {
 
 impl Side {
     fn new(side: &Endpoint) -> Self {
-        let AddrMatch {
-            kind,
-            negate,
-            addr,
-            end,
-            table,
-        } = side.addr;
+        let AddrMatch { kind, negate, addr, end, table } = side.addr;
         let (addr, end) = (u128::from_be_bytes(addr), u128::from_be_bytes(end));
-        Self {
-            kind,
-            negate,
-            addr,
-            end,
-            table,
-            port: side.port,
-        }
+        Self { kind, negate, addr, end, table, port: side.port }
     }
 
     const fn family(&self) -> Family {
@@ -82,9 +69,7 @@ impl Compiled {
         tests.try_reserve_exact(ruleset.rules.len()).ok()?;
         for rule in &ruleset.rules {
             let (src, dst) = (Side::new(&rule.src), Side::new(&rule.dst));
-            let family = [rule.family, src.family(), dst.family()]
-                .into_iter()
-                .find(|family| *family != Family::Any);
+            let family = [rule.family, src.family(), dst.family()].into_iter().find(|family| *family != Family::Any);
             tests.push(Test {
                 action: rule.action,
                 direction: rule.direction,
@@ -102,15 +87,8 @@ impl Compiled {
         for table in &ruleset.tables {
             tables.push(LookupTable::new(table)?);
         }
-        let has_ether = tests
-            .iter()
-            .any(|test| test.flags.contains(RuleFlags::ETHER));
-        Some(Self {
-            ruleset,
-            tests,
-            tables,
-            has_ether,
-        })
+        let has_ether = tests.iter().any(|test| test.flags.contains(RuleFlags::ETHER));
+        Some(Self { ruleset, tests, tables, has_ether })
     }
 
     /// What it was made of.
@@ -125,8 +103,7 @@ impl Compiled {
         applies.try_reserve_exact(self.ruleset.rules.len()).ok()?;
         applies.extend(self.ruleset.rules.iter().map(|rule| {
             rule.interface.is_empty()
-                || interface_matches(&rule.interface, if_name)
-                    != rule.flags.contains(RuleFlags::NOT_INTERFACE)
+                || interface_matches(&rule.interface, if_name) != rule.flags.contains(RuleFlags::NOT_INTERFACE)
         }));
         Some(applies)
     }
@@ -134,8 +111,7 @@ impl Compiled {
 
 /// `on NAME`: the interface itself, or its group, which is its name without the unit's number.
 fn interface_matches(wanted: &str, if_name: &str) -> bool {
-    wanted == if_name
-        || (!if_name.is_empty() && wanted == if_name.trim_end_matches(|c: char| c.is_ascii_digit()))
+    wanted == if_name || (!if_name.is_empty() && wanted == if_name.trim_end_matches(|c: char| c.is_ascii_digit()))
 }
 
 /// What one shard counted for one rule.
@@ -174,16 +150,14 @@ impl RuleCounters {
     /// Evaluations, packets and bytes of one rule, over all shards; `None` if there is no such rule.
     #[must_use]
     pub fn sum(&self, rule: usize) -> Option<[u64; 3]> {
-        self.shards
-            .iter()
-            .try_fold([0u64; 3], |[evaluations, packets, bytes], shard| {
-                let hits = shard.get(rule)?;
-                Some([
-                    evaluations.wrapping_add(hits.evaluations.get()),
-                    packets.wrapping_add(hits.packets.get()),
-                    bytes.wrapping_add(hits.bytes.get()),
-                ])
-            })
+        self.shards.iter().try_fold([0u64; 3], |[evaluations, packets, bytes], shard| {
+            let hits = shard.get(rule)?;
+            Some([
+                evaluations.wrapping_add(hits.evaluations.get()),
+                packets.wrapping_add(hits.packets.get()),
+                bytes.wrapping_add(hits.bytes.get()),
+            ])
+        })
     }
 }
 
@@ -216,35 +190,18 @@ impl Installed {
     pub fn new(epoch: u64, compiled: Compiled, if_name: &str, shards: usize) -> Option<Self> {
         let counters = Arc::new(RuleCounters::new(compiled.ruleset.rules.len(), shards)?);
         let applies = compiled.applies(if_name)?;
-        Some(Self {
-            epoch,
-            rules: Some(Bound {
-                compiled: Arc::new(compiled),
-                counters,
-                applies,
-            }),
-        })
+        Some(Self { epoch, rules: Some(Bound { compiled: Arc::new(compiled), counters, applies }) })
     }
 
     /// The same ruleset, with its counters, on an interface of another name.
     #[must_use]
     pub fn renamed(&self, if_name: &str) -> Option<Self> {
-        let Some(Bound {
-            compiled, counters, ..
-        }) = &self.rules
-        else {
+        let Some(Bound { compiled, counters, .. }) = &self.rules else {
             return Some(Self::none(self.epoch));
         };
         let applies = compiled.applies(if_name)?;
-        let bound = Bound {
-            compiled: compiled.clone(),
-            counters: counters.clone(),
-            applies,
-        };
-        Some(Self {
-            epoch: self.epoch,
-            rules: Some(bound),
-        })
+        let bound = Bound { compiled: compiled.clone(), counters: counters.clone(), applies };
+        Some(Self { epoch: self.epoch, rules: Some(bound) })
     }
 
     /// True with a ruleset, even one without rules.

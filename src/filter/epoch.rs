@@ -54,22 +54,9 @@ impl Publisher {
                 })
             })
             .collect();
-        let readers = slots
-            .iter()
-            .map(|slot| Reader {
-                slot: slot.clone(),
-                current: current.clone(),
-                serial: 0,
-            })
-            .collect();
-        (
-            Self {
-                current,
-                serial: 0,
-                slots,
-            },
-            readers,
-        )
+        let readers =
+            slots.iter().map(|slot| Reader { slot: slot.clone(), current: current.clone(), serial: 0 }).collect();
+        (Self { current, serial: 0, slots }, readers)
     }
 
     /// What was published last.
@@ -99,9 +86,7 @@ impl Publisher {
             }
         }
         // Acquire: a shard that has moved on is done with everything it did under the old ruleset.
-        self.slots
-            .iter()
-            .all(|slot| slot.seen.load(Ordering::Acquire) == self.serial)
+        self.slots.iter().all(|slot| slot.seen.load(Ordering::Acquire) == self.serial)
     }
 }
 

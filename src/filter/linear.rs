@@ -21,18 +21,10 @@ impl Verdict {
     /// [`Verdict::rule`] when no rule decided.
     pub const NO_RULE: u32 = u32::MAX;
     /// Pass, by no rule.
-    pub const PASS: Self = Self {
-        block: None,
-        rule: Self::NO_RULE,
-        log: false,
-    };
+    pub const PASS: Self = Self { block: None, rule: Self::NO_RULE, log: false };
 
     const fn refuse(reason: DropReason) -> Self {
-        Self {
-            block: Some(reason),
-            rule: Self::NO_RULE,
-            log: true,
-        }
+        Self { block: Some(reason), rule: Self::NO_RULE, log: true }
     }
 }
 
@@ -61,23 +53,11 @@ impl Verdict {
 /// - A frame leaves an event if the rule that decided, or a `match` rule on the way, has `log`; malformed packets and
 ///   forbidden options always do, as in pf.
 #[must_use]
-pub fn judge(
-    installed: &Installed,
-    shard: usize,
-    direction: Direction,
-    parsed: &Parsed,
-    len: usize,
-) -> Verdict {
+pub fn judge(installed: &Installed, shard: usize, direction: Direction, parsed: &Parsed, len: usize) -> Verdict {
     let Some(bound) = installed.bound() else {
         return Verdict::PASS;
     };
-    let run = Run {
-        bound,
-        shard,
-        direction,
-        parsed,
-        len,
-    };
+    let run = Run { bound, shard, direction, parsed, len };
     let mut log = false;
     if bound.compiled.has_ether {
         let verdict = run.evaluate(RuleFlags::ETHER);
@@ -90,16 +70,10 @@ pub fn judge(
         return Verdict::refuse(reason);
     }
     if parsed.family == wire::Family::None {
-        return Verdict {
-            log,
-            ..Verdict::PASS
-        };
+        return Verdict { log, ..Verdict::PASS };
     }
     let verdict = run.evaluate(RuleFlags::empty());
-    Verdict {
-        log: verdict.log || log,
-        ..verdict
-    }
+    Verdict { log: verdict.log || log, ..verdict }
 }
 
 /// Why pf would not even look at its rules.
@@ -129,11 +103,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// Goes through the `ether` rules, or through the others.
     fn evaluate(&self, layer: RuleFlags) -> Verdict {
-        let Bound {
-            compiled,
-            counters,
-            applies,
-        } = self.bound;
+        let Bound { compiled, counters, applies } = self.bound;
         let hits = counters.shard(self.shard);
         let mut log = false;
         let mut last: Option<(u32, &Test)> = None;
@@ -167,27 +137,12 @@ impl Run<'_> {
         }
         log |= flags.contains(RuleFlags::LOG);
         if blocks {
-            return Verdict {
-                block: Some(DropReason::Match),
-                rule,
-                log,
-            };
+            return Verdict { block: Some(DropReason::Match), rule, log };
         }
-        if layer.is_empty()
-            && self.has_dangerous_options()
-            && !flags.contains(RuleFlags::ALLOW_OPTS)
-        {
-            return Verdict {
-                block: Some(DropReason::IpOption),
-                rule,
-                log: true,
-            };
+        if layer.is_empty() && self.has_dangerous_options() && !flags.contains(RuleFlags::ALLOW_OPTS) {
+            return Verdict { block: Some(DropReason::IpOption), rule, log: true };
         }
-        Verdict {
-            block: None,
-            rule,
-            log,
-        }
+        Verdict { block: None, rule, log }
     }
 
     fn has_dangerous_options(&self) -> bool {
@@ -247,10 +202,7 @@ fn addr_matches(compiled: &Compiled, side: &Side, family: Family, addr: &[u8; 16
         AddrKind::Any => true,
         AddrKind::Mask4 | AddrKind::Mask6 => number & side.end == side.addr,
         AddrKind::Range4 | AddrKind::Range6 => side.addr <= number && number <= side.end,
-        AddrKind::Table => compiled
-            .tables
-            .get(side.table as usize)
-            .is_some_and(|table| table.contains(family, addr)),
+        AddrKind::Table => compiled.tables.get(side.table as usize).is_some_and(|table| table.contains(family, addr)),
     };
     inside != side.negate
 }

@@ -15,7 +15,10 @@ mod table;
 pub use compiled::{Compiled, Installed, RuleCounters};
 pub use linear::Verdict;
 pub use rule::{
-    Action, AddrKind, AddrMatch, Direction, Endpoint, Family, IcmpMatch, PortMatch, PortOp, Rule,
-    RuleFlags, Ruleset, Table, TableEntry, TcpFlagsMatch,
+    Action, AddrKind, AddrMatch, Direction, Endpoint, Family, IcmpMatch, PortMatch, PortOp, Rule, RuleFlags, Ruleset,
+    Table, TableEntry, TcpFlagsMatch,
 };
 pub use table::LookupTable;
+
+#[cfg(test)]
+mod tests;

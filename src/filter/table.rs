@@ -40,12 +40,7 @@ impl LookupTable {
         starts4.try_reserve_exact(starts.len()).ok()?;
         starts4.extend(starts.iter().map(|start| (start >> 96) as u32));
         let (starts6, answers6) = intervals(of(Family::V6), 128)?;
-        Some(Self {
-            starts4,
-            answers4,
-            starts6,
-            answers6,
-        })
+        Some(Self { starts4, answers4, starts6, answers6 })
     }
 
     /// True if the longest prefix that covers the address is there and has no `!`. The address is in network order,
@@ -78,10 +73,7 @@ impl LookupTable {
 
 /// Flattens prefixes that are sorted by address and length; `bits` is the length of an address. Addresses stand in
 /// the upper bits.
-fn intervals<'a>(
-    entries: impl Iterator<Item = &'a TableEntry> + Clone,
-    bits: u8,
-) -> Option<(Vec<u128>, Vec<Answer>)> {
+fn intervals<'a>(entries: impl Iterator<Item = &'a TableEntry> + Clone, bits: u8) -> Option<(Vec<u128>, Vec<Answer>)> {
     let mut out = (Vec::new(), Vec::new());
     let most = entries.clone().count().checked_mul(2)?;
     out.0.try_reserve_exact(most).ok()?;
@@ -90,15 +82,9 @@ fn intervals<'a>(
     let mut open = heapless::Vec::<(u128, Answer), 129>::new();
     for entry in entries {
         let start = u128::from_be_bytes(entry.addr);
-        let host_bits = u128::MAX
-            .checked_shr(u32::from(entry.len.min(bits)))
-            .unwrap_or(0);
+        let host_bits = u128::MAX.checked_shr(u32::from(entry.len.min(bits))).unwrap_or(0);
         close(&mut open, &mut out, Some(start));
-        let answer = if entry.negate {
-            Answer::Negated
-        } else {
-            Answer::Member
-        };
+        let answer = if entry.negate { Answer::Negated } else { Answer::Member };
         begin(&mut out, start, answer);
         // More than 129 nested prefixes do not exist: each is longer than the one around it.
         let _ = open.push((start | host_bits, answer));
@@ -108,22 +94,14 @@ fn intervals<'a>(
 }
 
 /// Ends the open prefixes that lie before `next`: behind each, the one around it answers again.
-fn close(
-    open: &mut heapless::Vec<(u128, Answer), 129>,
-    out: &mut (Vec<u128>, Vec<Answer>),
-    next: Option<u128>,
-) {
+fn close(open: &mut heapless::Vec<(u128, Answer), 129>, out: &mut (Vec<u128>, Vec<Answer>), next: Option<u128>) {
     while let Some((last, _)) = open.last().copied()
         && next.is_none_or(|next| last < next)
     {
         open.pop();
         // None: the prefix ends with the last address there is.
         if let Some(start) = last.checked_add(1) {
-            begin(
-                out,
-                start,
-                open.last().map_or(Answer::Absent, |(_, answer)| *answer),
-            );
+            begin(out, start, open.last().map_or(Answer::Absent, |(_, answer)| *answer));
         }
     }
 }

@@ -39,9 +39,9 @@ impl Counter {
         self.0.store(value, Ordering::Relaxed);
     }
 
-    /// Adds 1 from any thread.
-    pub fn bump_shared(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    /// Adds 1 from any thread and returns the sum.
+    pub fn bump_shared(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
     }
 }
 
@@ -221,16 +221,10 @@ impl core::fmt::Display for Broken {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Rx { frames, outcomes } => {
-                write!(
-                    f,
-                    "rx frames {frames} != delivered + consumed + dropped + held {outcomes}"
-                )
+                write!(f, "rx frames {frames} != delivered + consumed + dropped + held {outcomes}")
             }
             Self::Tx { frames, outcomes } => {
-                write!(
-                    f,
-                    "tx dequeued {frames} != sent + consumed + dropped + held + in flight {outcomes}"
-                )
+                write!(f, "tx dequeued {frames} != sent + consumed + dropped + held + in flight {outcomes}")
             }
             Self::Pool { lent, found } => {
                 write!(f, "rx buffers lent {lent} != free + posted + held {found}")
@@ -242,7 +236,7 @@ impl core::fmt::Display for Broken {
 impl Counters {
     /// The sum of all shards, with the frames on their way between shards in flight.
     #[must_use]
-    pub fn sum(shards: &[ShardCounters]) -> Self {
+    pub fn sum<'a>(shards: impl Iterator<Item = &'a ShardCounters>) -> Self {
         let mut total = Self::default();
         let mut taken_over = 0u64;
         for shard in shards {
@@ -258,17 +252,13 @@ impl Counters {
     /// All received frames that were dropped.
     #[must_use]
     pub fn rx_dropped_total(&self) -> u64 {
-        self.rx_dropped
-            .iter()
-            .fold(0, |sum, n| sum.wrapping_add(*n))
+        self.rx_dropped.iter().fold(0, |sum, n| sum.wrapping_add(*n))
     }
 
     /// All frames to transmit that were dropped.
     #[must_use]
     pub fn tx_dropped_total(&self) -> u64 {
-        self.tx_dropped
-            .iter()
-            .fold(0, |sum, n| sum.wrapping_add(*n))
+        self.tx_dropped.iter().fold(0, |sum, n| sum.wrapping_add(*n))
     }
 
     /// Checks the identities that hold whenever no call is running. Sums over all shards: a packet that was steered
@@ -278,37 +268,17 @@ impl Counters {
     /// The first identity that does not hold.
     pub fn check(&self) -> Result<(), Broken> {
         let sum = |parts: &[u64]| parts.iter().fold(0u64, |sum, n| sum.wrapping_add(*n));
-        let outcomes = sum(&[
-            self.rx_delivered,
-            self.rx_consumed,
-            self.rx_held,
-            self.rx_dropped_total(),
-        ]);
+        let outcomes = sum(&[self.rx_delivered, self.rx_consumed, self.rx_held, self.rx_dropped_total()]);
         if self.rx_frames != outcomes {
-            return Err(Broken::Rx {
-                frames: self.rx_frames,
-                outcomes,
-            });
+            return Err(Broken::Rx { frames: self.rx_frames, outcomes });
         }
-        let outcomes = sum(&[
-            self.tx_sent,
-            self.tx_consumed,
-            self.tx_held,
-            self.tx_in_flight,
-            self.tx_dropped_total(),
-        ]);
+        let outcomes = sum(&[self.tx_sent, self.tx_consumed, self.tx_held, self.tx_in_flight, self.tx_dropped_total()]);
         if self.tx_dequeued != outcomes {
-            return Err(Broken::Tx {
-                frames: self.tx_dequeued,
-                outcomes,
-            });
+            return Err(Broken::Tx { frames: self.tx_dequeued, outcomes });
         }
         let found = sum(&[self.pool_free, self.pool_posted, self.pool_held]);
         if self.rx_lent != found {
-            return Err(Broken::Pool {
-                lent: self.rx_lent,
-                found,
-            });
+            return Err(Broken::Pool { lent: self.rx_lent, found });
         }
         Ok(())
     }

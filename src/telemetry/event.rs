@@ -92,9 +92,7 @@ impl EventRing {
     /// A ring with room for `capacity` events (at least one).
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self {
-            queue: ArrayQueue::new(capacity.max(1)),
-        }
+        Self { queue: ArrayQueue::new(capacity.max(1)) }
     }
 
     /// Adds an event; false if an older one was lost for it. Any thread; never waits.

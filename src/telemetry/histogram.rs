@@ -40,10 +40,7 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self {
-            bucket: [const { Counter::new() }; 64],
-            sum: Counter::new(),
-        }
+        Self { bucket: [const { Counter::new() }; 64], sum: Counter::new() }
     }
 }
 

@@ -1,56 +1,34 @@
 //! One shard: a queue pair, its pipeline, and what it has in hand.
 //!
-//! Where packets are between two calls, and which gauge says so:
-//!
-//! - receive buffers: in the pool (`free`) or in the NIC's ring (`posted`);
-//! - frames to transmit: in a lane to another shard, in `pending`, in `sending`, in the NIC's ring (all of them `in
-//!   flight`), or finished in `done`, waiting to be handed back (counted already).
+//! Receive buffers are in the pool (`free`) or in the NIC's ring (`posted`); [`tx::Tx`] says where frames to transmit
+//! are.
 #![forbid(unsafe_code)]
+
+mod tx;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use self::tx::Tx;
 use super::Common;
-use super::lane::{Lane, LaneEnds};
+use super::lane::LaneEnds;
 use crate::mem::packet::{BURST_MAX, move_burst};
 use crate::mem::pool::Pool;
-use crate::mem::ring::{self, Consumer, Producer};
 use crate::mem::{Burst, Packet, Status};
 use crate::nic::{NicQueue, Refused};
 use crate::pipeline::{Direction, Outcome, Outcomes, Pipeline};
 use crate::telemetry::{DropReason, ShardCounters};
 
-/// A queue of packets that never grows: both ends of a ring.
-struct Fifo {
-    tail: Producer<Packet>,
-    head: Consumer<Packet>,
-}
-
-impl Fifo {
-    fn new(capacity: usize) -> Option<Self> {
-        let (tail, head) = ring::channel(capacity.checked_next_power_of_two()?)?;
-        Some(Self { tail, head })
-    }
-}
-
 /// See the module.
 pub(super) struct Shard {
     index: usize,
     common: Arc<Common>,
+    counters: Arc<ShardCounters>,
     queue: Box<dyn NicQueue>,
     pipeline: Pipeline,
     pool: Pool,
-    /// Lanes to the other shards, by their number; `None` for this one.
-    lanes: Vec<Option<LaneEnds>>,
-    /// Judged, in order, for `sending`.
-    pending: Fifo,
-    /// The burst that the NIC is taking.
-    sending: Burst,
-    done: Fifo,
-    /// Frames taken from the glue and not yet handed back.
-    tx_lent: usize,
-    tx_limit: usize,
+    tx: Tx,
     outcomes: Outcomes,
 }
 
@@ -64,26 +42,16 @@ impl Shard {
         lanes: Vec<Option<LaneEnds>>,
         ring_size: usize,
     ) -> Option<Self> {
-        let steered_in = lanes.iter().flatten().count().checked_mul(Lane::CAPACITY)?;
         Some(Self {
             index,
+            counters: common.counters.get(index)?.clone(),
             common,
             queue,
             pipeline,
             pool: Pool::for_lent(ring_size),
-            lanes,
-            // All frames that can be here at once: this shard's own, and what the lanes hold.
-            pending: Fifo::new(ring_size.checked_add(steered_in)?)?,
-            sending: Burst::new(),
-            done: Fifo::new(ring_size)?,
-            tx_lent: 0,
-            tx_limit: ring_size,
+            tx: Tx::new(index, lanes, ring_size)?,
             outcomes: Outcomes::new(),
         })
-    }
-
-    fn counters<'a>(index: usize, common: &'a Common) -> Option<&'a ShardCounters> {
-        common.counters.get(index)
     }
 
     // ---- receive ----
@@ -110,7 +78,7 @@ impl Shard {
             }
             let taken = self.queue.rx_post(&mut burst);
             for packet in burst {
-                self.recycle(packet);
+                recycle(&mut self.pool, &self.common, packet);
             }
             if taken == 0 {
                 return;
@@ -118,64 +86,41 @@ impl Shard {
         }
     }
 
-    /// Puts a receive buffer back among the free ones.
-    fn recycle(&mut self, packet: Packet) {
-        if self.pool.put(packet).is_err() {
-            // Not one of the lent ones: it can only be a fault of a NIC back end, and the accounts will show it.
-            self.common.count_misuse();
-        }
-    }
-
-    /// Looks at up to `budget` received frames, appends those to deliver to `out`, which has room for as many, and
-    /// says whether there is more to do.
+    /// Looks at up to `budget` received frames, appends those to deliver to the empty `out`, and says whether there is
+    /// more to do.
     pub fn rx_poll(&mut self, budget: usize, out: &mut Burst) -> bool {
-        let common = self.common.clone();
-        let Some(counters) = Self::counters(self.index, &common) else {
-            return false;
-        };
+        let counters = &*self.counters;
         self.pipeline.begin();
         let mut burst = Burst::new();
         let found = self.queue.rx_burst(&mut burst, budget.min(BURST_MAX));
         let refused = self.queue.take_refused();
         if found > 0 || refused.frames() > 0 {
-            let start_ns = common.host.now_ns();
+            let start_ns = self.common.host.now_ns();
             count_refused(counters, &refused);
             count_received(counters, &burst);
             if self.pipeline.looks_at_frames() {
                 self.pipeline.parse(&burst);
             }
-            self.pipeline.judge(
-                Direction::In,
-                start_ns,
-                &burst,
-                counters,
-                &mut self.outcomes,
-            );
-            let outcomes = core::mem::take(&mut self.outcomes);
-            for (packet, outcome) in burst.into_iter().zip(&outcomes) {
+            self.pipeline.judge(Direction::In, start_ns, &burst, counters, &mut self.outcomes);
+            for (packet, outcome) in burst.into_iter().zip(&self.outcomes) {
                 match outcome {
-                    // The NIC gave at most `budget` frames, and `out` has room for as many.
                     Outcome::Pass => {
+                        // The NIC gave at most a burst, and `out` has room for one.
                         let _ = out.push(packet);
                     }
                     Outcome::Drop(reason) => {
                         counters.rx_dropped.add(*reason, 1);
-                        self.recycle(packet);
+                        recycle(&mut self.pool, &self.common, packet);
                     }
                 }
             }
-            self.outcomes = outcomes;
             counters.rx_delivered.add(out.len() as u64);
             self.pool.handed_back(out.len());
             counters.bursts_rx.add(1);
-            counters
-                .histograms
-                .rx_burst_len
-                .record((found as u64).saturating_add(refused.frames()));
-            counters
-                .histograms
-                .rx_burst_ns
-                .record(common.host.now_ns().saturating_sub(start_ns));
+            let frames = (found as u64).saturating_add(refused.frames());
+            counters.histograms.rx_burst_len.record(frames);
+            let spent_ns = self.common.host.now_ns().saturating_sub(start_ns);
+            counters.histograms.rx_burst_ns.record(spent_ns);
         }
         self.refill();
         self.set_gauges();
@@ -184,243 +129,103 @@ impl Shard {
 
     // ---- transmit ----
 
-    pub fn tx_space(&mut self) -> usize {
-        let own = self.tx_limit.saturating_sub(self.tx_lent);
-        self.lanes
-            .iter()
-            .flatten()
-            .fold(own, |space, lane| space.min(lane.space()))
+    pub fn tx_space(&self) -> usize {
+        self.tx.space()
     }
 
     /// Takes frames from the front; returns how many.
     pub fn tx_submit(&mut self, mut offered: Burst) -> usize {
-        let common = self.common.clone();
-        let Some(counters) = Self::counters(self.index, &common) else {
-            return 0;
-        };
+        let (common, counters) = (&*self.common, &*self.counters);
         let mut burst = Burst::new();
-        let taken = move_burst(
-            &mut offered,
-            &mut burst,
-            self.tx_limit.saturating_sub(self.tx_lent),
-        );
+        let taken = move_burst(&mut offered, &mut burst, self.tx.room());
         if taken == 0 {
             return 0;
         }
-        self.tx_lent = self.tx_lent.saturating_add(taken);
         let start_ns = common.host.now_ns();
+        self.tx.take(&mut burst);
         counters.tx_dequeued.add(taken as u64);
-        counters.tx_bytes.add(
-            burst
-                .iter()
-                .fold(0u64, |sum, packet| sum.saturating_add(packet.len() as u64)),
-        );
-        let shard = u8::try_from(self.index).unwrap_or(u8::MAX);
+        let mut bytes = 0u64;
         let mut good = Burst::new();
-        for mut packet in burst {
-            packet.set_shard(shard);
+        for packet in burst {
+            bytes = bytes.saturating_add(packet.len() as u64);
             if packet.status() == Status::Ok {
-                // As many as were taken, which fit.
+                // At most as many as were taken, which fit.
                 let _ = good.push(packet);
             } else {
-                self.drop_tx(
-                    counters,
-                    packet,
-                    DropReason::BadDescriptor,
-                    Status::BadDescriptor,
-                );
+                let (reason, status) = (DropReason::BadDescriptor, Status::BadDescriptor);
+                self.tx.drop(common, counters, packet, reason, status);
             }
         }
+        counters.tx_bytes.add(bytes);
         self.pipeline.begin();
-        if self.pipeline.looks_at_frames() {
+        if self.tx.has_lanes() {
             self.pipeline.parse(&good);
-            if !self.lanes.is_empty() {
-                self.steer(counters, &mut good);
+            let mut refused = Burst::new();
+            let tx = &mut self.tx;
+            self.pipeline.steer(&mut good, common.shards, |target, packet| {
+                if let Err(packet) = tx.steer(counters, target, packet) {
+                    // At most the frames of one burst, which fit.
+                    let _ = refused.push(packet);
+                }
+            });
+            for packet in refused {
+                let (reason, status) = (DropReason::SteerFull, Status::Dropped);
+                self.tx.drop(common, counters, packet, reason, status);
             }
+        } else if self.pipeline.looks_at_frames() {
+            self.pipeline.parse(&good);
         }
-        self.judge_tx(counters, start_ns, good);
-        self.flush();
-        self.ring_lanes();
+        self.judge_tx(start_ns, good);
+        self.tx.flush(&mut *self.queue);
+        self.tx.ring_lanes(&self.common);
+        let counters = &*self.counters;
         counters.bursts_tx.add(1);
         counters.histograms.tx_burst_len.record(taken as u64);
-        counters
-            .histograms
-            .tx_burst_ns
-            .record(common.host.now_ns().saturating_sub(start_ns));
+        let spent_ns = self.common.host.now_ns().saturating_sub(start_ns);
+        counters.histograms.tx_burst_ns.record(spent_ns);
         self.set_gauges();
         taken
     }
 
-    /// Moves frames of other shards' flows to their lanes.
-    fn steer(&mut self, counters: &ShardCounters, burst: &mut Burst) {
-        let mut refused = Burst::new();
-        let lanes = &mut self.lanes;
-        self.pipeline.steer(
-            burst,
-            self.common.seed,
-            self.common.shards,
-            |target, packet| {
-                let sent = match lanes.get_mut(target).and_then(Option::as_mut) {
-                    Some(lane) => lane.send(packet),
-                    None => Err(packet),
-                };
-                if let Err(packet) = sent {
-                    // At most the frames of one burst, which fit.
-                    let _ = refused.push(packet);
-                } else {
-                    counters.steered.add(1);
-                }
-            },
-        );
-        for packet in refused {
-            self.drop_tx(counters, packet, DropReason::SteerFull, Status::Dropped);
-        }
-    }
-
     /// Judges frames and queues those that pass for the NIC. When something looks at frames, they have been parsed.
-    fn judge_tx(&mut self, counters: &ShardCounters, now_ns: u64, burst: Burst) {
-        self.pipeline
-            .judge(Direction::Out, now_ns, &burst, counters, &mut self.outcomes);
-        let outcomes = core::mem::take(&mut self.outcomes);
-        for (packet, outcome) in burst.into_iter().zip(&outcomes) {
+    fn judge_tx(&mut self, now_ns: u64, burst: Burst) {
+        let (common, counters) = (&*self.common, &*self.counters);
+        self.pipeline.judge(Direction::Out, now_ns, &burst, counters, &mut self.outcomes);
+        for (packet, outcome) in burst.into_iter().zip(&self.outcomes) {
             match outcome {
-                Outcome::Pass => {
-                    if let Err(packet) = self.pending.tail.push(packet) {
-                        // Cannot happen while the limits hold (see `new`); if they did not, this is what it is.
-                        self.drop_tx(counters, packet, DropReason::Congestion, Status::Dropped);
-                    }
+                Outcome::Pass => self.tx.send(common, counters, packet),
+                Outcome::Drop(reason) => {
+                    self.tx.drop(common, counters, packet, *reason, Status::Dropped);
                 }
-                Outcome::Drop(reason) => self.drop_tx(counters, packet, *reason, Status::Dropped),
-            }
-        }
-        self.outcomes = outcomes;
-    }
-
-    fn drop_tx(
-        &mut self,
-        counters: &ShardCounters,
-        mut packet: Packet,
-        reason: DropReason,
-        status: Status,
-    ) {
-        counters.tx_dropped.add(reason, 1);
-        packet.set_status(status);
-        self.finish(packet);
-    }
-
-    /// A frame is counted; on its way back to the glue.
-    fn finish(&mut self, packet: Packet) {
-        let home = usize::from(packet.shard());
-        let returned = match self.lanes.get_mut(home).and_then(Option::as_mut) {
-            Some(lane) if home != self.index => lane.give_back(packet),
-            _ => self.done.tail.push(packet),
-        };
-        if returned.is_err() {
-            // No more frames are out than these rings hold; a frame too many is one that was handed in twice.
-            self.common.count_misuse();
-        }
-    }
-
-    /// Gives the NIC what it takes.
-    fn flush(&mut self) {
-        loop {
-            let room = BURST_MAX.saturating_sub(self.sending.len());
-            self.pending.head.pop_burst(&mut self.sending, room);
-            if self.sending.is_empty() || self.queue.tx_burst(&mut self.sending) == 0 {
-                return;
             }
         }
     }
 
     /// Progresses transmit and appends up to `max` finished frames to `out`.
     pub fn tx_reap(&mut self, max: usize, out: &mut Burst) {
-        let common = self.common.clone();
-        let Some(counters) = Self::counters(self.index, &common) else {
-            return;
-        };
-        self.take_steered(counters);
-        self.flush();
-        let mut burst = Burst::new();
-        while self.queue.tx_reap(&mut burst) > 0 {
-            for packet in core::mem::take(&mut burst) {
-                self.count_sent(counters, packet);
-            }
-        }
+        self.take_steered();
+        self.tx.flush(&mut *self.queue);
+        self.tx.reap(&self.common, &self.counters, &mut *self.queue);
         // What was finished made room.
-        self.flush();
-        self.collect_returns();
-        self.hand_back(max, out);
-        self.ring_lanes();
+        self.tx.flush(&mut *self.queue);
+        self.tx.hand_back(&self.common, max, out);
+        self.tx.ring_lanes(&self.common);
         self.set_gauges();
     }
 
     /// Judges what the other shards sent here.
-    fn take_steered(&mut self, counters: &ShardCounters) {
-        let mut begun = false;
-        for from in 0..self.lanes.len() {
-            loop {
-                let mut burst = Burst::new();
-                let Some(lane) = self.lanes.get_mut(from).and_then(Option::as_mut) else {
-                    break;
-                };
-                let count = lane.receive(&mut burst);
-                if count == 0 {
-                    break;
-                }
-                counters.steered_in.add(count as u64);
-                if !begun {
-                    self.pipeline.begin();
-                    begun = true;
-                }
-                let now_ns = self.common.host.now_ns();
-                if self.pipeline.looks_at_frames() {
-                    self.pipeline.parse(&burst);
-                }
-                self.judge_tx(counters, now_ns, burst);
+    fn take_steered(&mut self) {
+        let mut now_ns = None;
+        let mut burst = Burst::new();
+        while self.tx.receive_steered(&self.counters, &mut burst) {
+            let now_ns = *now_ns.get_or_insert_with(|| {
+                self.pipeline.begin();
+                self.common.host.now_ns()
+            });
+            if self.pipeline.looks_at_frames() {
+                self.pipeline.parse(&burst);
             }
-        }
-    }
-
-    fn count_sent(&mut self, counters: &ShardCounters, packet: Packet) {
-        let reason = match packet.status() {
-            Status::Ok => {
-                counters.tx_sent.add(1);
-                return self.finish(packet);
-            }
-            Status::BadDescriptor => DropReason::BadDescriptor,
-            Status::NoMemory => DropReason::Memory,
-            Status::Disabled => DropReason::Disabled,
-            Status::NoCarrier => DropReason::NoCarrier,
-            Status::TooLong => DropReason::Giant,
-            Status::BadOffload => DropReason::Offload,
-            Status::Dropped => DropReason::Congestion,
-        };
-        counters.tx_dropped.add(reason, 1);
-        self.finish(packet);
-    }
-
-    /// Takes this shard's own frames back from the others.
-    fn collect_returns(&mut self) {
-        for lane in self.lanes.iter_mut().flatten() {
-            while let Some(packet) = lane.take_back() {
-                if self.done.tail.push(packet).is_err() {
-                    self.common.count_misuse();
-                }
-            }
-        }
-    }
-
-    fn hand_back(&mut self, max: usize, out: &mut Burst) {
-        let count = self.done.head.pop_burst(out, max);
-        self.tx_lent = self.tx_lent.saturating_sub(count);
-    }
-
-    /// Wakes the shards whose lanes got something.
-    fn ring_lanes(&mut self) {
-        for (other, lane) in self.lanes.iter_mut().enumerate() {
-            if lane.as_mut().is_some_and(LaneEnds::take_dirty) {
-                self.common.ring(other);
-            }
+            self.judge_tx(now_ns, core::mem::take(&mut burst));
         }
     }
 
@@ -433,79 +238,48 @@ impl Shard {
             return false;
         };
         bell.arm();
-        let queue_has_work = self.queue.arm();
-        let lanes_have_work = self.lanes.iter_mut().flatten().any(LaneEnds::has_work);
-        let can_send = (!self.sending.is_empty() || !self.pending.head.is_empty())
-            && self.queue.tx_space() > 0;
-        if queue_has_work || lanes_have_work || can_send || !self.done.head.is_empty() {
+        if self.queue.arm() | self.tx.has_work(&mut *self.queue) {
             bell.disarm();
             return true;
         }
         false
     }
 
-    /// While disabled: moves what the other shards sent here back to them, uncounted frames as dropped. Called for
-    /// every shard with no other running, so that afterwards each shard has its own frames and no others.
-    pub fn send_home(&mut self) {
-        let common = self.common.clone();
-        let Some(counters) = Self::counters(self.index, &common) else {
-            return;
-        };
-        for from in 0..self.lanes.len() {
-            let mut burst = Burst::new();
-            while let Some(lane) = self.lanes.get_mut(from).and_then(Option::as_mut)
-                && lane.receive(&mut burst) > 0
-            {
-                counters.steered_in.add(burst.len() as u64);
-                for packet in core::mem::take(&mut burst) {
-                    self.drop_tx(counters, packet, DropReason::Disabled, Status::Disabled);
-                }
-            }
-        }
-        self.drop_unsent(counters);
-        let mut left = Burst::new();
+    /// While disabled: ends every frame that is on its way and takes everything back from the NIC. Called for every
+    /// shard with no other running, so that afterwards no shard has another's frames.
+    pub fn stop(&mut self) {
+        let (common, counters) = (&*self.common, &*self.counters);
+        self.tx.drop_unsent(common, counters);
         loop {
+            let mut left = Burst::new();
             let reclaimed = self.queue.reclaim(&mut left);
-            if reclaimed.rx == 0 && reclaimed.tx == 0 {
+            if left.is_empty() {
                 break;
             }
             // Receive buffers come first.
-            for (position, packet) in core::mem::take(&mut left).into_iter().enumerate() {
+            for (position, packet) in left.into_iter().enumerate() {
                 if position < reclaimed.rx {
-                    self.recycle(packet);
+                    recycle(&mut self.pool, common, packet);
                 } else {
-                    self.count_sent(counters, packet);
+                    self.tx.complete(common, counters, packet);
                 }
             }
         }
+        count_refused(counters, &self.queue.take_refused());
         self.set_gauges();
-    }
-
-    fn drop_unsent(&mut self, counters: &ShardCounters) {
-        loop {
-            let mut burst = core::mem::take(&mut self.sending);
-            self.pending.head.pop_burst(&mut burst, BURST_MAX);
-            if burst.is_empty() {
-                return;
-            }
-            for packet in burst {
-                self.drop_tx(counters, packet, DropReason::Disabled, Status::Disabled);
-            }
-        }
     }
 
     /// While disabled: appends up to `max` packets that are still lent to `out`; receive buffers are empty.
     pub fn reclaim(&mut self, max: usize, out: &mut Burst) {
         let buffers = self.pool.take_burst(out, max);
         self.pool.handed_back(buffers);
-        self.collect_returns();
-        self.hand_back(max.saturating_sub(buffers), out);
+        self.tx.hand_back(&self.common, max.saturating_sub(buffers), out);
         self.set_gauges();
     }
 
-    /// Buffers and frames that the glue has not got back.
+    /// Receive buffers and frames that the glue has not got back.
     pub fn lent(&self) -> (usize, usize) {
-        (self.pool.gauges().lent, self.tx_lent)
+        (self.pool.gauges().lent, self.tx.lent())
     }
 
     /// Moves on to the newest ruleset; for a shard that no traffic makes do it.
@@ -514,18 +288,22 @@ impl Shard {
     }
 
     fn set_gauges(&mut self) {
-        let Some(counters) = Self::counters(self.index, &self.common) else {
-            return;
-        };
+        let counters = &*self.counters;
         let pool = self.pool.gauges();
         let queue = self.queue.gauges();
         counters.rx_lent.set(pool.lent as u64);
         counters.pool_free.set(pool.free as u64);
         counters.pool_posted.set(queue.rx_posted as u64);
-        let waiting = self.pending.head.len().saturating_add(self.sending.len());
-        counters
-            .tx_in_flight
-            .set(waiting.saturating_add(queue.tx_in_flight) as u64);
+        let in_flight = self.tx.waiting().saturating_add(queue.tx_in_flight);
+        counters.tx_in_flight.set(in_flight as u64);
+    }
+}
+
+/// Puts a receive buffer back among the free ones.
+fn recycle(pool: &mut Pool, common: &Common, packet: Packet) {
+    if pool.put(packet).is_err() {
+        // Not one of the lent ones: it can only be a fault of a NIC back end, and the accounts will show it.
+        common.count_misuse();
     }
 }
 
@@ -536,6 +314,7 @@ fn count_refused(counters: &ShardCounters, refused: &Refused) {
         (DropReason::MacFilter, refused.mac_filter),
         (DropReason::NoBuffer, refused.no_buffer),
         (DropReason::Device, refused.device),
+        (DropReason::Disabled, refused.disabled),
     ];
     for (reason, count) in reasons {
         if count > 0 {
@@ -550,9 +329,8 @@ fn count_received(counters: &ShardCounters, burst: &Burst) {
     let (mut bytes, mut multicast) = (0u64, 0u64);
     for packet in burst {
         bytes = bytes.saturating_add(packet.len() as u64);
-        multicast = multicast.saturating_add(u64::from(
-            packet.frame().first().is_some_and(|byte| byte & 1 != 0),
-        ));
+        let group = packet.frame().first().is_some_and(|byte| byte & 1 != 0);
+        multicast = multicast.saturating_add(u64::from(group));
     }
     counters.rx_frames.add(burst.len() as u64);
     counters.rx_bytes.add(bytes);

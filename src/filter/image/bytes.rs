@@ -45,11 +45,7 @@ impl<'a> Record<'a> {
     /// A field that nobody uses yet.
     pub fn zero<const N: usize>(&mut self) -> Result<(), ImageError> {
         let at = self.at;
-        if self.bytes::<N>()? == [0; N] {
-            Ok(())
-        } else {
-            Err(ImageError::new(ImageErrorKind::NotZero, at))
-        }
+        if self.bytes::<N>()? == [0; N] { Ok(()) } else { Err(ImageError::new(ImageErrorKind::NotZero, at)) }
     }
 
     /// A number that `known` makes sense of.

@@ -72,17 +72,11 @@ fn assemble(sections: &[(SectionKind, usize, Vec<u8>)]) -> Vec<u8> {
 
 /// Writes the checksum into an image that has everything else.
 pub(super) fn seal(image: &mut [u8]) {
-    if let Some(field) = image
-        .get_mut(CRC_AT..)
-        .and_then(|rest| rest.first_chunk_mut::<4>())
-    {
+    if let Some(field) = image.get_mut(CRC_AT..).and_then(|rest| rest.first_chunk_mut::<4>()) {
         *field = [0; 4];
     }
     let crc = crc32(&[image]);
-    if let Some(field) = image
-        .get_mut(CRC_AT..)
-        .and_then(|rest| rest.first_chunk_mut::<4>())
-    {
+    if let Some(field) = image.get_mut(CRC_AT..).and_then(|rest| rest.first_chunk_mut::<4>()) {
         *field = crc.to_le_bytes();
     }
 }

@@ -112,6 +112,3 @@ impl SectionKind {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

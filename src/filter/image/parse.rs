@@ -8,8 +8,8 @@ use super::bytes::Record;
 use super::crc::crc32;
 use super::error::{ImageError, ImageErrorKind};
 use super::{
-    CRC_AT, HEADER_LEN, IMAGE_MAX, MAGIC, REQUIRED, SECTION_LEN, SECTIONS_MAX, SectionKind,
-    TABLE_NAME_MAX, VERSION, rules,
+    CRC_AT, HEADER_LEN, IMAGE_MAX, MAGIC, REQUIRED, SECTION_LEN, SECTIONS_MAX, SectionKind, TABLE_NAME_MAX, VERSION,
+    rules,
 };
 use crate::filter::{Ruleset, Table};
 
@@ -23,16 +23,9 @@ use crate::filter::{Ruleset, Table};
 pub fn parse(image: &[u8]) -> Result<Ruleset, ImageError> {
     let sections = Sections::find(image)?;
     let (text_bytes, text_at, _) = sections.get(SectionKind::Strings);
-    let text = core::str::from_utf8(text_bytes).map_err(|error| {
-        ImageError::new(
-            ImageErrorKind::StringContent,
-            text_at.saturating_add(error.valid_up_to()),
-        )
-    })?;
-    let mut text = Text {
-        all: text,
-        budget: text.len(),
-    };
+    let text = core::str::from_utf8(text_bytes)
+        .map_err(|error| ImageError::new(ImageErrorKind::StringContent, text_at.saturating_add(error.valid_up_to())))?;
+    let mut text = Text { all: text, budget: text.len() };
     let tables = sections.tables(&mut text)?;
     let (bytes, at, count) = sections.get(SectionKind::Rules);
     let mut list = reserve(count, at)?;
@@ -40,16 +33,12 @@ pub fn parse(image: &[u8]) -> Result<Ruleset, ImageError> {
         list.push(rules::take(record, &mut text, tables.len())?);
         Ok(())
     })?;
-    Ok(Ruleset {
-        rules: list,
-        tables,
-    })
+    Ok(Ruleset { rules: list, tables })
 }
 
 fn reserve<T>(count: usize, at: usize) -> Result<Vec<T>, ImageError> {
     let mut list = Vec::new();
-    list.try_reserve_exact(count)
-        .map_err(|_| ImageError::new(ImageErrorKind::NoMemory, at))?;
+    list.try_reserve_exact(count).map_err(|_| ImageError::new(ImageErrorKind::NoMemory, at))?;
     Ok(list)
 }
 
@@ -88,11 +77,7 @@ impl<'a> Sections<'a> {
         }
         let total = header.u32()? as usize;
         if total != image.len() {
-            let kind = if total > image.len() {
-                ImageErrorKind::Truncated
-            } else {
-                ImageErrorKind::Length
-            };
+            let kind = if total > image.len() { ImageErrorKind::Truncated } else { ImageErrorKind::Length };
             return Err(error(kind, 12));
         }
         let crc = header.u32()?;
@@ -146,25 +131,15 @@ impl<'a> Sections<'a> {
             return Err(error(ImageErrorKind::NotZero));
         }
         let gap = previous_end..previous_end.next_multiple_of(8);
-        let end = offset
-            .checked_add(len)
-            .filter(|end| *end <= image.len())
-            .ok_or(error(ImageErrorKind::Truncated))?;
+        let end = offset.checked_add(len).filter(|end| *end <= image.len()).ok_or(error(ImageErrorKind::Truncated))?;
         if offset != gap.end {
             return Err(error(ImageErrorKind::SectionPlace));
         }
-        if image
-            .get(gap)
-            .is_none_or(|gap| gap.iter().any(|byte| *byte != 0))
-        {
+        if image.get(gap).is_none_or(|gap| gap.iter().any(|byte| *byte != 0)) {
             return Err(ImageError::new(ImageErrorKind::NotZero, previous_end));
         }
-        let bytes = image
-            .get(offset..end)
-            .ok_or(error(ImageErrorKind::Truncated))?;
-        let index = SectionKind::ALL
-            .iter()
-            .position(|kind| *kind as u32 == number);
+        let bytes = image.get(offset..end).ok_or(error(ImageErrorKind::Truncated))?;
+        let index = SectionKind::ALL.iter().position(|kind| *kind as u32 == number);
         match index.and_then(|index| SectionKind::ALL.get(index)) {
             None if flags & REQUIRED != 0 => return Err(error(ImageErrorKind::UnknownSection)),
             None => {}
@@ -181,9 +156,7 @@ impl<'a> Sections<'a> {
     /// Contents, offset and number of records; a section that is not there is empty.
     fn get(&self, kind: SectionKind) -> (&'a [u8], usize, usize) {
         let index = SectionKind::ALL.iter().position(|other| *other == kind);
-        index
-            .and_then(|index| self.known.get(index).copied().flatten())
-            .unwrap_or((&[], 0, 0))
+        index.and_then(|index| self.known.get(index).copied().flatten()).unwrap_or((&[], 0, 0))
     }
 
     fn tables(&self, text: &mut Text<'_>) -> Result<Vec<Table>, ImageError> {
@@ -211,10 +184,7 @@ impl<'a> Sections<'a> {
                 list.push(rules::take_prefix(record, list.last())?);
                 Ok(())
             })?;
-            tables.push(Table {
-                name,
-                entries: list,
-            });
+            tables.push(Table { name, entries: list });
             Ok(())
         })?;
         if next != prefix_count {
@@ -249,19 +219,10 @@ impl Text<'_> {
         let offset = record.u32()? as usize;
         let len = record.u32()? as usize;
         if len == 0 {
-            return if offset == 0 {
-                Ok(String::new())
-            } else {
-                Err(error(ImageErrorKind::NotZero))
-            };
+            return if offset == 0 { Ok(String::new()) } else { Err(error(ImageErrorKind::NotZero)) };
         }
-        let end = offset
-            .checked_add(len)
-            .ok_or(error(ImageErrorKind::StringRange))?;
-        let text = self
-            .all
-            .get(offset..end)
-            .ok_or(error(ImageErrorKind::StringRange))?;
+        let end = offset.checked_add(len).ok_or(error(ImageErrorKind::StringRange))?;
+        let text = self.all.get(offset..end).ok_or(error(ImageErrorKind::StringRange))?;
         self.budget = match self.budget.checked_sub(len) {
             Some(left) if len <= longest => left,
             _ => return Err(error(ImageErrorKind::StringLength)),
@@ -270,9 +231,7 @@ impl Text<'_> {
             return Err(error(ImageErrorKind::StringContent));
         }
         let mut owned = String::new();
-        owned
-            .try_reserve_exact(len)
-            .map_err(|_| error(ImageErrorKind::NoMemory))?;
+        owned.try_reserve_exact(len).map_err(|_| error(ImageErrorKind::NoMemory))?;
         owned.push_str(text);
         Ok(owned)
     }

@@ -8,8 +8,8 @@ use super::error::{ImageError, ImageErrorKind};
 use super::parse::Text;
 use super::{INTERFACE_MAX, LABEL_MAX, TEXT_MAX};
 use crate::filter::{
-    Action, AddrKind, AddrMatch, Direction, Endpoint, Family, IcmpMatch, PortMatch, PortOp, Rule,
-    RuleFlags, TableEntry, TcpFlagsMatch,
+    Action, AddrKind, AddrMatch, Direction, Endpoint, Family, IcmpMatch, PortMatch, PortOp, Rule, RuleFlags,
+    TableEntry, TcpFlagsMatch,
 };
 
 const HAS_PROTOCOL: u8 = 1;
@@ -27,10 +27,7 @@ pub fn prefix_order(entry: &TableEntry) -> (u8, [u8; 16], u8) {
 }
 
 pub fn put(out: &mut Vec<u8>, strings: &mut Strings, rule: &Rule) {
-    let icmp = rule.icmp.unwrap_or(IcmpMatch {
-        kind: 0,
-        code: None,
-    });
+    let icmp = rule.icmp.unwrap_or(IcmpMatch { kind: 0, code: None });
     let has = |bit: u8, yes: bool| if yes { bit } else { 0 };
     let present = has(HAS_PROTOCOL, rule.protocol.is_some())
         | has(HAS_ICMP, rule.icmp.is_some())
@@ -60,12 +57,7 @@ pub fn put(out: &mut Vec<u8>, strings: &mut Strings, rule: &Rule) {
 }
 
 fn put_endpoint(out: &mut Vec<u8>, side: &Endpoint) {
-    out.extend_from_slice(&[
-        side.addr.kind as u8,
-        u8::from(side.addr.negate),
-        side.port.op as u8,
-        0,
-    ]);
+    out.extend_from_slice(&[side.addr.kind as u8, u8::from(side.addr.negate), side.port.op as u8, 0]);
     out.extend_from_slice(&side.port.a.to_le_bytes());
     out.extend_from_slice(&side.port.b.to_le_bytes());
     out.extend_from_slice(&side.addr.table.to_le_bytes());
@@ -73,40 +65,20 @@ fn put_endpoint(out: &mut Vec<u8>, side: &Endpoint) {
     out.extend_from_slice(&side.addr.end);
 }
 
-pub fn take(
-    record: &mut Record<'_>,
-    text: &mut Text<'_>,
-    tables: usize,
-) -> Result<Rule, ImageError> {
+pub fn take(record: &mut Record<'_>, text: &mut Text<'_>, tables: usize) -> Result<Rule, ImageError> {
     let start = record.at();
-    let action = record.known(|n| {
-        [Action::Pass, Action::Block, Action::Match]
-            .into_iter()
-            .find(|a| *a as u8 == n)
-    })?;
-    let direction = record.known(|n| {
-        [Direction::Any, Direction::In, Direction::Out]
-            .into_iter()
-            .find(|d| *d as u8 == n)
-    })?;
-    let family = record.known(|n| {
-        [Family::Any, Family::V4, Family::V6]
-            .into_iter()
-            .find(|f| *f as u8 == n)
-    })?;
-    let present =
-        record.known(|n| (n & !(HAS_PROTOCOL | HAS_ICMP | HAS_ICMP_CODE) == 0).then_some(n))?;
+    let action = record.known(|n| [Action::Pass, Action::Block, Action::Match].into_iter().find(|a| *a as u8 == n))?;
+    let direction =
+        record.known(|n| [Direction::Any, Direction::In, Direction::Out].into_iter().find(|d| *d as u8 == n))?;
+    let family = record.known(|n| [Family::Any, Family::V4, Family::V6].into_iter().find(|f| *f as u8 == n))?;
+    let present = record.known(|n| (n & !(HAS_PROTOCOL | HAS_ICMP | HAS_ICMP_CODE) == 0).then_some(n))?;
     let protocol = optional(record, present & HAS_PROTOCOL != 0)?;
     let icmp_kind = optional(record, present & HAS_ICMP != 0)?;
     let icmp_code = optional(record, present & HAS_ICMP_CODE != 0)?;
-    let tcp_flags = TcpFlagsMatch {
-        set: record.u8()?,
-        out_of: record.u8()?,
-    };
+    let tcp_flags = TcpFlagsMatch { set: record.u8()?, out_of: record.u8()? };
     record.zero::<3>()?;
     let at = record.at();
-    let flags =
-        RuleFlags::from_bits(record.u32()?).ok_or(ImageError::new(ImageErrorKind::Enum, at))?;
+    let flags = RuleFlags::from_bits(record.u32()?).ok_or(ImageError::new(ImageErrorKind::Enum, at))?;
     let line = record.u32()?;
     let interface = text.take(record, INTERFACE_MAX, Text::is_name)?;
     let label = text.take(record, LABEL_MAX, Text::is_plain)?;
@@ -114,10 +86,7 @@ pub fn take(
     let src = take_endpoint(record, tables)?;
     let dst = take_endpoint(record, tables)?;
     record.zero::<4>()?;
-    let icmp = icmp_kind.map(|kind| IcmpMatch {
-        kind,
-        code: icmp_code,
-    });
+    let icmp = icmp_kind.map(|kind| IcmpMatch { kind, code: icmp_code });
     if icmp.is_none() && icmp_code.is_some() {
         return Err(ImageError::new(ImageErrorKind::Contradiction, start));
     }
@@ -136,19 +105,11 @@ pub fn take(
         text: normal_form,
         line,
     };
-    if is_consistent(&rule) {
-        Ok(rule)
-    } else {
-        Err(ImageError::new(ImageErrorKind::Contradiction, start))
-    }
+    if is_consistent(&rule) { Ok(rule) } else { Err(ImageError::new(ImageErrorKind::Contradiction, start)) }
 }
 
 fn optional(record: &mut Record<'_>, present: bool) -> Result<Option<u8>, ImageError> {
-    if present {
-        record.u8().map(Some)
-    } else {
-        record.zero::<1>().map(|()| None)
-    }
+    if present { record.u8().map(Some) } else { record.zero::<1>().map(|()| None) }
 }
 
 /// No field asks for what another one excludes.
@@ -159,24 +120,18 @@ fn is_consistent(rule: &Rule) -> bool {
         || (rule.protocol == Some(ICMP) && rule.family != Family::V6)
         || (rule.protocol == Some(ICMPV6) && rule.family != Family::V4);
     let flags_fit = rule.tcp_flags.set & !rule.tcp_flags.out_of == 0;
-    let families_fit =
-        [rule.src.addr.kind, rule.dst.addr.kind]
-            .into_iter()
-            .all(|kind| match kind {
-                AddrKind::Any | AddrKind::Table => true,
-                AddrKind::Mask4 | AddrKind::Range4 => rule.family != Family::V6,
-                AddrKind::Mask6 | AddrKind::Range6 => rule.family != Family::V4,
-            });
-    let negation_fits =
-        !rule.flags.contains(RuleFlags::NOT_INTERFACE) || !rule.interface.is_empty();
+    let families_fit = [rule.src.addr.kind, rule.dst.addr.kind].into_iter().all(|kind| match kind {
+        AddrKind::Any | AddrKind::Table => true,
+        AddrKind::Mask4 | AddrKind::Range4 => rule.family != Family::V6,
+        AddrKind::Mask6 | AddrKind::Range6 => rule.family != Family::V4,
+    });
+    let negation_fits = !rule.flags.contains(RuleFlags::NOT_INTERFACE) || !rule.interface.is_empty();
     let is_plain = rule.family == Family::Any
         && rule.protocol.is_none()
         && rule.src == Endpoint::default()
         && rule.dst == Endpoint::default()
         && rule.tcp_flags == TcpFlagsMatch::default()
-        && !rule
-            .flags
-            .intersects(RuleFlags::FRAGMENT | RuleFlags::ALLOW_OPTS);
+        && !rule.flags.intersects(RuleFlags::FRAGMENT | RuleFlags::ALLOW_OPTS);
     let ether_fits = !rule.flags.contains(RuleFlags::ETHER) || is_plain;
     ports_fit && icmp_fits && flags_fit && families_fit && negation_fits && ether_fits
 }
@@ -185,23 +140,15 @@ fn take_endpoint(record: &mut Record<'_>, tables: usize) -> Result<Endpoint, Ima
     let start = record.at();
     let kind = record.known(|n| {
         use AddrKind::{Any, Mask4, Mask6, Range4, Range6, Table};
-        [Any, Mask4, Mask6, Range4, Range6, Table]
-            .into_iter()
-            .find(|kind| *kind as u8 == n)
+        [Any, Mask4, Mask6, Range4, Range6, Table].into_iter().find(|kind| *kind as u8 == n)
     })?;
     let negate = record.known(as_bool)?;
     let op = record.known(|n| {
         use PortOp::{Any, Eq, Ge, Gt, Inside, Le, Lt, Ne, Outside, Range};
-        [Any, Eq, Ne, Lt, Le, Gt, Ge, Range, Inside, Outside]
-            .into_iter()
-            .find(|op| *op as u8 == n)
+        [Any, Eq, Ne, Lt, Le, Gt, Ge, Range, Inside, Outside].into_iter().find(|op| *op as u8 == n)
     })?;
     record.zero::<1>()?;
-    let port = PortMatch {
-        op,
-        a: record.u16()?,
-        b: record.u16()?,
-    };
+    let port = PortMatch { op, a: record.u16()?, b: record.u16()? };
     let table = record.u32()?;
     let addr = record.bytes::<16>()?;
     let end = record.bytes::<16>()?;
@@ -213,13 +160,7 @@ fn take_endpoint(record: &mut Record<'_>, tables: usize) -> Result<Endpoint, Ima
     if unused != 0 {
         return Err(ImageError::new(ImageErrorKind::NotZero, start));
     }
-    let addr = AddrMatch {
-        kind,
-        negate,
-        addr,
-        end,
-        table,
-    };
+    let addr = AddrMatch { kind, negate, addr, end, table };
     check_addr(&addr, tables).map_err(|kind| ImageError::new(kind, start))?;
     Ok(Endpoint { addr, port })
 }
@@ -233,21 +174,16 @@ pub fn as_bool(number: u8) -> Option<bool> {
 }
 
 fn check_addr(test: &AddrMatch, tables: usize) -> Result<(), ImageErrorKind> {
-    let (addr, end) = (
-        u128::from_be_bytes(test.addr),
-        u128::from_be_bytes(test.end),
-    );
+    let (addr, end) = (u128::from_be_bytes(test.addr), u128::from_be_bytes(test.end));
     let is_v4 = matches!(test.kind, AddrKind::Mask4 | AddrKind::Range4);
     let table_unused = test.kind == AddrKind::Table || test.table == 0;
-    if !table_unused || (is_v4 && (addr | end) & u128::from(u128::MAX >> 32) != 0) {
+    if !table_unused || (is_v4 && (addr | end) & (u128::MAX >> 32) != 0) {
         return Err(ImageErrorKind::NotZero);
     }
     match test.kind {
         AddrKind::Any | AddrKind::Table if (addr | end) != 0 => Err(ImageErrorKind::NotZero),
         AddrKind::Table if test.table as usize >= tables => Err(ImageErrorKind::TableIndex),
-        AddrKind::Mask4 | AddrKind::Mask6
-            if addr & !end != 0 || end.leading_ones() != end.count_ones() =>
-        {
+        AddrKind::Mask4 | AddrKind::Mask6 if addr & !end != 0 || end.leading_ones() != end.count_ones() => {
             Err(ImageErrorKind::HostBits)
         }
         AddrKind::Range4 | AddrKind::Range6 if addr > end => Err(ImageErrorKind::Range),
@@ -256,10 +192,7 @@ fn check_addr(test: &AddrMatch, tables: usize) -> Result<(), ImageErrorKind> {
 }
 
 /// One prefix; `last` is the one before in the same table.
-pub fn take_prefix(
-    record: &mut Record<'_>,
-    last: Option<&TableEntry>,
-) -> Result<TableEntry, ImageError> {
+pub fn take_prefix(record: &mut Record<'_>, last: Option<&TableEntry>) -> Result<TableEntry, ImageError> {
     let start = record.at();
     let addr = record.bytes::<16>()?;
     let family = record.known(|n| [Family::V4, Family::V6].into_iter().find(|f| *f as u8 == n))?;
@@ -274,12 +207,7 @@ pub fn take_prefix(
     if u128::from_be_bytes(addr) & host_bits != 0 {
         return Err(ImageError::new(ImageErrorKind::HostBits, start));
     }
-    let entry = TableEntry {
-        family,
-        addr,
-        len,
-        negate,
-    };
+    let entry = TableEntry { family, addr, len, negate };
     if last.is_some_and(|last| prefix_order(last) >= prefix_order(&entry)) {
         return Err(ImageError::new(ImageErrorKind::PrefixOrder, start));
     }

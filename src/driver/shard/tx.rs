@@ -1,0 +1,235 @@
+//! The transmit half of a shard: where its frames are, and their way back to the glue.
+#![forbid(unsafe_code)]
+
+use alloc::vec::Vec;
+
+use crate::driver::Common;
+use crate::driver::lane::{Lane, LaneEnds};
+use crate::mem::packet::BURST_MAX;
+use crate::mem::ring::{self, Consumer, Producer};
+use crate::mem::{Burst, Packet, Status};
+use crate::nic::NicQueue;
+use crate::telemetry::{DropReason, ShardCounters};
+
+/// A queue of packets that never grows: both ends of a ring.
+struct Fifo {
+    tail: Producer<Packet>,
+    head: Consumer<Packet>,
+}
+
+impl Fifo {
+    fn new(capacity: usize) -> Option<Self> {
+        let (tail, head) = ring::channel(capacity.checked_next_power_of_two()?)?;
+        Some(Self { tail, head })
+    }
+}
+
+/// Frames to transmit are in a lane to another shard, in `pending`, in `sending` or in the NIC's ring, all of them in
+/// flight; or they are finished and counted, in `done` or in a lane back to their own shard.
+pub(super) struct Tx {
+    index: usize,
+    /// Lanes to the other shards, by their number; `None` for this one. Empty if there are no others.
+    lanes: Vec<Option<LaneEnds>>,
+    /// Judged, in order, for `sending`.
+    pending: Fifo,
+    /// The burst that the NIC is taking.
+    sending: Burst,
+    done: Fifo,
+    /// Frames taken from the glue and not yet handed back.
+    lent: usize,
+    limit: usize,
+}
+
+impl Tx {
+    /// `None` if the sizes are no rings'.
+    pub fn new(index: usize, lanes: Vec<Option<LaneEnds>>, ring_size: usize) -> Option<Self> {
+        let steered_in = lanes.iter().flatten().count().checked_mul(Lane::CAPACITY)?;
+        Some(Self {
+            index,
+            lanes,
+            // All frames that can be here at once: this shard's own, and what the lanes hold.
+            pending: Fifo::new(ring_size.checked_add(steered_in)?)?,
+            sending: Burst::new(),
+            done: Fifo::new(ring_size)?,
+            lent: 0,
+            limit: ring_size,
+        })
+    }
+
+    /// There are other shards.
+    pub fn has_lanes(&self) -> bool {
+        !self.lanes.is_empty()
+    }
+
+    /// Frames that the glue has not got back.
+    pub fn lent(&self) -> usize {
+        self.lent
+    }
+
+    /// Frames that may still be taken, wherever they may have to go.
+    pub fn space(&self) -> usize {
+        self.lanes.iter().flatten().fold(self.room(), |space, lane| space.min(lane.space()))
+    }
+
+    /// Frames that may still be taken if all of them stay here.
+    pub fn room(&self) -> usize {
+        self.limit.saturating_sub(self.lent)
+    }
+
+    /// Notes frames taken from the glue, at most [`Tx::room`], and marks them as this shard's.
+    pub fn take(&mut self, burst: &mut Burst) {
+        self.lent = self.lent.saturating_add(burst.len());
+        let shard = u8::try_from(self.index).unwrap_or(u8::MAX);
+        for packet in burst {
+            packet.set_shard(shard);
+        }
+    }
+
+    /// Sends a frame to the shard that its flow belongs to.
+    pub fn steer(&mut self, counters: &ShardCounters, target: usize, packet: Packet) -> Result<(), Packet> {
+        match self.lanes.get_mut(target).and_then(Option::as_mut) {
+            Some(lane) => lane.send(packet)?,
+            None => return Err(packet),
+        }
+        counters.steered.add(1);
+        Ok(())
+    }
+
+    /// Takes the next burst that another shard sent here; false if there is none.
+    pub fn receive_steered(&mut self, counters: &ShardCounters, burst: &mut Burst) -> bool {
+        let found = self.lanes.iter_mut().flatten().any(|lane| lane.receive(burst) > 0);
+        counters.steered_in.add(burst.len() as u64);
+        found
+    }
+
+    /// Queues a judged frame for the NIC.
+    pub fn send(&mut self, common: &Common, counters: &ShardCounters, packet: Packet) {
+        if let Err(packet) = self.pending.tail.push(packet) {
+            // Cannot happen while the limits hold (see `new`); if they did not, this is what it is.
+            self.drop(common, counters, packet, DropReason::Congestion, Status::Dropped);
+        }
+    }
+
+    /// Ends a frame that is not sent.
+    pub fn drop(
+        &mut self,
+        common: &Common,
+        counters: &ShardCounters,
+        mut packet: Packet,
+        reason: DropReason,
+        status: Status,
+    ) {
+        counters.tx_dropped.add(reason, 1);
+        packet.set_status(status);
+        self.finish(common, packet);
+    }
+
+    /// Ends a frame that the NIC is done with.
+    pub fn complete(&mut self, common: &Common, counters: &ShardCounters, packet: Packet) {
+        let reason = match packet.status() {
+            Status::Ok => None,
+            Status::BadDescriptor => Some(DropReason::BadDescriptor),
+            Status::NoMemory => Some(DropReason::Memory),
+            Status::Disabled => Some(DropReason::Disabled),
+            Status::NoCarrier => Some(DropReason::NoCarrier),
+            Status::TooLong => Some(DropReason::Giant),
+            Status::BadOffload => Some(DropReason::Offload),
+            Status::Dropped => Some(DropReason::Congestion),
+        };
+        match reason {
+            None => counters.tx_sent.add(1),
+            Some(reason) => counters.tx_dropped.add(reason, 1),
+        }
+        self.finish(common, packet);
+    }
+
+    /// A frame is counted and on its way back to the glue.
+    fn finish(&mut self, common: &Common, packet: Packet) {
+        let home = usize::from(packet.shard());
+        let returned = match self.lanes.get_mut(home).and_then(Option::as_mut) {
+            Some(lane) => lane.give_back(packet),
+            None => self.done.tail.push(packet),
+        };
+        if returned.is_err() {
+            // The rings hold every frame that is out; one too many is one that was handed in twice.
+            common.count_misuse();
+        }
+    }
+
+    /// Gives the NIC what it takes.
+    pub fn flush(&mut self, queue: &mut dyn NicQueue) {
+        loop {
+            let room = BURST_MAX.saturating_sub(self.sending.len());
+            self.pending.head.pop_burst(&mut self.sending, room);
+            if self.sending.is_empty() || queue.tx_burst(&mut self.sending) == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Takes what the NIC is done with.
+    pub fn reap(&mut self, common: &Common, counters: &ShardCounters, queue: &mut dyn NicQueue) {
+        let mut burst = Burst::new();
+        while queue.tx_reap(&mut burst) > 0 {
+            for packet in core::mem::take(&mut burst) {
+                self.complete(common, counters, packet);
+            }
+        }
+    }
+
+    /// Takes this shard's own frames back from the others and appends up to `max` finished ones to `out`.
+    pub fn hand_back(&mut self, common: &Common, max: usize, out: &mut Burst) {
+        for lane in self.lanes.iter_mut().flatten() {
+            while let Some(packet) = lane.take_back() {
+                if self.done.tail.push(packet).is_err() {
+                    common.count_misuse();
+                }
+            }
+        }
+        let count = self.done.head.pop_burst(out, max);
+        self.lent = self.lent.saturating_sub(count);
+    }
+
+    /// Wakes the shards whose lanes got something.
+    pub fn ring_lanes(&mut self, common: &Common) {
+        for (other, lane) in self.lanes.iter_mut().enumerate() {
+            if lane.as_mut().is_some_and(LaneEnds::take_dirty) {
+                common.ring(other);
+            }
+        }
+    }
+
+    /// There is something to do that no wake-up of the NIC announces.
+    pub fn has_work(&mut self, queue: &mut dyn NicQueue) -> bool {
+        let unsent = !self.sending.is_empty() || !self.pending.head.is_empty();
+        self.lanes.iter_mut().flatten().any(LaneEnds::has_work)
+            || !self.done.head.is_empty()
+            || (unsent && queue.tx_space() > 0)
+    }
+
+    /// Ends every frame that is neither with the NIC nor finished: the interface went down.
+    pub fn drop_unsent(&mut self, common: &Common, counters: &ShardCounters) {
+        let mut burst = Burst::new();
+        while self.receive_steered(counters, &mut burst) {
+            self.drop_burst(common, counters, &mut burst);
+        }
+        let mut burst = core::mem::take(&mut self.sending);
+        loop {
+            self.drop_burst(common, counters, &mut burst);
+            if self.pending.head.pop_burst(&mut burst, BURST_MAX) == 0 {
+                return;
+            }
+        }
+    }
+
+    fn drop_burst(&mut self, common: &Common, counters: &ShardCounters, burst: &mut Burst) {
+        for packet in core::mem::take(burst) {
+            self.drop(common, counters, packet, DropReason::Disabled, Status::Disabled);
+        }
+    }
+
+    /// Frames here that the NIC does not have yet.
+    pub fn waiting(&mut self) -> usize {
+        self.pending.head.len().saturating_add(self.sending.len())
+    }
+}

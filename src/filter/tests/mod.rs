@@ -1,0 +1,7 @@
+mod arbitrary;
+mod epoch;
+mod image;
+mod linear;
+mod oracle;
+mod packet;
+mod table;

@@ -19,14 +19,7 @@ pub(super) struct Buffer<R> {
 
 impl<R: Read> Buffer<R> {
     pub fn new(input: R) -> Self {
-        Self {
-            input,
-            data: Vec::new(),
-            start: 0,
-            last: 0,
-            base: 0,
-            eof: false,
-        }
+        Self { input, data: Vec::new(), start: 0, last: 0, base: 0, eof: false }
     }
 
     /// The next `n` bytes, or fewer at the end of the input.
@@ -35,11 +28,7 @@ impl<R: Read> Buffer<R> {
             self.data.drain(..self.start);
             self.base += self.start as u64;
             (self.start, self.last) = (0, 0);
-            let got = self
-                .input
-                .by_ref()
-                .take(STEP as u64)
-                .read_to_end(&mut self.data)?;
+            let got = self.input.by_ref().take(STEP as u64).read_to_end(&mut self.data)?;
             self.eof = got == 0;
         }
         let rest = self.data.get(self.start..).unwrap_or_default();

@@ -41,9 +41,7 @@ impl Header {
         };
         if header.version_major != 2 && header.version_major != 543 {
             let (major, minor) = (header.version_major, header.version_minor);
-            return Err(What::Malformed(format!(
-                "pcap version {major}.{minor}; this reads 2.x"
-            )));
+            return Err(What::Malformed(format!("pcap version {major}.{minor}; this reads 2.x")));
         }
         input.consume(HEADER);
         let swapped = match (header.version_major, header.version_minor) {
@@ -53,11 +51,7 @@ impl Header {
         };
         // Bits 28 to 31: length of the FCS in 16-bit words, valid if bit 26 is set; below: the link type.
         let network = header.network.0 as u32;
-        let fcs = if network & 0x0400_0000 != 0 {
-            (network >> 28) as usize * 2
-        } else {
-            0
-        };
+        let fcs = if network & 0x0400_0000 != 0 { (network >> 28) as usize * 2 } else { 0 };
         Ok(Self {
             big_endian: header.is_bigendian(),
             modified: header.is_modified_format(),
@@ -69,26 +63,15 @@ impl Header {
     }
 
     pub fn next<R: Read>(&mut self, input: &mut Buffer<R>) -> Result<Option<Found>, What> {
-        let header_len = if self.modified {
-            RECORD_MODIFIED
-        } else {
-            RECORD
-        };
+        let header_len = if self.modified { RECORD_MODIFIED } else { RECORD };
         let head = input.peek(header_len).map_err(What::Io)?;
         if head.is_empty() {
             return Ok(None);
         }
         let big_endian = self.big_endian;
         let word = |bytes: &[u8], at: usize| {
-            let word = bytes
-                .get(at..at + 4)
-                .and_then(|b| <[u8; 4]>::try_from(b).ok())
-                .ok_or(What::Truncated)?;
-            Ok(if big_endian {
-                u32::from_be_bytes(word)
-            } else {
-                u32::from_le_bytes(word)
-            })
+            let word = bytes.get(at..at + 4).and_then(|b| <[u8; 4]>::try_from(b).ok()).ok_or(What::Truncated)?;
+            Ok(if big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) })
         };
         let (first, second) = (word(head, 8)? as usize, word(head, 12)? as usize);
         let swap = match self.swapped {
@@ -96,16 +79,10 @@ impl Header {
             Swapped::Maybe => first > second,
             Swapped::Yes => true,
         };
-        let (captured, original) = if swap {
-            (second, first)
-        } else {
-            (first, second)
-        };
+        let (captured, original) = if swap { (second, first) } else { (first, second) };
         let most = frame_max(self.link);
         if captured > most {
-            return Err(What::Malformed(format!(
-                "a frame of {captured} bytes; at most {most} are believed"
-            )));
+            return Err(What::Malformed(format!("a frame of {captured} bytes; at most {most} are believed")));
         }
         let record = input.peek(header_len + captured).map_err(What::Io)?;
         if record.len() < header_len + captured {
@@ -116,9 +93,7 @@ impl Header {
         let (len, original_len) = without_fcs(captured, original, self.fcs);
         input.consume(header_len + captured);
         Ok(Some(Found {
-            time_ns: seconds
-                .saturating_mul(1_000_000_000)
-                .saturating_add(fraction),
+            time_ns: seconds.saturating_mul(1_000_000_000).saturating_add(fraction),
             link: self.link,
             interface: 0,
             original_len,

@@ -46,11 +46,7 @@ const ETHERTYPE_MIN: u16 = 0x600;
 
 /// The Ethernet frame that `bytes` of link type `link` stand for: itself, or the packet behind a synthetic header,
 /// put together in `scratch`. `None` where the link type or the protocol has no Ethernet form.
-pub fn to_ethernet<'a>(
-    link: LinkType,
-    bytes: &'a [u8],
-    scratch: &'a mut Vec<u8>,
-) -> Option<&'a [u8]> {
+pub fn to_ethernet<'a>(link: LinkType, bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     if link == LinkType::ETHERNET {
         return Some(bytes);
     }
@@ -87,9 +83,7 @@ fn inner(link: LinkType, bytes: &[u8]) -> Option<Inner<'_>> {
             let payload = bytes.get(usize::from(length).next_multiple_of(4)..)?;
             family_ethertype(family).map(|ethertype| (ethertype, payload, None))
         }
-        LinkType::PPP | LinkType::PPP_HDLC => {
-            ppp(bytes.strip_prefix(&[0xff, 0x03]).unwrap_or(bytes)).map(plain)
-        }
+        LinkType::PPP | LinkType::PPP_HDLC => ppp(bytes.strip_prefix(&[0xff, 0x03]).unwrap_or(bytes)).map(plain),
         // The address byte was replaced by the direction.
         LinkType::PPP_PPPD => {
             let [_, 0x03, rest @ ..] = bytes else {
@@ -112,20 +106,12 @@ fn inner(link: LinkType, bytes: &[u8]) -> Option<Inner<'_>> {
                 return None;
             };
             let protocol = ethertype([*header.get(14)?, *header.get(15)?])?;
-            Some((
-                protocol,
-                payload,
-                address_of(usize::from(u16::from_be_bytes([*l0, *l1])), address),
-            ))
+            Some((protocol, payload, address_of(usize::from(u16::from_be_bytes([*l0, *l1])), address)))
         }
         LinkType::LINUX_SLL2 => {
             let (header, payload) = bytes.split_at_checked(20)?;
             let protocol = ethertype([*header.first()?, *header.get(1)?])?;
-            Some((
-                protocol,
-                payload,
-                address_of(usize::from(*header.get(11)?), header.get(12..)?),
-            ))
+            Some((protocol, payload, address_of(usize::from(*header.get(11)?), header.get(12..)?)))
         }
         _ => None,
     }
@@ -133,10 +119,7 @@ fn inner(link: LinkType, bytes: &[u8]) -> Option<Inner<'_>> {
 
 fn address_of(len: usize, field: &[u8]) -> Option<[u8; 6]> {
     // An all-zero address is the loopback interface's.
-    field
-        .get(..6)
-        .filter(|a| len == 6 && a.iter().any(|b| *b != 0))
-        .and_then(|a| a.try_into().ok())
+    field.get(..6).filter(|a| len == 6 && a.iter().any(|b| *b != 0)).and_then(|a| a.try_into().ok())
 }
 
 fn ethertype(bytes: [u8; 2]) -> Option<u16> {

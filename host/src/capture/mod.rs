@@ -76,11 +76,7 @@ pub enum What {
 
 impl fmt::Display for CaptureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            offset,
-            frames,
-            what,
-        } = self;
+        let Self { offset, frames, what } = self;
         match what {
             What::Io(e) => write!(f, "byte {offset}, after {frames} frames: {e}"),
             What::NotACapture(magic) if magic.is_empty() => {
@@ -89,10 +85,7 @@ impl fmt::Display for CaptureError {
             What::NotACapture(magic) => {
                 write!(f, "neither pcap nor pcapng: it starts with {magic:02x?}")
             }
-            What::Truncated => write!(
-                f,
-                "byte {offset}, after {frames} frames: the file ends inside a record"
-            ),
+            What::Truncated => write!(f, "byte {offset}, after {frames} frames: the file ends inside a record"),
             What::Malformed(text) => write!(f, "byte {offset}, after {frames} frames: {text}"),
         }
     }
@@ -151,17 +144,11 @@ impl<R: Read> Reader<R> {
     /// [`What::NotACapture`] and the input's own errors.
     pub fn new(input: R) -> Result<Self, CaptureError> {
         let mut input = Buffer::new(input);
-        let fail = |what| CaptureError {
-            offset: 0,
-            frames: 0,
-            what,
-        };
+        let fail = |what| CaptureError { offset: 0, frames: 0, what };
         let magic: [u8; 4] = match input.peek(4).map_err(|e| fail(What::Io(e)))?.try_into() {
             Ok(magic) => magic,
             Err(_) => {
-                return Err(fail(What::NotACapture(
-                    input.peek(4).unwrap_or_default().to_vec(),
-                )));
+                return Err(fail(What::NotACapture(input.peek(4).unwrap_or_default().to_vec())));
             }
         };
         // The section header's block type reads the same in both byte orders.
@@ -170,22 +157,14 @@ impl<R: Read> Reader<R> {
         } else {
             Format::Legacy(legacy::Header::read(&mut input).map_err(fail)?)
         };
-        Ok(Self {
-            input,
-            format,
-            frames: 0,
-            ended: false,
-        })
+        Ok(Self { input, format, frames: 0, ended: false })
     }
 
     /// The next frame; `None` at the end of the file.
     ///
     /// # Errors
     /// The record at fault; afterwards the reader is at its end.
-    #[allow(
-        clippy::should_implement_trait,
-        reason = "it lends: the frame's bytes live until the next call"
-    )]
+    #[allow(clippy::should_implement_trait, reason = "it lends: the frame's bytes live until the next call")]
     pub fn next(&mut self) -> Result<Option<Frame<'_>>, CaptureError> {
         if self.ended {
             return Ok(None);
@@ -213,11 +192,7 @@ impl<R: Read> Reader<R> {
             }
             Err(what) => {
                 self.ended = true;
-                Err(CaptureError {
-                    offset: self.input.record_offset(),
-                    frames: self.frames,
-                    what,
-                })
+                Err(CaptureError { offset: self.input.record_offset(), frames: self.frames, what })
             }
         }
     }

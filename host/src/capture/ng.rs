@@ -4,10 +4,9 @@ use std::io::Read;
 
 use pcap_parser::nom::IResult;
 use pcap_parser::pcapng::{
-    EPB_MAGIC, EnhancedPacketBlock, IDB_MAGIC, InterfaceDescriptionBlock, SHB_MAGIC, SPB_MAGIC,
-    SimplePacketBlock, parse_enhancedpacketblock_be, parse_enhancedpacketblock_le,
-    parse_interfacedescriptionblock_be, parse_interfacedescriptionblock_le,
-    parse_simplepacketblock_be, parse_simplepacketblock_le,
+    EPB_MAGIC, EnhancedPacketBlock, IDB_MAGIC, InterfaceDescriptionBlock, SHB_MAGIC, SPB_MAGIC, SimplePacketBlock,
+    parse_enhancedpacketblock_be, parse_enhancedpacketblock_le, parse_interfacedescriptionblock_be,
+    parse_interfacedescriptionblock_le, parse_simplepacketblock_be, parse_simplepacketblock_le,
 };
 use pcap_parser::{PcapError, PcapNGOption};
 
@@ -81,9 +80,7 @@ impl Section {
             // A new section may have the other byte order.
             let order = le(head, 8).ok_or(What::Truncated)?;
             if order != BYTE_ORDER && order.swap_bytes() != BYTE_ORDER {
-                return Err(What::Malformed(format!(
-                    "byte-order magic {order:#010x} in a section header"
-                )));
+                return Err(What::Malformed(format!("byte-order magic {order:#010x} in a section header")));
             }
             self.big_endian = order != BYTE_ORDER;
             self.base += self.interfaces.len();
@@ -93,22 +90,10 @@ impl Section {
             (Some(kind), Some(len)) => (kind, len as usize),
             _ => return Err(What::Truncated),
         };
-        let most = self
-            .interfaces
-            .iter()
-            .map(|i| frame_max(i.link))
-            .max()
-            .unwrap_or(0)
-            .max(1 << 20)
-            + BLOCK_SLACK;
-        let packet = matches!(
-            kind,
-            EPB_MAGIC | SPB_MAGIC | PB_MAGIC | IDB_MAGIC | SHB_MAGIC
-        );
+        let most = self.interfaces.iter().map(|i| frame_max(i.link)).max().unwrap_or(0).max(1 << 20) + BLOCK_SLACK;
+        let packet = matches!(kind, EPB_MAGIC | SPB_MAGIC | PB_MAGIC | IDB_MAGIC | SHB_MAGIC);
         if len < BLOCK_MIN || (packet && len > most) || len > i32::MAX as usize {
-            return Err(What::Malformed(format!(
-                "a block of type {kind:#x} with length {len}"
-            )));
+            return Err(What::Malformed(format!("a block of type {kind:#x} with length {len}")));
         }
         // Some writers forget to round the length up; readers have always done it for them.
         let len = len.next_multiple_of(4);
@@ -120,14 +105,8 @@ impl Section {
         if block.len() < len {
             return Err(What::Truncated);
         }
-        if self
-            .u32(block, len - 4)
-            .map(|l| (l as usize).next_multiple_of(4))
-            != Some(len)
-        {
-            return Err(What::Malformed(format!(
-                "the two lengths of a block of type {kind:#x} differ"
-            )));
+        if self.u32(block, len - 4).map(|l| (l as usize).next_multiple_of(4)) != Some(len) {
+            return Err(What::Malformed(format!("the two lengths of a block of type {kind:#x} differ")));
         }
         let found = match kind {
             IDB_MAGIC => {
@@ -138,9 +117,7 @@ impl Section {
             SHB_MAGIC => match block.get(12..14).and_then(|b| <[u8; 2]>::try_from(b).ok()) {
                 Some([0, 1] | [1, 0]) => Block::Other,
                 other => {
-                    return Err(What::Malformed(format!(
-                        "pcapng version {other:02x?}; this reads 1.x"
-                    )));
+                    return Err(What::Malformed(format!("pcapng version {other:02x?}; this reads 1.x")));
                 }
             },
             _ => {
@@ -171,93 +148,49 @@ impl Section {
     }
 
     fn interface(&self, block: &[u8]) -> Result<Interface, What> {
-        let b: InterfaceDescriptionBlock<'_> = self.parse(
-            block,
-            parse_interfacedescriptionblock_le,
-            parse_interfacedescriptionblock_be,
-        )?;
-        let tsresol = option(&b.options, OPT_IF_TSRESOL)
-            .and_then(|v| v.first())
-            .copied()
-            .unwrap_or(6);
+        let b: InterfaceDescriptionBlock<'_> =
+            self.parse(block, parse_interfacedescriptionblock_le, parse_interfacedescriptionblock_be)?;
+        let tsresol = option(&b.options, OPT_IF_TSRESOL).and_then(|v| v.first()).copied().unwrap_or(6);
         let exponent = u32::from(tsresol & 0x7f);
-        let resolution = if tsresol & 0x80 != 0 {
-            2u128.checked_pow(exponent)
-        } else {
-            10u128.checked_pow(exponent)
-        };
+        let resolution = if tsresol & 0x80 != 0 { 2u128.checked_pow(exponent) } else { 10u128.checked_pow(exponent) };
         let offset = option(&b.options, OPT_IF_TSOFFSET).and_then(|v| <[u8; 8]>::try_from(v).ok());
-        let offset = offset.map_or(0, |v| {
-            if self.big_endian {
-                i64::from_be_bytes(v)
-            } else {
-                i64::from_le_bytes(v)
-            }
-        });
+        let offset = offset.map_or(0, |v| if self.big_endian { i64::from_be_bytes(v) } else { i64::from_le_bytes(v) });
         Ok(Interface {
             link: LinkType(b.linktype.0 as u16),
             snaplen: b.snaplen as usize,
-            resolution: resolution
-                .ok_or_else(|| What::Malformed(format!("time stamp resolution {tsresol:#04x}")))?,
+            resolution: resolution.ok_or_else(|| What::Malformed(format!("time stamp resolution {tsresol:#04x}")))?,
             offset_s: offset,
-            fcs: option(&b.options, OPT_IF_FCSLEN)
-                .and_then(|v| v.first())
-                .copied()
-                .map_or(0, usize::from),
+            fcs: option(&b.options, OPT_IF_FCSLEN).and_then(|v| v.first()).copied().map_or(0, usize::from),
         })
     }
 
     fn enhanced(&self, block: &[u8]) -> Result<Packet, What> {
-        let b: EnhancedPacketBlock<'_> = self.parse(
-            block,
-            parse_enhancedpacketblock_le,
-            parse_enhancedpacketblock_be,
-        )?;
+        let b: EnhancedPacketBlock<'_> =
+            self.parse(block, parse_enhancedpacketblock_le, parse_enhancedpacketblock_be)?;
         Ok(Packet {
             interface: b.if_id as usize,
             ticks: Some(u64::from(b.ts_high) << 32 | u64::from(b.ts_low)),
             captured: b.caplen as usize,
             original: b.origlen as usize,
             data: 28,
-            flags: option(&b.options, OPT_EPB_FLAGS)
-                .and_then(|v| self.u32(v, 0))
-                .unwrap_or(0),
+            flags: option(&b.options, OPT_EPB_FLAGS).and_then(|v| self.u32(v, 0)).unwrap_or(0),
         })
     }
 
     fn simple(&self, block: &[u8]) -> Result<Packet, What> {
-        let b: SimplePacketBlock<'_> = self.parse(
-            block,
-            parse_simplepacketblock_le,
-            parse_simplepacketblock_be,
-        )?;
+        let b: SimplePacketBlock<'_> = self.parse(block, parse_simplepacketblock_le, parse_simplepacketblock_be)?;
         let snaplen = self.interfaces.first().map_or(0, |i| i.snaplen);
         let original = b.origlen as usize;
-        let captured = if snaplen == 0 {
-            original
-        } else {
-            original.min(snaplen)
-        };
-        Ok(Packet {
-            interface: 0,
-            ticks: None,
-            captured,
-            original,
-            data: 12,
-            flags: 0,
-        })
+        let captured = if snaplen == 0 { original } else { original.min(snaplen) };
+        Ok(Packet { interface: 0, ticks: None, captured, original, data: 12, flags: 0 })
     }
 
     fn obsolete(&self, block: &[u8]) -> Result<Packet, What> {
         let word = |at| self.u32(block, at).ok_or(What::Truncated);
         // The interface is the first 16 bits of the word, whose place depends on the byte order.
         let first = word(8)?;
-        let interface = if self.big_endian {
-            first >> 16
-        } else {
-            first & 0xffff
-        };
-        Ok(Packet {
+        let interface = if self.big_endian { first >> 16 } else { first & 0xffff };
+        Packet {
             interface: interface as usize,
             ticks: Some(u64::from(word(12)?) << 32 | u64::from(word(16)?)),
             captured: word(20)? as usize,
@@ -265,22 +198,17 @@ impl Section {
             data: 28,
             flags: 0,
         }
-        .fitting(block)?)
+        .fitting(block)
     }
 
     fn found(&self, packet: Packet) -> Result<Found, What> {
         let Some(interface) = self.interfaces.get(packet.interface) else {
-            return Err(What::Malformed(format!(
-                "a frame of interface {}, which is not described",
-                packet.interface
-            )));
+            return Err(What::Malformed(format!("a frame of interface {}, which is not described", packet.interface)));
         };
         let most = frame_max(interface.link);
         if packet.captured > most {
             let claimed = packet.captured;
-            return Err(What::Malformed(format!(
-                "a frame of {claimed} bytes; at most {most} are believed"
-            )));
+            return Err(What::Malformed(format!("a frame of {claimed} bytes; at most {most} are believed")));
         }
         // epb_flags: bits 0 and 1 direction, bits 5 to 8 FCS length in bytes (0 = not known).
         let fcs = match packet.flags >> 5 & 15 {
@@ -290,9 +218,8 @@ impl Section {
         let (len, original_len) = without_fcs(packet.captured, packet.original, fcs);
         let time_ns = packet.ticks.map_or(0, |ticks| {
             let ns = u128::from(ticks) * 1_000_000_000 / interface.resolution;
-            let ns = i128::try_from(ns)
-                .unwrap_or(i128::MAX)
-                .saturating_add(i128::from(interface.offset_s) * 1_000_000_000);
+            let ns =
+                i128::try_from(ns).unwrap_or(i128::MAX).saturating_add(i128::from(interface.offset_s) * 1_000_000_000);
             u64::try_from(ns.max(0)).unwrap_or(u64::MAX)
         });
         Ok(Found {
@@ -309,23 +236,12 @@ impl Section {
         })
     }
 
-    fn parse<'a, T>(
-        &self,
-        block: &'a [u8],
-        le: Parser<'a, T>,
-        be: Parser<'a, T>,
-    ) -> Result<T, What> {
-        match if self.big_endian {
-            be(block)
-        } else {
-            le(block)
-        } {
+    fn parse<'a, T>(&self, block: &'a [u8], le: Parser<'a, T>, be: Parser<'a, T>) -> Result<T, What> {
+        match if self.big_endian { be(block) } else { le(block) } {
             Ok((_, parsed)) => Ok(parsed),
             Err(_) => {
                 let kind = self.u32(block, 0).unwrap_or(0);
-                Err(What::Malformed(format!(
-                    "a block of type {kind:#x} whose contents exceed it"
-                )))
+                Err(What::Malformed(format!("a block of type {kind:#x} whose contents exceed it")))
             }
         }
     }
@@ -340,10 +256,7 @@ impl Packet {
     fn fitting(self, block: &[u8]) -> Result<Self, What> {
         let room = block.len().saturating_sub(self.data + 4);
         if self.captured > room {
-            return Err(What::Malformed(format!(
-                "a frame of {} bytes in a block with room for {room}",
-                self.captured
-            )));
+            return Err(What::Malformed(format!("a frame of {} bytes in a block with room for {room}", self.captured)));
         }
         Ok(self)
     }
@@ -355,15 +268,9 @@ enum Block {
 }
 
 fn le(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes
-        .get(at..at + 4)
-        .and_then(|b| b.try_into().ok())
-        .map(u32::from_le_bytes)
+    bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes)
 }
 
 fn option<'a>(options: &'a [PcapNGOption<'_>], code: u16) -> Option<&'a [u8]> {
-    options
-        .iter()
-        .find(|o| o.code.0 == code)
-        .and_then(|o| o.as_bytes().ok())
+    options.iter().find(|o| o.code.0 == code).and_then(|o| o.as_bytes().ok())
 }

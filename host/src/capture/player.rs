@@ -67,10 +67,7 @@ impl Player {
     /// Why the capture ended early, with its path.
     pub fn take_error(&mut self) -> Option<io::Error> {
         let error = self.error.take()?;
-        Some(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("{}: {error}", self.path.display()),
-        ))
+        Some(io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", self.path.display())))
     }
 
     /// Goes to the frame after this one.
@@ -79,8 +76,7 @@ impl Player {
         while !self.pending {
             match self.reader.next() {
                 Ok(Some(frame)) => {
-                    let Some(bytes) = link::to_ethernet(frame.link, frame.bytes, &mut self.scratch)
-                    else {
+                    let Some(bytes) = link::to_ethernet(frame.link, frame.bytes, &mut self.scratch) else {
                         self.unmapped += 1;
                         continue;
                     };
@@ -88,11 +84,7 @@ impl Player {
                     self.frame.extend_from_slice(bytes);
                     let first = *self.first_ns.get_or_insert(frame.time_ns);
                     // Time stamps that go back (merged captures, stepped clocks) do not stop the clock.
-                    let due = if self.fast {
-                        0
-                    } else {
-                        frame.time_ns.saturating_sub(first)
-                    };
+                    let due = if self.fast { 0 } else { frame.time_ns.saturating_sub(first) };
                     self.due_ns = self.due_ns.max(due);
                     self.pending = true;
                 }

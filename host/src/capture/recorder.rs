@@ -21,10 +21,7 @@ impl Recorder {
     pub fn create(path: &Path, name: &str) -> io::Result<Self> {
         let mut writer = Writer::create(path)?;
         writer.add_interface(name, LinkType::ETHERNET)?;
-        Ok(Self {
-            path: path.to_owned(),
-            file: Mutex::new(Some(writer)),
-        })
+        Ok(Self { path: path.to_owned(), file: Mutex::new(Some(writer)) })
     }
 
     /// Appends a frame. After a failure, which is said once, nothing more is written; false means not written.
@@ -34,14 +31,7 @@ impl Recorder {
             return false;
         };
         let original_len = bytes.len();
-        let record = Record {
-            interface: 0,
-            time_ns,
-            original_len,
-            direction: Some(direction),
-            comment: None,
-            bytes,
-        };
+        let record = Record { interface: 0, time_ns, original_len, direction: Some(direction), comment: None, bytes };
         match writer.write(&record) {
             Ok(()) => true,
             Err(e) => {

@@ -10,10 +10,7 @@ struct Pcap {
 
 impl Pcap {
     fn new(big: bool, magic: u32, version: (u16, u16), network: u32) -> Self {
-        let mut file = Self {
-            big,
-            bytes: Vec::new(),
-        };
+        let mut file = Self { big, bytes: Vec::new() };
         file.u32(magic);
         file.u16(version.0);
         file.u16(version.1);
@@ -24,19 +21,11 @@ impl Pcap {
     }
 
     fn u16(&mut self, v: u16) {
-        self.bytes.extend(if self.big {
-            v.to_be_bytes()
-        } else {
-            v.to_le_bytes()
-        });
+        self.bytes.extend(if self.big { v.to_be_bytes() } else { v.to_le_bytes() });
     }
 
     fn u32(&mut self, v: u32) {
-        self.bytes.extend(if self.big {
-            v.to_be_bytes()
-        } else {
-            v.to_le_bytes()
-        });
+        self.bytes.extend(if self.big { v.to_be_bytes() } else { v.to_le_bytes() });
     }
 
     fn record(mut self, time: (u32, u32), lengths: (u32, u32), data: &[u8]) -> Self {
@@ -77,10 +66,7 @@ fn read_all(bytes: &[u8]) -> (Vec<Owned>, Option<CaptureError>) {
             }),
             Ok(None) => return (frames, None),
             Err(e) => {
-                assert!(
-                    matches!(reader.next(), Ok(None)),
-                    "after an error the reader is at its end"
-                );
+                assert!(matches!(reader.next(), Ok(None)), "after an error the reader is at its end");
                 return (frames, Some(e));
             }
         }
@@ -90,25 +76,16 @@ fn read_all(bytes: &[u8]) -> (Vec<Owned>, Option<CaptureError>) {
 #[test]
 fn classic_files_of_all_kinds() {
     for big in [false, true] {
-        for (magic, time_ns) in [
-            (0xa1b2_c3d4, 1_000_000_007_000),
-            (0xa1b2_3c4d, 1_000_000_000_007),
-        ] {
+        for (magic, time_ns) in [(0xa1b2_c3d4, 1_000_000_007_000), (0xa1b2_3c4d, 1_000_000_000_007)] {
             let file = Pcap::new(big, magic, (2, 4), 1)
                 .record((1000, 7), (4, 60), b"abcd")
                 .record((1001, 0), (0, 0), b"")
                 .record((1002, 0), (5, 5), b"fghij");
             let (frames, error) = read_all(&file.bytes);
             assert!(error.is_none(), "{error:?}");
-            let lengths: Vec<_> = frames
-                .iter()
-                .map(|f| (f.bytes.len(), f.original_len))
-                .collect();
+            let lengths: Vec<_> = frames.iter().map(|f| (f.bytes.len(), f.original_len)).collect();
             assert_eq!(lengths, [(4, 60), (0, 0), (5, 5)]);
-            assert_eq!(
-                (frames[0].time_ns, frames[2].time_ns),
-                (time_ns, 1_002_000_000_000)
-            );
+            assert_eq!((frames[0].time_ns, frames[2].time_ns), (time_ns, 1_002_000_000_000));
             assert_eq!(frames[2].bytes, b"fghij");
         }
     }
@@ -120,21 +97,10 @@ fn classic_files_with_swapped_lengths_fcs_and_private_raw() {
     let file = Pcap::new(false, 0xa1b2_c3d4, (2, 2), 1).record((1, 0), (60, 4), b"abcd");
     let (frames, error) = read_all(&file.bytes);
     assert!(error.is_none());
-    assert_eq!(
-        (frames[0].bytes.as_slice(), frames[0].original_len),
-        (&b"abcd"[..], 60)
-    );
-    let file = Pcap::new(false, 0xa1b2_c3d4, (2, 3), 1)
-        .record((1, 0), (60, 4), b"abcd")
-        .record((1, 0), (4, 60), b"efgh");
-    assert_eq!(
-        read_all(&file.bytes)
-            .0
-            .iter()
-            .map(|f| f.original_len)
-            .collect::<Vec<_>>(),
-        [60, 60]
-    );
+    assert_eq!((frames[0].bytes.as_slice(), frames[0].original_len), (&b"abcd"[..], 60));
+    let file =
+        Pcap::new(false, 0xa1b2_c3d4, (2, 3), 1).record((1, 0), (60, 4), b"abcd").record((1, 0), (4, 60), b"efgh");
+    assert_eq!(read_all(&file.bytes).0.iter().map(|f| f.original_len).collect::<Vec<_>>(), [60, 60]);
 
     // FCS of two 16-bit words: taken off where it was captured.
     let file = Pcap::new(false, 0xa1b2_c3d4, (2, 4), 0x2400_0001)
@@ -142,10 +108,7 @@ fn classic_files_with_swapped_lengths_fcs_and_private_raw() {
         .record((1, 0), (4, 8), b"abcd")
         .record((1, 0), (6, 8), b"abcdFC");
     for frame in read_all(&file.bytes).0 {
-        assert_eq!(
-            (frame.bytes.as_slice(), frame.original_len),
-            (&b"abcd"[..], 4)
-        );
+        assert_eq!((frame.bytes.as_slice(), frame.original_len), (&b"abcd"[..], 4));
     }
     let file = Pcap::new(false, 0xa1b2_c3d4, (2, 4), 12).record((1, 0), (1, 1), b"E");
     assert_eq!(read_all(&file.bytes).0[0].link, LinkType::RAW.0);
@@ -171,11 +134,7 @@ fn frames_before_the_fault_are_kept() {
     let cut = good.bytes[..good.bytes.len() - 1].to_vec();
     assert_eq!(read_all(&cut).0.len(), 0);
 
-    let huge = Pcap {
-        big: false,
-        bytes: good.bytes.clone(),
-    }
-    .record((1, 0), (0x4000_0000, 60), b"abcd");
+    let huge = Pcap { big: false, bytes: good.bytes.clone() }.record((1, 0), (0x4000_0000, 60), b"abcd");
     let (frames, error) = read_all(&huge.bytes);
     let error = error.expect("a frame of a gigabyte");
     assert_eq!((frames.len(), error.frames, error.offset), (1, 1, at));
@@ -211,40 +170,23 @@ struct Ng {
 
 impl Ng {
     fn new(big: bool) -> Self {
-        let mut file = Self {
-            big,
-            bytes: Vec::new(),
-        };
+        let mut file = Self { big, bytes: Vec::new() };
         file.section(big);
         file
     }
 
     fn section(&mut self, big: bool) {
         self.big = big;
-        let body = [
-            self.u32(0x1a2b_3c4d),
-            self.u16(1),
-            self.u16(0),
-            vec![0xff; 8],
-        ]
-        .concat();
+        let body = [self.u32(0x1a2b_3c4d), self.u16(1), self.u16(0), vec![0xff; 8]].concat();
         self.block(0x0a0d_0d0a, &body);
     }
 
     fn u16(&self, v: u16) -> Vec<u8> {
-        if self.big {
-            v.to_be_bytes().to_vec()
-        } else {
-            v.to_le_bytes().to_vec()
-        }
+        if self.big { v.to_be_bytes().to_vec() } else { v.to_le_bytes().to_vec() }
     }
 
     fn u32(&self, v: u32) -> Vec<u8> {
-        if self.big {
-            v.to_be_bytes().to_vec()
-        } else {
-            v.to_le_bytes().to_vec()
-        }
+        if self.big { v.to_be_bytes().to_vec() } else { v.to_le_bytes().to_vec() }
     }
 
     fn option(&self, code: u16, value: &[u8]) -> Vec<u8> {
@@ -262,13 +204,7 @@ impl Ng {
     }
 
     fn interface(&mut self, link: u16, snaplen: u32, options: &[u8]) {
-        let body = [
-            self.u16(link),
-            self.u16(0),
-            self.u32(snaplen),
-            options.to_vec(),
-        ]
-        .concat();
+        let body = [self.u16(link), self.u16(0), self.u32(snaplen), options.to_vec()].concat();
         self.block(1, &body);
     }
 
@@ -297,11 +233,7 @@ fn pcapng_sections_interfaces_and_packet_blocks() {
             file.option(9, &[0x80 | 10]),
             file.option(14, &{
                 let offset = 100i64;
-                if first {
-                    offset.to_be_bytes()
-                } else {
-                    offset.to_le_bytes()
-                }
+                if first { offset.to_be_bytes() } else { offset.to_le_bytes() }
             }),
         ]
         .concat();
@@ -309,25 +241,12 @@ fn pcapng_sections_interfaces_and_packet_blocks() {
         file.block(0x0bad, &[1; 400_000]); // a custom block longer than what is read at once
         file.enhanced(0, 1_500_000, b"abcde", 60, &[]);
         let flags = file.u32(2 | 4 << 5);
-        let options = [
-            file.option(1, b"note"),
-            file.option(2, &flags),
-            file.option(0, &[]),
-        ]
-        .concat();
+        let options = [file.option(1, b"note"), file.option(2, &flags), file.option(0, &[])].concat();
         file.enhanced(1, 1536, b"ipip4444", 8, &options);
         let simple = [file.u32(6), b"simple".to_vec()].concat();
         file.block(3, &simple);
-        let obsolete = [
-            file.u16(1),
-            file.u16(7),
-            file.u32(0),
-            file.u32(1024),
-            file.u32(3),
-            file.u32(9),
-            b"old".to_vec(),
-        ]
-        .concat();
+        let obsolete =
+            [file.u16(1), file.u16(7), file.u32(0), file.u32(1024), file.u32(3), file.u32(9), b"old".to_vec()].concat();
         file.block(2, &obsolete);
         file.section(second);
         let nano = file.option(9, &[9]);
@@ -376,15 +295,9 @@ fn pcapng_faults() {
         assert_eq!(frames.len(), 1, "{what}");
         assert!(error.to_string().contains(what), "{error}");
     };
-    fault("interface 1, which is not described", &|f| {
-        f.enhanced(1, 0, b"x", 1, &[])
-    });
-    fault("length 8", &|f| {
-        f.bytes.extend([6, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0, 0])
-    });
-    fault("length 2130706432", &|f| {
-        f.bytes.extend([6, 0, 0, 0, 0, 0, 0, 0x7f, 0, 0, 0, 0])
-    });
+    fault("interface 1, which is not described", &|f| f.enhanced(1, 0, b"x", 1, &[]));
+    fault("length 8", &|f| f.bytes.extend([6, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0, 0]));
+    fault("length 2130706432", &|f| f.bytes.extend([6, 0, 0, 0, 0, 0, 0, 0x7f, 0, 0, 0, 0]));
     fault("differ", &|f| {
         f.enhanced(0, 0, b"x", 1, &[]);
         *f.bytes.last_mut().unwrap() = 9;
@@ -393,28 +306,19 @@ fn pcapng_faults() {
         f.enhanced(0, 0, b"x", 1, &[]);
         f.bytes.pop();
     });
-    fault("ends inside", &|f| {
-        f.bytes.extend([0xad, 0x0b, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0])
-    });
+    fault("ends inside", &|f| f.bytes.extend([0xad, 0x0b, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]));
     fault("contents exceed it", &|f| {
         let at = f.bytes.len();
         f.enhanced(0, 0, b"x", 1, &[]);
         f.bytes[at + 20] = 200;
     });
-    fault("in a block with room for", &|f| {
-        f.block(2, &[vec![0; 12], vec![200, 0, 0, 0], vec![0; 8]].concat())
-    });
+    fault("in a block with room for", &|f| f.block(2, &[vec![0; 12], vec![200, 0, 0, 0], vec![0; 8]].concat()));
     fault("time stamp resolution", &|f| {
         let options = f.option(9, &[0x7f]);
         f.interface(1, 0, &options);
     });
     fault("byte-order magic", &|f| f.block(0x0a0d_0d0a, &[1; 16]));
-    fault("pcapng version", &|f| {
-        f.block(
-            0x0a0d_0d0a,
-            &[0x4d, 0x3c, 0x2b, 0x1a, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-        )
-    });
+    fault("pcapng version", &|f| f.block(0x0a0d_0d0a, &[0x4d, 0x3c, 0x2b, 0x1a, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
 }
 
 #[test]
@@ -423,100 +327,40 @@ fn what_is_written_reads_back() {
     let one = writer.add_interface("en0", LinkType::ETHERNET).unwrap();
     let two = writer.add_interface("wire", LinkType::RAW).unwrap();
     let records = [
-        (
-            one,
-            1,
-            60,
-            Some(Direction::Out),
-            Some("block drop: rule 3"),
-            &b"abcde"[..],
-        ),
+        (one, 1, 60, Some(Direction::Out), Some("block drop: rule 3"), &b"abcde"[..]),
         (two, u64::MAX, 3, None, None, b"xyz"),
-        (
-            one,
-            1_700_000_000_123_456_789,
-            0,
-            Some(Direction::In),
-            None,
-            b"",
-        ),
+        (one, 1_700_000_000_123_456_789, 0, Some(Direction::In), None, b""),
     ];
     for (interface, time_ns, original_len, direction, comment, bytes) in records {
-        writer
-            .write(&Record {
-                interface,
-                time_ns,
-                original_len,
-                direction,
-                comment,
-                bytes,
-            })
-            .unwrap();
+        writer.write(&Record { interface, time_ns, original_len, direction, comment, bytes }).unwrap();
     }
-    let stray = Record {
-        interface: 2,
-        time_ns: 0,
-        original_len: 0,
-        direction: None,
-        comment: None,
-        bytes: b"",
-    };
+    let stray = Record { interface: 2, time_ns: 0, original_len: 0, direction: None, comment: None, bytes: b"" };
     assert!(writer.write(&stray).is_err());
     let file = writer.finish().unwrap();
     let (frames, error) = read_all(&file);
     assert!(error.is_none(), "{error:?}");
-    for (frame, (interface, time_ns, original_len, direction, _, bytes)) in
-        frames.iter().zip(records)
-    {
+    for (frame, (interface, time_ns, original_len, direction, _, bytes)) in frames.iter().zip(records) {
         assert_eq!(frame.interface, interface as usize);
         assert_eq!((frame.time_ns, frame.original_len), (time_ns, original_len));
-        assert_eq!(
-            (frame.direction, frame.bytes.as_slice()),
-            (direction, bytes)
-        );
+        assert_eq!((frame.direction, frame.bytes.as_slice()), (direction, bytes));
     }
     assert_eq!(frames.len(), 3);
 
     // And by somebody else's reader, where there is one.
     let path = std::env::temp_dir().join(format!("weir-capture-{}.pcapng", std::process::id()));
     std::fs::write(&path, &file).unwrap();
-    let fields = [
-        "-e",
-        "frame.len",
-        "-e",
-        "frame.cap_len",
-        "-e",
-        "frame.comment",
-        "-e",
-        "frame.packet_flags_direction",
-    ];
-    match Command::new("tshark")
-        .arg("-r")
-        .arg(&path)
-        .args(["-T", "fields", "-E", "separator=;"])
-        .args(fields)
-        .output()
+    let fields =
+        ["-e", "frame.len", "-e", "frame.cap_len", "-e", "frame.comment", "-e", "frame.packet_flags_direction"];
+    match Command::new("tshark").arg("-r").arg(&path).args(["-T", "fields", "-E", "separator=;"]).args(fields).output()
     {
         Ok(out) => {
             let text = String::from_utf8_lossy(&out.stdout);
-            let direction = |line: &str| {
-                line.rsplit(';')
-                    .next()
-                    .map(|d| u32::from_str_radix(d.trim_start_matches("0x"), 16))
-            };
+            let direction =
+                |line: &str| line.rsplit(';').next().map(|d| u32::from_str_radix(d.trim_start_matches("0x"), 16));
             let lines: Vec<_> = text.lines().collect();
-            assert_eq!(
-                lines.len(),
-                3,
-                "{text} {}",
-                String::from_utf8_lossy(&out.stderr)
-            );
+            assert_eq!(lines.len(), 3, "{text} {}", String::from_utf8_lossy(&out.stderr));
             assert!(lines[0].starts_with("60;5;block drop: rule 3;"), "{text}");
-            assert_eq!(
-                (direction(lines[0]), direction(lines[2])),
-                (Some(Ok(2)), Some(Ok(1))),
-                "{text}"
-            );
+            assert_eq!((direction(lines[0]), direction(lines[2])), (Some(Ok(2)), Some(Ok(1))), "{text}");
         }
         Err(e) => eprintln!("skipped: tshark: {e}"),
     }
@@ -535,9 +379,7 @@ fn no_input_panics_or_hangs() {
     let simple = [ng.u32(3), b"abc".to_vec()].concat();
     ng.block(3, &simple);
     ng.block(2, &[0; 28]);
-    let classic = Pcap::new(true, 0xa1b2_c3d4, (2, 3), 1)
-        .record((1, 0), (4, 4), b"abcd")
-        .bytes;
+    let classic = Pcap::new(true, 0xa1b2_c3d4, (2, 3), 1).record((1, 0), (4, 4), b"abcd").bytes;
     for file in [ng.bytes, classic] {
         for cut in 0..file.len() {
             read_all(&file[..cut]);
@@ -560,17 +402,12 @@ fn no_input_panics_or_hangs() {
 /// The numbers of frames in other people's captures are Wireshark's.
 #[test]
 fn counts_are_capinfos_counts() {
-    let shared = std::env::var_os("WEIR_SHARED")
-        .map_or_else(|| "../../shared".into(), std::path::PathBuf::from);
+    let shared = std::env::var_os("WEIR_SHARED").map_or_else(|| "../../shared".into(), std::path::PathBuf::from);
     let Ok(dir) = std::fs::read_dir(shared.join("corpus/pcap-tcpdump")) else {
         return eprintln!("skipped: no captures ({} is not there)", shared.display());
     };
     let paths: Vec<_> = dir.map(|e| e.unwrap().path()).collect();
-    let Ok(out) = Command::new("capinfos")
-        .args(["-T", "-r", "-b", "-c"])
-        .args(&paths)
-        .output()
-    else {
+    let Ok(out) = Command::new("capinfos").args(["-T", "-r", "-b", "-c"]).args(&paths).output() else {
         return eprintln!("skipped: capinfos is not installed");
     };
     let listed = String::from_utf8_lossy(&out.stdout);
@@ -585,12 +422,7 @@ fn counts_are_capinfos_counts() {
         let count = match listed.get(path.to_string_lossy().as_ref()) {
             Some(count) => (*count).to_owned(),
             None => {
-                let Ok(out) = Command::new("tcpdump")
-                    .arg("--count")
-                    .arg("-r")
-                    .arg(path)
-                    .output()
-                else {
+                let Ok(out) = Command::new("tcpdump").arg("--count").arg("-r").arg(path).output() else {
                     continue;
                 };
                 let text = String::from_utf8_lossy(&out.stdout);
@@ -605,10 +437,6 @@ fn counts_are_capinfos_counts() {
         assert_eq!(reader.frames(), count, "{}", path.display());
         compared += 1;
     }
-    assert!(
-        compared + 1 >= paths.len(),
-        "{compared} of {} files",
-        paths.len()
-    );
+    assert!(compared + 1 >= paths.len(), "{compared} of {} files", paths.len());
     eprintln!("compared {compared} files");
 }

@@ -57,20 +57,13 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// The output's.
     pub fn new(output: W) -> io::Result<Self> {
-        let mut writer = Self {
-            output,
-            block: Vec::new(),
-            interfaces: 0,
-        };
+        let mut writer = Self { output, block: Vec::new(), interfaces: 0 };
         writer.begin(SHB_MAGIC);
         writer.u32(0x1a2b_3c4d);
         writer.block.extend(1u16.to_ne_bytes());
         writer.block.extend(0u16.to_ne_bytes());
         writer.block.extend(u64::MAX.to_ne_bytes()); // section length not told
-        writer.option(
-            OPT_SHB_USERAPPL,
-            concat!("weir ", env!("CARGO_PKG_VERSION")).as_bytes(),
-        );
+        writer.option(OPT_SHB_USERAPPL, concat!("weir ", env!("CARGO_PKG_VERSION")).as_bytes());
         writer.end_of_options();
         writer.end()?;
         Ok(writer)
@@ -99,10 +92,7 @@ impl<W: Write> Writer<W> {
     /// The output's; `InvalidInput` for an interface that was not added.
     pub fn write(&mut self, record: &Record<'_>) -> io::Result<()> {
         if record.interface >= self.interfaces {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "interface of a record was not added",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "interface of a record was not added"));
         }
         self.begin(EPB_MAGIC);
         self.u32(record.interface);

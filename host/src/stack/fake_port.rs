@@ -64,10 +64,7 @@ impl FakePort {
         Arc::new(Self {
             info,
             queue_room,
-            state: Mutex::new(State {
-                free,
-                ..State::default()
-            }),
+            state: Mutex::new(State { free, ..State::default() }),
             changed: Condvar::new(),
             sink: RwLock::new(None),
             start: Instant::now(),
@@ -79,9 +76,7 @@ impl FakePort {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .expect("no test panics with the lock held")
+        self.state.lock().expect("no test panics with the lock held")
     }
 
     /// The `Port` as attachments take it.
@@ -117,10 +112,7 @@ impl FakePort {
     }
 
     pub fn attached(&self) -> bool {
-        self.sink
-            .read()
-            .expect("no panic with the lock held")
-            .is_some()
+        self.sink.read().expect("no panic with the lock held").is_some()
     }
 }
 
@@ -133,39 +125,22 @@ impl Port for Handle {
 
     fn tx_alloc(&self) -> Option<Box<dyn TxFrame>> {
         let mut state = self.0.state();
-        let buffer = self
-            .0
-            .running
-            .load(Ordering::Relaxed)
-            .then(|| state.free.pop())
-            .flatten();
+        let buffer = self.0.running.load(Ordering::Relaxed).then(|| state.free.pop()).flatten();
         let Some(buffer) = buffer else {
             self.0.allocations_refused.fetch_add(1, Ordering::Relaxed);
             return None;
         };
         state.lent += 1;
-        Some(Box::new(FakeFrame {
-            port: Arc::clone(&self.0),
-            buffer,
-            len: 0,
-            offload: Offload::default(),
-        }))
+        Some(Box::new(FakeFrame { port: Arc::clone(&self.0), buffer, len: 0, offload: Offload::default() }))
     }
 
     fn tx_submit(&self, queue: usize, frames: &mut Vec<Box<dyn TxFrame>>) {
         let room = self.0.queue_room.saturating_sub(self.0.state().sent.len());
         let taken: Vec<_> = frames.drain(..room.min(frames.len())).collect();
         for frame in taken {
-            let frame = frame
-                .into_any()
-                .downcast::<FakeFrame>()
-                .expect("a frame of this port");
+            let frame = frame.into_any().downcast::<FakeFrame>().expect("a frame of this port");
             let bytes = frame.buffer[..frame.len].to_vec();
-            self.0.state().sent.push_back(Sent {
-                queue,
-                bytes,
-                offload: frame.offload,
-            });
+            self.0.state().sent.push_back(Sent { queue, bytes, offload: frame.offload });
         }
         self.0.changed.notify_all();
     }
@@ -174,11 +149,7 @@ impl Port for Handle {
         let state = self.0.state();
         let wait = Duration::from_millis(timeout_ms);
         let blocked = |s: &mut State| s.free.is_empty() || s.sent.len() >= self.0.queue_room;
-        let _state = self
-            .0
-            .changed
-            .wait_timeout_while(state, wait, blocked)
-            .expect("no panic with the lock held");
+        let _state = self.0.changed.wait_timeout_while(state, wait, blocked).expect("no panic with the lock held");
         !self.0.gone.load(Ordering::Relaxed)
     }
 
@@ -190,11 +161,7 @@ impl Port for Handle {
         let refused = matches!(request, PortRequest::Mtu(mtu) if mtu > self.0.info.mtu_max);
         self.0.state().requests.push(request);
         self.0.changed.notify_all();
-        if refused {
-            Err(io::Error::other("kIOReturnBadArgument"))
-        } else {
-            Ok(())
-        }
+        if refused { Err(io::Error::other("kIOReturnBadArgument")) } else { Ok(()) }
     }
 
     fn now_ns(&self) -> u64 {

@@ -31,10 +31,9 @@ pub fn open(spec: &StackSpec, mode: Mode) -> io::Result<Box<dyn Stack>> {
         #[cfg(target_os = "linux")]
         StackSpec::Tap(spec) => Ok(Box::new(tap::Tap::new(spec.clone()))),
         #[cfg(not(target_os = "linux"))]
-        StackSpec::Tap(_) => Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            "TAP devices are Linux's; here attach smoltcp: or pcap:",
-        )),
+        StackSpec::Tap(_) => {
+            Err(io::Error::new(io::ErrorKind::Unsupported, "TAP devices are Linux's; here attach smoltcp: or pcap:"))
+        }
         StackSpec::Smoltcp(spec) => Ok(Box::new(smoltcp::Smoltcp::new(spec.clone(), mode))),
         StackSpec::Pcap(spec) => Ok(Box::new(pcap::Pcap::new(spec.clone(), mode))),
     }

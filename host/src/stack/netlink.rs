@@ -5,8 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
-    socket,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send, socket,
 };
 
 const NLMSG_ERROR: u16 = 2;
@@ -30,22 +29,12 @@ const IFINFOMSG: usize = 16;
 ///
 /// # Errors
 /// The namespace does not exist or may not be entered, or what `f` returned.
-pub(crate) fn in_netns<T: Send>(
-    name: Option<&str>,
-    f: impl FnOnce() -> io::Result<T> + Send,
-) -> io::Result<T> {
+pub(crate) fn in_netns<T: Send>(name: Option<&str>, f: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     let Some(name) = name else { return f() };
     let path = format!("/var/run/netns/{name}");
     let file = std::fs::File::open(&path).map_err(|e| {
-        let hint = if e.kind() == ErrorKind::NotFound {
-            "; make it with `ip netns add`"
-        } else {
-            ""
-        };
-        io::Error::new(
-            e.kind(),
-            format!("network namespace {name}: {path}: {e}{hint}"),
-        )
+        let hint = if e.kind() == ErrorKind::NotFound { "; make it with `ip netns add`" } else { "" };
+        io::Error::new(e.kind(), format!("network namespace {name}: {path}: {e}{hint}"))
     })?;
     // A namespace belongs to a thread: a thread of its own leaves everybody else's alone.
     std::thread::scope(|scope| {
@@ -53,16 +42,12 @@ pub(crate) fn in_netns<T: Send>(
             setns(&file, CloneFlags::CLONE_NEWNET).map_err(|e| {
                 io::Error::new(
                     io::Error::from(e).kind(),
-                    format!(
-                        "network namespace {name}: {e}; entering it takes root (CAP_SYS_ADMIN)"
-                    ),
+                    format!("network namespace {name}: {e}; entering it takes root (CAP_SYS_ADMIN)"),
                 )
             })?;
             f()
         });
-        thread
-            .join()
-            .unwrap_or_else(|_| Err(io::Error::other("thread in the network namespace panicked")))
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("thread in the network namespace panicked")))
     })
 }
 
@@ -104,22 +89,9 @@ pub(crate) struct Netlink {
 impl Netlink {
     /// A socket for requests; with `watch` one for [`Netlink::events`].
     pub fn open(watch: bool) -> io::Result<Self> {
-        let flags = SockFlag::SOCK_CLOEXEC
-            | if watch {
-                SockFlag::SOCK_NONBLOCK
-            } else {
-                SockFlag::empty()
-            };
-        let fd = socket(
-            AddressFamily::Netlink,
-            SockType::Raw,
-            flags,
-            SockProtocol::NetlinkRoute,
-        )?;
-        bind(
-            fd.as_raw_fd(),
-            &NetlinkAddr::new(0, if watch { GROUPS } else { 0 }),
-        )?;
+        let flags = SockFlag::SOCK_CLOEXEC | if watch { SockFlag::SOCK_NONBLOCK } else { SockFlag::empty() };
+        let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, if watch { GROUPS } else { 0 }))?;
         Ok(Self { fd })
     }
 
@@ -133,30 +105,16 @@ impl Netlink {
             }
             LinkChange::Mtu(mtu) => push_attribute(&mut attribute, IFLA_MTU, &mtu.to_ne_bytes()),
             LinkChange::Mac(mac) => push_attribute(&mut attribute, IFLA_ADDRESS, &mac),
-            LinkChange::GsoMaxSize(size) => {
-                push_attribute(&mut attribute, IFLA_GSO_MAX_SIZE, &size.to_ne_bytes())
-            }
+            LinkChange::GsoMaxSize(size) => push_attribute(&mut attribute, IFLA_GSO_MAX_SIZE, &size.to_ne_bytes()),
         }
-        self.request(
-            RTM_NEWLINK,
-            NLM_F_REQUEST | NLM_F_ACK,
-            index,
-            flags,
-            mask,
-            &attribute,
-        )?;
+        self.request(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK, index, flags, mask, &attribute)?;
         let mut buffer = vec![0u8; 65536];
         let n = recv(self.fd.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
         let reply = buffer.get(..n).unwrap_or_default();
         match (u16_at(reply, 4), u32_at(reply, NLMSG_HDR)) {
             (Some(NLMSG_ERROR), Some(0)) => Ok(()),
-            (Some(NLMSG_ERROR), Some(errno)) => {
-                Err(io::Error::from_raw_os_error((errno as i32).wrapping_neg()))
-            }
-            _ => Err(io::Error::new(
-                ErrorKind::InvalidData,
-                "unexpected rtnetlink answer",
-            )),
+            (Some(NLMSG_ERROR), Some(errno)) => Err(io::Error::from_raw_os_error((errno as i32).wrapping_neg())),
+            _ => Err(io::Error::new(ErrorKind::InvalidData, "unexpected rtnetlink answer")),
         }
     }
 
@@ -188,15 +146,7 @@ impl Netlink {
         }
     }
 
-    fn request(
-        &self,
-        kind: u16,
-        flags: u16,
-        index: u32,
-        up: u32,
-        mask: u32,
-        attributes: &[u8],
-    ) -> io::Result<()> {
+    fn request(&self, kind: u16, flags: u16, index: u32, up: u32, mask: u32, attributes: &[u8]) -> io::Result<()> {
         let mut message = Vec::with_capacity(64);
         message.extend(((NLMSG_HDR + IFINFOMSG + attributes.len()) as u32).to_ne_bytes());
         message.extend(kind.to_ne_bytes());
@@ -226,17 +176,11 @@ fn push_attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes
-        .get(at..at + 2)
-        .and_then(|b| b.try_into().ok())
-        .map(u16::from_ne_bytes)
+    bytes.get(at..at + 2).and_then(|b| b.try_into().ok()).map(u16::from_ne_bytes)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes
-        .get(at..at + 4)
-        .and_then(|b| b.try_into().ok())
-        .map(u32::from_ne_bytes)
+    bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes)
 }
 
 fn parse_events(mut bytes: &[u8], f: &mut dyn FnMut(LinkEvent)) {
@@ -249,21 +193,13 @@ fn parse_events(mut bytes: &[u8], f: &mut dyn FnMut(LinkEvent)) {
             (RTM_DELLINK, Some(index)) => f(LinkEvent::Gone(index)),
             (RTM_NEWLINK, Some(index)) => {
                 let up = u32_at(message, 8).unwrap_or(0) & IFF_UP != 0;
-                let mut state = LinkState {
-                    up,
-                    mtu: 0,
-                    mac: [0; 6],
-                    promiscuous: false,
-                };
-                attributes(
-                    message.get(IFINFOMSG..).unwrap_or_default(),
-                    |kind, value| match kind {
-                        IFLA_ADDRESS => state.mac = value.try_into().unwrap_or_default(),
-                        IFLA_MTU => state.mtu = u32_at(value, 0).unwrap_or(0),
-                        IFLA_PROMISCUITY => state.promiscuous = u32_at(value, 0).unwrap_or(0) != 0,
-                        _ => {}
-                    },
-                );
+                let mut state = LinkState { up, mtu: 0, mac: [0; 6], promiscuous: false };
+                attributes(message.get(IFINFOMSG..).unwrap_or_default(), |kind, value| match kind {
+                    IFLA_ADDRESS => state.mac = value.try_into().unwrap_or_default(),
+                    IFLA_MTU => state.mtu = u32_at(value, 0).unwrap_or(0),
+                    IFLA_PROMISCUITY => state.promiscuous = u32_at(value, 0).unwrap_or(0) != 0,
+                    _ => {}
+                });
                 f(LinkEvent::State(index, state));
             }
             (NLMSG_ERROR, _) => {}
@@ -279,8 +215,6 @@ fn attributes(mut bytes: &[u8], mut f: impl FnMut(u16, &[u8])) {
             return;
         };
         f(kind & 0x3fff, value);
-        bytes = bytes
-            .get(usize::from(len).next_multiple_of(4)..)
-            .unwrap_or_default();
+        bytes = bytes.get(usize::from(len).next_multiple_of(4)..).unwrap_or_default();
     }
 }

@@ -36,11 +36,7 @@ impl Shared {
     fn sleep(&self, ns: u64) -> bool {
         let stopping = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
         let wait = Duration::from_nanos(ns);
-        *self
-            .stop
-            .wait_timeout_while(stopping, wait, |stop| !*stop)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
+        *self.stop.wait_timeout_while(stopping, wait, |stop| !*stop).unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
@@ -59,15 +55,7 @@ impl Pcap {
     /// Files are opened by [`Stack::attach`].
     pub fn new(spec: PcapSpec, mode: Mode) -> Self {
         let shared = Arc::new(Shared::default());
-        Self {
-            spec,
-            mode,
-            shared,
-            port: None,
-            sender: None,
-            recorder: None,
-            thread: None,
-        }
+        Self { spec, mode, shared, port: None, sender: None, recorder: None, thread: None }
     }
 }
 
@@ -75,32 +63,19 @@ impl Stack for Pcap {
     fn attach(&mut self, port: Arc<dyn Port>) -> io::Result<()> {
         self.detach();
         self.shared = Arc::new(Shared::default());
-        let player = self
-            .spec
-            .input
-            .as_deref()
-            .map(|path| Player::open(path, self.spec.fast))
-            .transpose()?;
+        let player = self.spec.input.as_deref().map(|path| Player::open(path, self.spec.fast)).transpose()?;
         let info = port.info();
         if let Some(path) = &self.spec.output {
             let recorder = Arc::new(Recorder::create(path, &info.bsd_name)?);
             let epoch = match (&player, self.mode) {
-                (_, Mode::Threads) => SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .map_or(0, |d| d.as_nanos() as u64),
+                (_, Mode::Threads) => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64),
                 (Some(player), Mode::Simulated) => player.first_ns(),
                 (None, Mode::Simulated) => 0,
             };
             let (start_ns, shared) = (port.now_ns(), Arc::clone(&self.shared));
             self.recorder = Some(Arc::clone(&recorder));
             let clock = Arc::clone(&port);
-            let sink = PcapSink {
-                recorder,
-                epoch,
-                start_ns,
-                clock: Box::new(move || clock.now_ns()),
-                shared,
-            };
+            let sink = PcapSink { recorder, epoch, start_ns, clock: Box::new(move || clock.now_ns()), shared };
             port.set_sink(Some(Arc::new(sink)));
         } else {
             port.set_sink(Some(Arc::new(CountSink(Arc::clone(&self.shared)))));
@@ -110,13 +85,7 @@ impl Stack for Pcap {
             self.shared.finished.store(true, Ordering::Release);
             return Ok(());
         };
-        let sender = Sender {
-            port,
-            player,
-            shared: Arc::clone(&self.shared),
-            start_ns: None,
-            burst: Vec::new(),
-        };
+        let sender = Sender { port, player, shared: Arc::clone(&self.shared), start_ns: None, burst: Vec::new() };
         match self.mode {
             Mode::Simulated => self.sender = Some(sender),
             Mode::Threads => {
@@ -157,11 +126,7 @@ impl Stack for Pcap {
     }
 
     fn detach(&mut self) {
-        *self
-            .shared
-            .stopping
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = true;
+        *self.shared.stopping.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.shared.stop.notify_all();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -247,9 +212,7 @@ impl Sender {
                 room.copy_from_slice(frame);
                 packet.finish(frame.len(), Offload::default());
                 self.shared.sent.fetch_add(1, Ordering::Relaxed);
-                self.shared
-                    .sent_bytes
-                    .fetch_add(frame.len() as u64, Ordering::Relaxed);
+                self.shared.sent_bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
                 self.burst.push(packet);
             }
             None => {
@@ -271,9 +234,7 @@ impl Sender {
         let left = self.burst.len() as u64;
         self.shared.sent.fetch_sub(left, Ordering::Relaxed);
         self.burst.clear();
-        self.shared
-            .send_dropped
-            .fetch_add(left + self.player.unmapped(), Ordering::Relaxed);
+        self.shared.send_dropped.fetch_add(left + self.player.unmapped(), Ordering::Relaxed);
         if let Some(e) = self.player.take_error() {
             eprintln!("{e}");
         }
@@ -298,9 +259,7 @@ impl Sink for PcapSink {
             complete_checksum(&mut bytes, &frame.offload);
             if self.recorder.record(time_ns, Direction::In, &bytes) {
                 self.shared.received.fetch_add(1, Ordering::Relaxed);
-                self.shared
-                    .received_bytes
-                    .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                self.shared.received_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             } else {
                 self.shared.receive_dropped.fetch_add(1, Ordering::Relaxed);
             }
@@ -313,9 +272,7 @@ struct CountSink(Arc<Shared>);
 impl Sink for CountSink {
     fn deliver(&self, _queue: usize, frames: &[RxFrame<'_>]) {
         let bytes: u64 = frames.iter().map(|frame| frame.bytes.len() as u64).sum();
-        self.0
-            .received
-            .fetch_add(frames.len() as u64, Ordering::Relaxed);
+        self.0.received.fetch_add(frames.len() as u64, Ordering::Relaxed);
         self.0.received_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 }

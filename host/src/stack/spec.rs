@@ -32,15 +32,7 @@ pub struct SpecError {
 
 impl fmt::Display for SpecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "`{}`, column {}: {} (`{}`); {}",
-            self.spec,
-            self.at + 1,
-            self.what,
-            self.word,
-            self.hint
-        )
+        write!(f, "`{}`, column {}: {} (`{}`); {}", self.spec, self.at + 1, self.what, self.word, self.hint)
     }
 }
 
@@ -159,27 +151,11 @@ impl<'a> Words<'a> {
         let rest = rest
             .into_iter()
             .map(|(at, word)| match word.split_once('=') {
-                Some((key, value)) => Word {
-                    at,
-                    key: key.to_owned(),
-                    value: Some(value.to_owned()),
-                },
-                None => Word {
-                    at,
-                    key: word,
-                    value: None,
-                },
+                Some((key, value)) => Word { at, key: key.to_owned(), value: Some(value.to_owned()) },
+                None => Word { at, key: word, value: None },
             })
             .collect();
-        Self {
-            spec,
-            kind: Word {
-                at: 0,
-                key: kind.to_owned(),
-                value: None,
-            },
-            rest,
-        }
+        Self { spec, kind: Word { at: 0, key: kind.to_owned(), value: None }, rest }
     }
 
     fn error(&self, word: &Word, what: impl Into<String>, hint: impl Into<String>) -> SpecError {
@@ -187,13 +163,7 @@ impl<'a> Words<'a> {
             Some(value) => format!("{}={}", word.key, value),
             None => word.key.clone(),
         };
-        SpecError {
-            spec: self.spec.to_owned(),
-            at: word.at,
-            word: text,
-            what: what.into(),
-            hint: hint.into(),
-        }
+        SpecError { spec: self.spec.to_owned(), at: word.at, word: text, what: what.into(), hint: hint.into() }
     }
 
     fn argument(&self, usage: &str) -> Result<&Word, SpecError> {
@@ -207,14 +177,8 @@ impl<'a> Words<'a> {
     fn interface(&self, usage: &str) -> Result<String, SpecError> {
         let word = self.argument(usage)?;
         let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c == '\0';
-        if word.key.len() > IFNAME_MAX
-            || word.key.contains(bad)
-            || word.key == "."
-            || word.key == ".."
-        {
-            let hint = format!(
-                "an interface name has 1 to {IFNAME_MAX} bytes without `/`, `:` and spaces"
-            );
+        if word.key.len() > IFNAME_MAX || word.key.contains(bad) || word.key == "." || word.key == ".." {
+            let hint = format!("an interface name has 1 to {IFNAME_MAX} bytes without `/`, `:` and spaces");
             return Err(self.error(word, "not an interface name", hint));
         }
         Ok(word.key.clone())
@@ -223,11 +187,7 @@ impl<'a> Words<'a> {
     fn value<'w>(&self, word: &'w Word, example: &str) -> Result<&'w str, SpecError> {
         match word.value.as_deref() {
             Some(value) if !value.is_empty() => Ok(value),
-            _ => Err(self.error(
-                word,
-                "the option needs a value",
-                format!("write `{}={example}`", word.key),
-            )),
+            _ => Err(self.error(word, "the option needs a value", format!("write `{}={example}`", word.key))),
         }
     }
 
@@ -236,27 +196,15 @@ impl<'a> Words<'a> {
         T: FromStr + PartialOrd + fmt::Display + Copy,
     {
         let value = self.value(word, &low.to_string())?;
-        value
-            .parse::<T>()
-            .ok()
-            .filter(|n| *n >= low && *n <= high)
-            .ok_or_else(|| {
-                self.error(
-                    word,
-                    "the number is out of range",
-                    format!("`{}` takes {low} to {high}", word.key),
-                )
-            })
+        value.parse::<T>().ok().filter(|n| *n >= low && *n <= high).ok_or_else(|| {
+            self.error(word, "the number is out of range", format!("`{}` takes {low} to {high}", word.key))
+        })
     }
 
     fn netns(&self, word: &Word) -> Result<String, SpecError> {
         let value = self.value(word, "NAME")?;
         if value.contains('/') || value == "." || value == ".." {
-            return Err(self.error(
-                word,
-                "not a namespace name",
-                "name it as `ip netns list` does, without a path",
-            ));
+            return Err(self.error(word, "not a namespace name", "name it as `ip netns list` does, without a path"));
         }
         Ok(value.to_owned())
     }
@@ -264,11 +212,7 @@ impl<'a> Words<'a> {
     fn flag(&self, word: &Word) -> Result<bool, SpecError> {
         match word.value {
             None => Ok(true),
-            Some(_) => Err(self.error(
-                word,
-                "the option takes no value",
-                format!("write `{}`", word.key),
-            )),
+            Some(_) => Err(self.error(word, "the option takes no value", format!("write `{}`", word.key))),
         }
     }
 
@@ -285,22 +229,14 @@ impl<'a> Words<'a> {
 
     fn pcap(&self) -> Result<PcapSpec, SpecError> {
         const USAGE: &str = "write `pcap:FILE[,out=FILE2][,fast]` or `pcap:out=FILE2`";
-        let mut spec = PcapSpec {
-            input: None,
-            output: None,
-            fast: false,
-        };
+        let mut spec = PcapSpec { input: None, output: None, fast: false };
         for (i, word) in self.rest.iter().enumerate() {
             match (i, word.key.as_str()) {
                 (_, "out") => spec.output = Some(PathBuf::from(self.value(word, "FILE")?)),
                 (1.., "fast") => spec.fast = self.flag(word)?,
                 (0, path) if !path.is_empty() => {
                     // A `=` inside the first word belongs to the file's name.
-                    let tail = word
-                        .value
-                        .as_ref()
-                        .map(|v| format!("={v}"))
-                        .unwrap_or_default();
+                    let tail = word.value.as_ref().map(|v| format!("={v}")).unwrap_or_default();
                     spec.input = Some(PathBuf::from(format!("{path}{tail}")));
                 }
                 _ => return Err(self.unknown(word, "out=FILE and fast")),
@@ -334,13 +270,7 @@ impl FromStr for StackSpec {
 fn tap(words: &Words<'_>) -> Result<TapSpec, SpecError> {
     const USAGE: &str = "write `tap:NAME[,queues=N][,persist][,netns=NAME][,mtu=BYTES]`";
     let name = words.interface(USAGE)?;
-    let mut spec = TapSpec {
-        name,
-        queues: None,
-        persist: false,
-        netns: None,
-        mtu: None,
-    };
+    let mut spec = TapSpec { name, queues: None, persist: false, netns: None, mtu: None };
     for word in words.rest.iter().skip(1) {
         match word.key.as_str() {
             "queues" => spec.queues = Some(words.number(word, 1, QUEUES_MAX)?),
@@ -355,27 +285,14 @@ fn tap(words: &Words<'_>) -> Result<TapSpec, SpecError> {
 
 fn smoltcp(words: &Words<'_>) -> Result<SmoltcpSpec, SpecError> {
     const USAGE: &str = "write `smoltcp:ADDR/LEN[,ADDR/LEN][,gw=ADDR]`, for instance smoltcp:10.0.0.2/24,gw=10.0.0.1";
-    let mut spec = SmoltcpSpec {
-        addresses: Vec::new(),
-        gateways: Vec::new(),
-    };
+    let mut spec = SmoltcpSpec { addresses: Vec::new(), gateways: Vec::new() };
     words.argument(USAGE)?;
     for word in &words.rest {
         if word.key == "gw" {
             let value = words.value(word, "ADDR")?;
-            let gateway: IpAddr = value
-                .parse()
-                .map_err(|_| words.error(word, "not an address", USAGE))?;
-            if spec
-                .gateways
-                .iter()
-                .any(|g| g.is_ipv4() == gateway.is_ipv4())
-            {
-                return Err(words.error(
-                    word,
-                    "a second router of one family",
-                    "give at most one gw= a family",
-                ));
+            let gateway: IpAddr = value.parse().map_err(|_| words.error(word, "not an address", USAGE))?;
+            if spec.gateways.iter().any(|g| g.is_ipv4() == gateway.is_ipv4()) {
+                return Err(words.error(word, "a second router of one family", "give at most one gw= a family"));
             }
             spec.gateways.push(gateway);
             continue;
@@ -383,25 +300,15 @@ fn smoltcp(words: &Words<'_>) -> Result<SmoltcpSpec, SpecError> {
         if word.value.is_some() {
             return Err(words.unknown(word, "further ADDR/LEN and gw=ADDR"));
         }
-        let (address, length) = word
-            .key
-            .split_once('/')
-            .ok_or_else(|| words.error(word, "the prefix length is missing", USAGE))?;
-        let address: IpAddr = address
-            .parse()
-            .map_err(|_| words.error(word, "not an address", USAGE))?;
+        let (address, length) =
+            word.key.split_once('/').ok_or_else(|| words.error(word, "the prefix length is missing", USAGE))?;
+        let address: IpAddr = address.parse().map_err(|_| words.error(word, "not an address", USAGE))?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let length = length
             .parse::<u8>()
             .ok()
             .filter(|l| *l <= most)
-            .ok_or_else(|| {
-                words.error(
-                    word,
-                    "not a prefix length",
-                    format!("the length is 0 to {most} bits"),
-                )
-            })?;
+            .ok_or_else(|| words.error(word, "not a prefix length", format!("the length is 0 to {most} bits")))?;
         if address.is_multicast() || address.is_unspecified() {
             return Err(words.error(word, "not an address a host can have", USAGE));
         }
@@ -417,9 +324,7 @@ impl FromStr for WireSpec {
         let words = Words::split(spec);
         match words.kind.key.as_str() {
             "none" => words.nothing_else("write `none`").map(|()| Self::None),
-            "reflect" => words
-                .nothing_else("write `reflect`")
-                .map(|()| Self::Reflect),
+            "reflect" => words.nothing_else("write `reflect`").map(|()| Self::Reflect),
             "pair" => {
                 const USAGE: &str = "write `pair:NAME` with a name of 1 to 31 bytes";
                 let word = words.argument(USAGE)?;

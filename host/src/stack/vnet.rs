@@ -9,7 +9,6 @@ pub const LEN: usize = 10;
 
 const F_NEEDS_CSUM: u8 = 1;
 const F_DATA_VALID: u8 = 2;
-const GSO_NONE: u8 = 0;
 const GSO_TCPV4: u8 = 1;
 const GSO_TCPV6: u8 = 4;
 const GSO_ECN: u8 = 0x80;
@@ -69,20 +68,12 @@ impl VnetHeader {
 
     /// What the header says of the frame behind it.
     pub fn offload(&self) -> Offload {
-        let partial_csum = (self.flags & F_NEEDS_CSUM != 0).then(|| {
-            (
-                self.csum_start,
-                self.csum_start.saturating_add(self.csum_offset),
-            )
-        });
+        let partial_csum = (self.flags & F_NEEDS_CSUM != 0)
+            .then(|| (self.csum_start, self.csum_start.saturating_add(self.csum_offset)));
         let gso = self.gso_type & !GSO_ECN;
         Offload {
             partial_csum,
-            mss: if gso == GSO_TCPV4 || gso == GSO_TCPV6 {
-                self.gso_size
-            } else {
-                0
-            },
+            mss: if gso == GSO_TCPV4 || gso == GSO_TCPV6 { self.gso_size } else { 0 },
             v6: gso == GSO_TCPV6,
             segments: 0,
             data_valid: self.flags & (F_DATA_VALID | F_NEEDS_CSUM) != 0,
@@ -96,11 +87,8 @@ impl VnetHeader {
     /// into one with a partial checksum; that also makes it right to forward where the sum was never completed.
     pub fn for_kernel(frame: &[u8], offload: &Offload) -> Outgoing {
         let mut out = Outgoing::default();
-        let super_frame =
-            offload.mss != 0 && (offload.segments > 1 || offload.partial_csum.is_some());
-        let transport = (super_frame || offload.data_valid)
-            .then(|| Transport::find(frame))
-            .flatten();
+        let super_frame = offload.mss != 0 && (offload.segments > 1 || offload.partial_csum.is_some());
+        let transport = (super_frame || offload.data_valid).then(|| Transport::find(frame)).flatten();
         if let Some((start, stuff)) = offload.partial_csum {
             out.header.flags = F_NEEDS_CSUM;
             out.header.csum_start = start;
@@ -109,10 +97,7 @@ impl VnetHeader {
             out.header.flags = F_NEEDS_CSUM | F_DATA_VALID;
             out.header.csum_start = t.start as u16;
             out.header.csum_offset = t.csum_offset;
-            out.seed = Some((
-                t.start + usize::from(t.csum_offset),
-                t.pseudo_sum.to_be_bytes(),
-            ));
+            out.seed = Some((t.start + usize::from(t.csum_offset), t.pseudo_sum.to_be_bytes()));
         } else if offload.data_valid {
             out.header.flags = F_DATA_VALID;
         }
@@ -144,17 +129,10 @@ pub fn complete_checksum(frame: &mut [u8], offload: &Offload) {
         field.copy_from_slice(&sum);
     }
     // Ethernet's padding of short frames is not covered, but it is zero.
-    let mut sum = frame
-        .get(start..)
-        .unwrap_or_default()
-        .chunks(2)
-        .fold(0u64, |sum, pair| {
-            let low = pair.get(1).copied().unwrap_or(0);
-            sum + u64::from(u16::from_be_bytes([
-                pair.first().copied().unwrap_or(0),
-                low,
-            ]))
-        });
+    let mut sum = frame.get(start..).unwrap_or_default().chunks(2).fold(0u64, |sum, pair| {
+        let low = pair.get(1).copied().unwrap_or(0);
+        sum + u64::from(u16::from_be_bytes([pair.first().copied().unwrap_or(0), low]))
+    });
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
@@ -203,11 +181,7 @@ impl Transport {
             }
             0x86dd => {
                 let payload = usize::from(u16_at(at + 4)?);
-                let end = if payload == 0 {
-                    frame.len()
-                } else {
-                    at + 40 + payload
-                };
+                let end = if payload == 0 { frame.len() } else { at + 40 + payload };
                 let (mut next, mut start) = (*frame.get(at + 6)?, at + 40);
                 // Hop-by-hop, routing and destination options (RFC 8200 section 4); a fragment ends the search.
                 while matches!(next, 0 | 43 | 60) {
@@ -237,15 +211,7 @@ impl Transport {
         while sum > 0xffff {
             sum = (sum & 0xffff) + (sum >> 16);
         }
-        Some(Self {
-            v6,
-            protocol,
-            start,
-            header_len,
-            csum_offset,
-            pseudo_sum: sum as u16,
-            cwr,
-        })
+        Some(Self { v6, protocol, start, header_len, csum_offset, pseudo_sum: sum as u16, cwr })
     }
 
     /// UDP over IPv4 may leave the checksum out by writing 0 (RFC 768); that must stay so.

@@ -1,8 +1,6 @@
 use super::*;
 
-const V4: [u8; 20] = [
-    0x45, 0, 0, 20, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
-];
+const V4: [u8; 20] = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
 const V6: [u8; 40] = [0x60; 40];
 
 #[test]
@@ -13,9 +11,7 @@ fn links_that_carry_ip() {
         h.extend(proto);
         h
     };
-    let sll2 = [
-        8, 0, 0, 0, 0, 0, 0, 3, 0, 1, 0, 6, 0xaa, 1, 2, 3, 4, 5, 0, 0,
-    ];
+    let sll2 = [8, 0, 0, 0, 0, 0, 0, 3, 0, 1, 0, 6, 0xaa, 1, 2, 3, 4, 5, 0, 0];
     let mut pflog = vec![61, 2];
     pflog.resize(64, 0);
     let cases: &[(LinkType, Vec<u8>, u16, [u8; 6])] = &[
@@ -30,43 +26,17 @@ fn links_that_carry_ip() {
         (LinkType::PFLOG, with(&pflog, &V4), IP4, SOURCE),
         (LinkType::PPP, with(&[0xff, 3, 0, 0x21], &V4), IP4, SOURCE),
         (LinkType::PPP, with(&[0x21], &V4), IP4, SOURCE),
-        (
-            LinkType::PPP_HDLC,
-            with(&[0xff, 3, 0, 0x57], &V6),
-            IP6,
-            SOURCE,
-        ),
+        (LinkType::PPP_HDLC, with(&[0xff, 3, 0, 0x57], &V6), IP6, SOURCE),
         (LinkType::PPP_PPPD, with(&[1, 3, 0, 0x21], &V4), IP4, SOURCE),
-        (
-            LinkType::PPP_ETHER,
-            with(&[0x11, 0, 0, 1, 0, 22, 0, 0x21], &V4),
-            IP4,
-            SOURCE,
-        ),
+        (LinkType::PPP_ETHER, with(&[0x11, 0, 0, 1, 0, 22, 0, 0x21], &V4), IP4, SOURCE),
         (LinkType::C_HDLC, with(&[0x0f, 0, 8, 0], &V4), IP4, SOURCE),
-        (
-            LinkType::LINUX_SLL,
-            with(&sll([8, 0]), &V4),
-            IP4,
-            [0xaa, 1, 2, 3, 4, 5],
-        ),
-        (
-            LinkType::LINUX_SLL,
-            with(&sll([8, 6]), &[0; 28]),
-            0x0806,
-            [0xaa, 1, 2, 3, 4, 5],
-        ),
-        (
-            LinkType::LINUX_SLL2,
-            with(&sll2, &V4),
-            IP4,
-            [0xaa, 1, 2, 3, 4, 5],
-        ),
+        (LinkType::LINUX_SLL, with(&sll([8, 0]), &V4), IP4, [0xaa, 1, 2, 3, 4, 5]),
+        (LinkType::LINUX_SLL, with(&sll([8, 6]), &[0; 28]), 0x0806, [0xaa, 1, 2, 3, 4, 5]),
+        (LinkType::LINUX_SLL2, with(&sll2, &V4), IP4, [0xaa, 1, 2, 3, 4, 5]),
     ];
     let mut scratch = Vec::new();
     for (link, bytes, ethertype, source) in cases {
-        let frame = to_ethernet(*link, bytes, &mut scratch)
-            .unwrap_or_else(|| panic!("{link:?} {bytes:02x?}"));
+        let frame = to_ethernet(*link, bytes, &mut scratch).unwrap_or_else(|| panic!("{link:?} {bytes:02x?}"));
         assert_eq!(frame[..6], DESTINATION, "{link:?}");
         assert_eq!(frame[6..12], *source, "{link:?}");
         assert_eq!(frame[12..14], ethertype.to_be_bytes(), "{link:?}");
@@ -77,10 +47,7 @@ fn links_that_carry_ip() {
         };
         assert_eq!(&frame[14..], payload, "{link:?}");
     }
-    assert_eq!(
-        to_ethernet(LinkType::ETHERNET, &[7; 5], &mut scratch),
-        Some(&[7; 5][..])
-    );
+    assert_eq!(to_ethernet(LinkType::ETHERNET, &[7; 5], &mut scratch), Some(&[7; 5][..]));
 }
 
 #[test]
@@ -102,10 +69,6 @@ fn links_that_do_not() {
         (LinkType::PFLOG, &[255, 2, 0, 0]),
     ];
     for (link, bytes) in cases {
-        assert_eq!(
-            to_ethernet(*link, bytes, &mut scratch),
-            None,
-            "{link:?} {bytes:02x?}"
-        );
+        assert_eq!(to_ethernet(*link, bytes, &mut scratch), None, "{link:?} {bytes:02x?}");
     }
 }

@@ -8,8 +8,7 @@ struct Dir(PathBuf);
 
 impl Dir {
     fn new(test: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("weir-pcap-stack-{}-{test}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("weir-pcap-stack-{}-{test}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -33,14 +32,8 @@ impl Dir {
             };
             writer.write(&record).unwrap();
         }
-        let record = Record {
-            interface: wifi,
-            time_ns: 0,
-            original_len: 3,
-            direction: None,
-            comment: None,
-            bytes: b"abc",
-        };
+        let record =
+            Record { interface: wifi, time_ns: 0, original_len: 3, direction: None, comment: None, bytes: b"abc" };
         writer.write(&record).unwrap();
         writer.finish().unwrap();
         path
@@ -54,14 +47,7 @@ impl Drop for Dir {
 }
 
 fn stack(input: Option<PathBuf>, output: Option<&Path>, fast: bool, mode: Mode) -> Pcap {
-    Pcap::new(
-        PcapSpec {
-            input,
-            output: output.map(Into::into),
-            fast,
-        },
-        mode,
-    )
+    Pcap::new(PcapSpec { input, output: output.map(Into::into), fast }, mode)
 }
 
 #[test]
@@ -85,10 +71,7 @@ fn virtual_time_follows_the_capture() {
     assert!(stack.finished());
     stack.detach();
     let counters = stack.counters();
-    assert_eq!(
-        (counters.sent, counters.sent_bytes, counters.send_dropped),
-        (5, 300, 1)
-    );
+    assert_eq!((counters.sent, counters.sent_bytes, counters.send_dropped), (5, 300, 1));
     assert_eq!(port.lent(), 0);
     assert!(!port.attached());
 }
@@ -145,45 +128,20 @@ fn what_is_delivered_is_recorded_with_the_ports_time() {
     port.virtual_ns.store(5_042, Ordering::Relaxed);
     // Four bytes of UDP over IPv4, checksum left to whoever looks: the recorded one is complete.
     let mut udp = vec![0; 12];
-    udp.extend([
-        8, 0, 0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0, 7, 0, 7, 0,
-        12, 0, 0,
-    ]);
+    udp.extend([8, 0, 0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0, 7, 0, 7, 0, 12, 0, 0]);
     udp.extend(*b"weir");
     let seed: u16 = 0x0a00 + 1 + 0x0a00 + 2 + 17 + 12;
     udp[40..42].copy_from_slice(&seed.to_be_bytes());
-    let offload = Offload {
-        partial_csum: Some((34, 40)),
-        ..Offload::default()
-    };
-    port.deliver(
-        0,
-        &[
-            RxFrame {
-                bytes: &udp,
-                offload,
-            },
-            RxFrame {
-                bytes: &[1; 14],
-                offload: Offload::default(),
-            },
-        ],
-    );
+    let offload = Offload { partial_csum: Some((34, 40)), ..Offload::default() };
+    port.deliver(0, &[RxFrame { bytes: &udp, offload }, RxFrame { bytes: &[1; 14], offload: Offload::default() }]);
     stack.detach();
     assert_eq!(stack.counters().received, 2);
 
     let mut reader = Reader::open(&out).unwrap();
     let first = reader.next().unwrap().unwrap();
-    assert_eq!(
-        (first.time_ns, first.direction),
-        (1_000_000_000_042, Some(Direction::In))
-    );
-    let sum = u64::from(seed)
-        + 7
-        + 7
-        + 12
-        + u64::from(u16::from_be_bytes(*b"we"))
-        + u64::from(u16::from_be_bytes(*b"ir"));
+    assert_eq!((first.time_ns, first.direction), (1_000_000_000_042, Some(Direction::In)));
+    let sum =
+        u64::from(seed) + 7 + 7 + 12 + u64::from(u16::from_be_bytes(*b"we")) + u64::from(u16::from_be_bytes(*b"ir"));
     let sum = (sum & 0xffff) + (sum >> 16);
     assert_eq!(first.bytes[40..42], (!(sum as u16)).to_be_bytes());
     assert_eq!(reader.next().unwrap().unwrap().bytes, [1; 14]);
@@ -195,9 +153,7 @@ fn a_missing_or_cut_capture_says_so() {
     let dir = Dir::new("cut");
     let port = FakePort::new(8, 8, |_| {});
     let missing = dir.0.join("nothing.pcap");
-    let error = stack(Some(missing), None, false, Mode::Simulated)
-        .attach(port.port())
-        .unwrap_err();
+    let error = stack(Some(missing), None, false, Mode::Simulated).attach(port.port()).unwrap_err();
     assert!(error.to_string().contains("nothing.pcap"), "{error}");
 
     let path = dir.capture(3);

@@ -38,11 +38,7 @@ pub(super) struct Step {
 }
 
 impl Step {
-    const DONE: Self = Self {
-        done: true,
-        progress: true,
-        due_ns: None,
-    };
+    const DONE: Self = Self { done: true, progress: true, due_ns: None };
 }
 
 /// Something that goes on over many polls.
@@ -61,20 +57,12 @@ pub struct Op<T>(Arc<Cell<T>>);
 impl<T> Op<T> {
     /// The result if the client has ended; once.
     pub fn take(&self) -> Option<io::Result<T>> {
-        self.0
-            .result
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.0.result.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// True when the client has ended and [`Op::take`] gives its result.
     pub fn done(&self) -> bool {
-        self.0
-            .result
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some()
+        self.0.result.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Waits for the end (threads mode; in simulated mode nobody would drive the stack meanwhile).
@@ -83,17 +71,9 @@ impl<T> Op<T> {
     /// The client's, or `TimedOut`.
     pub fn wait(self, timeout: Duration) -> io::Result<T> {
         let result = self.0.result.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut result, _) = self
-            .0
-            .set
-            .wait_timeout_while(result, timeout, |r| r.is_none())
-            .unwrap_or_else(PoisonError::into_inner);
-        result.take().unwrap_or_else(|| {
-            Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the client has not ended",
-            ))
-        })
+        let (mut result, _) =
+            self.0.set.wait_timeout_while(result, timeout, |r| r.is_none()).unwrap_or_else(PoisonError::into_inner);
+        result.take().unwrap_or_else(|| Err(io::Error::new(io::ErrorKind::TimedOut, "the client has not ended")))
     }
 }
 
@@ -102,19 +82,12 @@ struct Promise<T>(Arc<Cell<T>>);
 
 impl<T> Promise<T> {
     fn pair() -> (Self, Op<T>) {
-        let cell = Arc::new(Cell {
-            result: Mutex::new(None),
-            set: Condvar::new(),
-        });
+        let cell = Arc::new(Cell { result: Mutex::new(None), set: Condvar::new() });
         (Self(Arc::clone(&cell)), Op(cell))
     }
 
     fn set(&self, result: io::Result<T>) {
-        self.0
-            .result
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(result);
+        self.0.result.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(result);
         self.0.set.notify_all();
     }
 }
@@ -122,10 +95,7 @@ impl<T> Promise<T> {
 impl<T> Drop for Promise<T> {
     fn drop(&mut self) {
         // After a result was set and taken nobody looks any more.
-        self.set(Err(io::Error::new(
-            io::ErrorKind::NotConnected,
-            "the stack was detached",
-        )));
+        self.set(Err(io::Error::new(io::ErrorKind::NotConnected, "the stack was detached")));
     }
 }
 
@@ -175,10 +145,7 @@ pub struct Client {
 
 impl Client {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self {
-            shared,
-            next_port: Arc::new(AtomicU16::new(0)),
-        }
+        Self { shared, next_port: Arc::new(AtomicU16::new(0)) }
     }
 
     fn port(&self) -> u16 {
@@ -227,13 +194,7 @@ impl Client {
     }
 
     /// Sends `count` datagrams of `size` bytes to `to`, one after the answer to the other or after 200 ms without.
-    pub fn udp_exchange(
-        &self,
-        to: SocketAddr,
-        count: u32,
-        size: usize,
-        seed: u64,
-    ) -> Op<UdpReport> {
+    pub fn udp_exchange(&self, to: SocketAddr, count: u32, size: usize, seed: u64) -> Op<UdpReport> {
         let (promise, op) = Promise::pair();
         self.start(Exchange {
             promise,
@@ -256,13 +217,7 @@ impl Client {
         let Some(net) = net.as_ref() else {
             return Vec::new();
         };
-        std::mem::take(
-            &mut *net
-                .services
-                .received
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+        std::mem::take(&mut *net.services.received.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -317,28 +272,15 @@ impl Ping {
         let socket = cx.sockets.get_mut::<icmp::Socket<'_>>(handle);
         match self.to {
             IpAddr::V4(_) => {
-                let repr = Icmpv4Repr::EchoRequest {
-                    ident: self.ident,
-                    seq_no: sequence,
-                    data: &payload,
-                };
+                let repr = Icmpv4Repr::EchoRequest { ident: self.ident, seq_no: sequence, data: &payload };
                 socket.send(repr.buffer_len(), to).map(|buffer| {
                     repr.emit(&mut Icmpv4Packet::new_unchecked(buffer), &checksums);
                 })
             }
             IpAddr::V6(v6) => {
-                let repr = Icmpv6Repr::EchoRequest {
-                    ident: self.ident,
-                    seq_no: sequence,
-                    data: &payload,
-                };
+                let repr = Icmpv6Repr::EchoRequest { ident: self.ident, seq_no: sequence, data: &payload };
                 socket.send(repr.buffer_len(), to).map(|buffer| {
-                    repr.emit(
-                        &source,
-                        &v6,
-                        &mut Icmpv6Packet::new_unchecked(buffer),
-                        &checksums,
-                    );
+                    repr.emit(&source, &v6, &mut Icmpv6Packet::new_unchecked(buffer), &checksums);
                 })
             }
         }
@@ -360,9 +302,7 @@ impl Task for Ping {
         let handle = match self.socket {
             Some(handle) => handle,
             None => {
-                let buffer = || {
-                    icmp::PacketBuffer::new(vec![icmp::PacketMetadata::EMPTY; 64], vec![0; 16384])
-                };
+                let buffer = || icmp::PacketBuffer::new(vec![icmp::PacketMetadata::EMPTY; 64], vec![0; 16384]);
                 let mut socket = icmp::Socket::new(buffer(), buffer());
                 if socket.bind(icmp::Endpoint::Ident(self.ident)).is_err() {
                     self.promise.set(Err(refused("ICMP socket")));
@@ -375,9 +315,7 @@ impl Task for Ping {
         while let Ok((data, from)) = cx.sockets.get_mut::<icmp::Socket<'_>>(handle).recv() {
             progress = true;
             if IpAddr::from(from) == self.to
-                && let Some(at) = self
-                    .reply(data)
-                    .and_then(|sequence| self.pending.remove(&sequence))
+                && let Some(at) = self.reply(data).and_then(|sequence| self.pending.remove(&sequence))
             {
                 self.report.received += 1;
                 self.report.rtt_ns.push(cx.now_ns.saturating_sub(at));
@@ -394,20 +332,13 @@ impl Task for Ping {
             self.next_ns = Some(cx.now_ns + self.interval_ns.max(1));
         }
         let all_sent = self.report.sent >= self.count;
-        let end = self
-            .next_ns
-            .unwrap_or(cx.now_ns)
-            .saturating_add(PATIENCE_NS);
+        let end = self.next_ns.unwrap_or(cx.now_ns).saturating_add(PATIENCE_NS);
         if all_sent && (self.pending.is_empty() || cx.now_ns >= end) {
             cx.sockets.remove(handle);
             self.promise.set(Ok(std::mem::take(&mut self.report)));
             return Step::DONE;
         }
-        Step {
-            done: false,
-            progress,
-            due_ns: if all_sent { Some(end) } else { self.next_ns },
-        }
+        Step { done: false, progress, due_ns: if all_sent { Some(end) } else { self.next_ns } }
     }
 }
 
@@ -427,12 +358,7 @@ struct Transfer {
 }
 
 impl Transfer {
-    fn end(
-        &mut self,
-        cx: &mut Context<'_>,
-        handle: SocketHandle,
-        failure: Option<io::Error>,
-    ) -> Step {
+    fn end(&mut self, cx: &mut Context<'_>, handle: SocketHandle, failure: Option<io::Error>) -> Step {
         cx.sockets.remove(handle);
         self.promise.set(match failure {
             Some(error) => Err(error),
@@ -456,8 +382,7 @@ impl Task for Transfer {
                 (self.start_ns, self.deadline_ns) = (cx.now_ns, cx.now_ns + PATIENCE_NS);
                 let mut socket = services::tcp_socket();
                 if let Err(e) = socket.connect(cx.interface.context(), self.to, self.local_port) {
-                    self.promise
-                        .set(Err(refused(&format!("connect to {}: {e}", self.to))));
+                    self.promise.set(Err(refused(&format!("connect to {}: {e}", self.to))));
                     return Step::DONE;
                 }
                 *self.socket.insert(cx.sockets.add(socket))
@@ -498,12 +423,7 @@ impl Task for Transfer {
         let (state, unsent) = (socket.state(), socket.send_queue());
         let complete = self.left == 0 && (unsent == 0 || self.aborted);
         if matches!(state, tcp::State::TimeWait | tcp::State::Closed) {
-            let reset = || {
-                io::Error::new(
-                    io::ErrorKind::ConnectionReset,
-                    format!("{}: reset or refused", self.to),
-                )
-            };
+            let reset = || io::Error::new(io::ErrorKind::ConnectionReset, format!("{}: reset or refused", self.to));
             let failure = (!complete).then(reset);
             return self.end(cx, handle, failure);
         }
@@ -512,28 +432,13 @@ impl Task for Transfer {
             // before the next step, which finds the socket closed.
             socket.abort();
             self.aborted = true;
-            return Step {
-                done: false,
-                progress: true,
-                due_ns: None,
-            };
+            return Step { done: false, progress: true, due_ns: None };
         }
         if cx.now_ns >= self.deadline_ns {
-            let text = format!(
-                "{}: no progress for 5 s, {} bytes left, state {state}",
-                self.to, self.left
-            );
-            return self.end(
-                cx,
-                handle,
-                Some(io::Error::new(io::ErrorKind::TimedOut, text)),
-            );
+            let text = format!("{}: no progress for 5 s, {} bytes left, state {state}", self.to, self.left);
+            return self.end(cx, handle, Some(io::Error::new(io::ErrorKind::TimedOut, text)));
         }
-        Step {
-            done: false,
-            progress,
-            due_ns: Some(self.deadline_ns),
-        }
+        Step { done: false, progress, due_ns: Some(self.deadline_ns) }
     }
 }
 
@@ -593,10 +498,7 @@ impl Task for Exchange {
             self.source.fill(&mut datagram);
             if socket.send_slice(&datagram, self.to).is_err() {
                 cx.sockets.remove(handle);
-                self.promise.set(Err(refused(&format!(
-                    "datagram of {} bytes to {}",
-                    self.size, self.to
-                ))));
+                self.promise.set(Err(refused(&format!("datagram of {} bytes to {}", self.size, self.to))));
                 return Step::DONE;
             }
             self.expected = datagram;
@@ -604,11 +506,7 @@ impl Task for Exchange {
             self.deadline_ns = cx.now_ns + ANSWER_NS;
             progress = true;
         }
-        Step {
-            done: false,
-            progress,
-            due_ns: Some(self.deadline_ns),
-        }
+        Step { done: false, progress, due_ns: Some(self.deadline_ns) }
     }
 }
 

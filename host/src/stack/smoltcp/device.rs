@@ -29,17 +29,9 @@ impl Device {
     pub fn new(port: Arc<dyn Port>, shared: Arc<Shared>, info: &PortInfo) -> Self {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ethernet;
-        let mtu =
-            (info.mtu as usize + HEADER).min(info.buffer_size.saturating_sub(info.tx_headroom));
+        let mtu = (info.mtu as usize + HEADER).min(info.buffer_size.saturating_sub(info.tx_headroom));
         capabilities.max_transmission_unit = mtu;
-        Self {
-            port,
-            shared,
-            capabilities,
-            frames: VecDeque::new(),
-            burst: Vec::new(),
-            stalled: false,
-        }
+        Self { port, shared, capabilities, frames: VecDeque::new(), burst: Vec::new(), stalled: false }
     }
 
     /// Hands over what was sent.
@@ -58,9 +50,7 @@ impl Device {
         if self.burst.len() >= BURST {
             self.flush();
         }
-        let packet = (self.burst.len() < BURST)
-            .then(|| self.port.tx_alloc())
-            .flatten();
+        let packet = (self.burst.len() < BURST).then(|| self.port.tx_alloc()).flatten();
         self.stalled |= packet.is_none();
         packet
     }
@@ -85,23 +75,12 @@ impl PhyDevice for Device {
         // A frame is taken only with room for the answer, as smoltcp wants it.
         let packet = self.packet()?;
         let frame = self.frames.pop_front()?;
-        Some((
-            Received(frame),
-            Transmit {
-                device: &mut self.burst,
-                shared: &self.shared,
-                packet,
-            },
-        ))
+        Some((Received(frame), Transmit { device: &mut self.burst, shared: &self.shared, packet }))
     }
 
     fn transmit(&mut self, _now: Instant) -> Option<Transmit<'_>> {
         let packet = self.packet()?;
-        Some(Transmit {
-            device: &mut self.burst,
-            shared: &self.shared,
-            packet,
-        })
+        Some(Transmit { device: &mut self.burst, shared: &self.shared, packet })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -125,10 +104,7 @@ impl TxToken for Transmit<'_> {
         let result = f(room);
         self.packet.finish(len, Offload::default());
         self.shared.counters.sent.fetch_add(1, Ordering::Relaxed);
-        self.shared
-            .counters
-            .sent_bytes
-            .fetch_add(len as u64, Ordering::Relaxed);
+        self.shared.counters.sent_bytes.fetch_add(len as u64, Ordering::Relaxed);
         self.device.push(self.packet);
         result
     }

@@ -93,11 +93,7 @@ impl Shared {
             let _ = net.interface.poll(now, &mut net.device, &mut net.sockets);
             let mut progress = net.services.step(&mut net.sockets);
             let mut task_due = None;
-            let mut cx = Context {
-                now_ns,
-                interface: &mut net.interface,
-                sockets: &mut net.sockets,
-            };
+            let mut cx = Context { now_ns, interface: &mut net.interface, sockets: &mut net.sockets };
             net.tasks.retain_mut(|task| {
                 let step = task.step(&mut cx);
                 progress |= step.progress;
@@ -112,17 +108,12 @@ impl Shared {
         };
         net.device.flush();
         let sockets = net.interface.poll_at(now, &net.sockets).map(|at| {
-            let at = u64::try_from(at.total_micros())
-                .unwrap_or(0)
-                .saturating_mul(1000);
+            let at = u64::try_from(at.total_micros()).unwrap_or(0).saturating_mul(1000);
             // What is due now was not possible now: the driver had no room.
             if at <= now_ns { now_ns + RETRY_NS } else { at }
         });
         let stalled = (net.device.stalled || net.device.waiting()).then_some(now_ns + RETRY_NS);
-        [sockets, task_due.map(|due| due.max(now_ns + 1)), stalled]
-            .into_iter()
-            .flatten()
-            .min()
+        [sockets, task_due.map(|due| due.max(now_ns + 1)), stalled].into_iter().flatten().min()
     }
 }
 
@@ -144,13 +135,7 @@ impl Smoltcp {
             arrived: Condvar::new(),
             counters: Counters::default(),
         };
-        Self {
-            spec,
-            mode,
-            shared: Arc::new(shared),
-            port: None,
-            thread: None,
-        }
+        Self { spec, mode, shared: Arc::new(shared), port: None, thread: None }
     }
 
     /// Something that runs clients on this stack; it may be used before [`Stack::attach`] and from any thread.
@@ -161,16 +146,12 @@ impl Smoltcp {
     fn interface(&self, mac: [u8; 6], device: &mut Device, now: Instant) -> io::Result<Interface> {
         let mut config = Config::new(HardwareAddress::Ethernet(EthernetAddress(mac)));
         // Sequence numbers and the like: the same for the same address, so that runs repeat.
-        config.random_seed = mac
-            .iter()
-            .fold(0x5745_4952, |seed, byte| seed << 8 ^ u64::from(*byte));
+        config.random_seed = mac.iter().fold(0x5745_4952, |seed, byte| seed << 8 ^ u64::from(*byte));
         let mut interface = Interface::new(config, device, now);
         let mut full = false;
         interface.update_ip_addrs(|addresses| {
             for (address, length) in &self.spec.addresses {
-                full |= addresses
-                    .push(IpCidr::new((*address).into(), *length))
-                    .is_err();
+                full |= addresses.push(IpCidr::new((*address).into(), *length)).is_err();
             }
         });
         for gateway in &self.spec.gateways {
@@ -180,10 +161,7 @@ impl Smoltcp {
             };
         }
         if full {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "smoltcp: at most 8 addresses",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "smoltcp: at most 8 addresses"));
         }
         Ok(interface)
     }
@@ -198,21 +176,13 @@ impl Stack for Smoltcp {
         let interface = self.interface(info.mac, &mut device, now)?;
         let mut sockets = SocketSet::new(Vec::new());
         let services = Services::new(&mut sockets)?;
-        *self.shared.net() = Some(Net {
-            interface,
-            device,
-            sockets,
-            services,
-            tasks: Vec::new(),
-        });
+        *self.shared.net() = Some(Net { interface, device, sockets, services, tasks: Vec::new() });
         self.shared.inbox().stop = false;
         port.set_sink(Some(Arc::new(SmoltcpSink(Arc::clone(&self.shared)))));
         self.port = Some(Arc::clone(&port));
         if self.mode == Mode::Threads {
             let shared = Arc::clone(&self.shared);
-            let thread = std::thread::Builder::new()
-                .name("smoltcp".into())
-                .spawn(move || drive(&shared, &*port));
+            let thread = std::thread::Builder::new().name("smoltcp".into()).spawn(move || drive(&shared, &*port));
             match thread {
                 Ok(thread) => self.thread = Some(thread),
                 Err(e) => {
@@ -277,16 +247,9 @@ fn drive(shared: &Shared, port: &dyn Port) {
         let inbox = match next {
             Some(next) => {
                 let wait = Duration::from_nanos(next.saturating_sub(port.now_ns()));
-                shared
-                    .arrived
-                    .wait_timeout_while(inbox, wait, idle)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0
+                shared.arrived.wait_timeout_while(inbox, wait, idle).unwrap_or_else(PoisonError::into_inner).0
             }
-            None => shared
-                .arrived
-                .wait_while(inbox, idle)
-                .unwrap_or_else(PoisonError::into_inner),
+            None => shared.arrived.wait_while(inbox, idle).unwrap_or_else(PoisonError::into_inner),
         };
         if inbox.stop {
             return;
@@ -308,9 +271,7 @@ impl Sink for SmoltcpSink {
             let mut bytes = frame.bytes.to_vec();
             complete_checksum(&mut bytes, &frame.offload);
             counters.received.fetch_add(1, Ordering::Relaxed);
-            counters
-                .received_bytes
-                .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            counters.received_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             inbox.frames.push_back(bytes);
         }
         drop(inbox);

@@ -52,12 +52,7 @@ pub(super) fn tcp_socket() -> tcp::Socket<'static> {
 }
 
 pub(super) fn udp_socket() -> udp::Socket<'static> {
-    let buffer = || {
-        udp::PacketBuffer::new(
-            vec![udp::PacketMetadata::EMPTY; UDP_PACKETS],
-            vec![0; BUFFER],
-        )
-    };
+    let buffer = || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; UDP_PACKETS], vec![0; BUFFER]);
     udp::Socket::new(buffer(), buffer())
 }
 
@@ -73,24 +68,12 @@ impl Services {
                 socket.set_timeout(Some(Duration::from_secs(30)));
                 socket.listen(port).map_err(refused)?;
                 let handle = sockets.add(socket);
-                connections.push(Connection {
-                    handle,
-                    port,
-                    peer: None,
-                    bytes: 0,
-                    hash: Sha256::new(),
-                });
+                connections.push(Connection { handle, port, peer: None, bytes: 0, hash: Sha256::new() });
             }
         }
         let mut socket = udp_socket();
-        socket
-            .bind(ECHO_PORT)
-            .map_err(|_| io::Error::other("smoltcp refused to bind"))?;
-        Ok(Self {
-            connections,
-            udp: sockets.add(socket),
-            received: Arc::default(),
-        })
+        socket.bind(ECHO_PORT).map_err(|_| io::Error::other("smoltcp refused to bind"))?;
+        Ok(Self { connections, udp: sockets.add(socket), received: Arc::default() })
     }
 
     /// Serves what is there. True when something was done.
@@ -110,15 +93,8 @@ impl Services {
             if !socket.is_open() {
                 if let Some(peer) = connection.peer.take() {
                     let hash = std::mem::take(&mut connection.hash);
-                    let received = Received {
-                        peer,
-                        bytes: connection.bytes,
-                        sha256: hash.finalize().into(),
-                    };
-                    self.received
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(received);
+                    let received = Received { peer, bytes: connection.bytes, sha256: hash.finalize().into() };
+                    self.received.lock().unwrap_or_else(PoisonError::into_inner).push(received);
                     connection.bytes = 0;
                 }
                 // Cannot fail: the socket is closed and the port is not 0.

@@ -24,11 +24,7 @@ pub struct Watch {
 
 impl Watch {
     pub fn open(index: u32) -> io::Result<Self> {
-        Ok(Self {
-            index,
-            events: Netlink::open(true)?,
-            groups: File::open("/proc/thread-self/net/dev_mcast")?,
-        })
+        Ok(Self { index, events: Netlink::open(true)?, groups: File::open("/proc/thread-self/net/dev_mcast")? })
     }
 
     pub fn index(&self) -> u32 {
@@ -38,12 +34,7 @@ impl Watch {
     /// Follows the interface until the attachment stops.
     pub fn run(&self, shared: &Shared, port: &dyn Port, requests: &Netlink) {
         let info = port.info();
-        let mut known = LinkState {
-            up: true,
-            mtu: info.mtu,
-            mac: info.mac,
-            promiscuous: false,
-        };
+        let mut known = LinkState { up: true, mtu: info.mtu, mac: info.mac, promiscuous: false };
         let mut groups = Vec::new();
         // What came before the sockets were there.
         if let Ok(state) = requests.state(self.index) {
@@ -74,14 +65,7 @@ impl Watch {
         }
     }
 
-    fn apply(
-        &self,
-        shared: &Shared,
-        port: &dyn Port,
-        requests: &Netlink,
-        known: &mut LinkState,
-        now: LinkState,
-    ) {
+    fn apply(&self, shared: &Shared, port: &dyn Port, requests: &Netlink, known: &mut LinkState, now: LinkState) {
         let ask = |what: &str, request: PortRequest| match port.request(request) {
             Ok(()) => true,
             Err(e) => {
@@ -95,21 +79,13 @@ impl Watch {
         } else {
             known.mtu = now.mtu;
         }
-        if now.mac != known.mac
-            && !ask(
-                "the new hardware address",
-                PortRequest::HardwareAddress(now.mac),
-            )
-        {
+        if now.mac != known.mac && !ask("the new hardware address", PortRequest::HardwareAddress(now.mac)) {
             let _ = requests.change(self.index, LinkChange::Mac(known.mac));
         } else {
             known.mac = now.mac;
         }
         if now.promiscuous != known.promiscuous {
-            ask(
-                "promiscuous mode",
-                PortRequest::Promiscuous(now.promiscuous),
-            );
+            ask("promiscuous mode", PortRequest::Promiscuous(now.promiscuous));
             known.promiscuous = now.promiscuous;
         }
         if now.up != known.up {

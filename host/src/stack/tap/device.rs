@@ -44,12 +44,8 @@ fn explain(name: &str, step: &str, error: io::Error) -> io::Error {
              (`ip tuntap add NAME mode tap user $USER multi_queue vnet_hdr`)"
         }
         Some(libc::EBUSY) => "; another process has it open, or every queue of it is taken",
-        Some(libc::EINVAL) => {
-            "; an interface of that name exists and is no TAP, or has other queue flags: delete it"
-        }
-        Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => {
-            "; load the kernel's tun module (`modprobe tun`)"
-        }
+        Some(libc::EINVAL) => "; an interface of that name exists and is no TAP, or has other queue flags: delete it",
+        Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => "; load the kernel's tun module (`modprobe tun`)",
         _ => "",
     };
     io::Error::new(error.kind(), format!("tap {name}: {step}: {error}{hint}"))
@@ -73,9 +69,7 @@ impl Queue {
             let base = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
             match set_interface(&file, name, base | libc::IFF_MULTI_QUEUE) {
                 // Somebody made it persistent without multi_queue: one queue is what it has.
-                Err(e) if e.raw_os_error() == Some(libc::EINVAL) && count == 1 => {
-                    set_interface(&file, name, base)
-                }
+                Err(e) if e.raw_os_error() == Some(libc::EINVAL) && count == 1 => set_interface(&file, name, base),
                 other => other,
             }
             .map_err(|e| explain(name, "TUNSETIFF", e))?;
@@ -110,18 +104,11 @@ impl Queue {
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<Read> {
         let (mut header, mut beyond) = ([0; vnet::LEN], [0; 1]);
         let room = vnet::LEN + buffer.len();
-        let mut parts = [
-            IoSliceMut::new(&mut header),
-            IoSliceMut::new(buffer),
-            IoSliceMut::new(&mut beyond),
-        ];
+        let mut parts = [IoSliceMut::new(&mut header), IoSliceMut::new(buffer), IoSliceMut::new(&mut beyond)];
         match readv(&self.file, &mut parts) {
             Ok(n) if n > room => Ok(Read::TooLong),
             Ok(n) if n <= vnet::LEN => Ok(Read::Empty),
-            Ok(n) => Ok(Read::Frame(
-                n - vnet::LEN,
-                VnetHeader::from_bytes(&header).offload(),
-            )),
+            Ok(n) => Ok(Read::Frame(n - vnet::LEN, VnetHeader::from_bytes(&header).offload())),
             Err(nix::Error::EAGAIN | nix::Error::EINTR) => Ok(Read::Empty),
             Err(e) => Err(e.into()),
         }
@@ -138,20 +125,12 @@ impl Queue {
         let written = match &split {
             Some((before, sum, after)) => writev(
                 &self.file,
-                &[
-                    IoSlice::new(&header),
-                    IoSlice::new(before),
-                    IoSlice::new(sum),
-                    IoSlice::new(after),
-                ],
+                &[IoSlice::new(&header), IoSlice::new(before), IoSlice::new(sum), IoSlice::new(after)],
             ),
             None => writev(&self.file, &[IoSlice::new(&header), IoSlice::new(frame)]),
         }?;
         if written < vnet::LEN + frame.len() {
-            return Err(io::Error::new(
-                ErrorKind::WriteZero,
-                "the kernel took part of a frame",
-            ));
+            return Err(io::Error::new(ErrorKind::WriteZero, "the kernel took part of a frame"));
         }
         Ok(())
     }

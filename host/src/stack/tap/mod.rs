@@ -22,7 +22,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::netlink::{LinkChange, Netlink, in_netns};
 use super::spec::TapSpec;
-use crate::port::{Offload, Port, RxFrame, Sink, Stack, StackCounters, TxFrame};
+use crate::port::{Port, RxFrame, Sink, Stack, StackCounters, TxFrame};
 use device::{Queue, Read};
 
 /// Frames handed to the driver at once.
@@ -70,9 +70,7 @@ impl Shared {
 
     fn lost(&self, why: &io::Error) {
         if !self.gone.swap(true, Ordering::AcqRel) && !self.stopping() {
-            self.log(format_args!(
-                "the interface is gone or unusable ({why}); no more frames pass"
-            ));
+            self.log(format_args!("the interface is gone or unusable ({why}); no more frames pass"));
         }
     }
 
@@ -82,10 +80,7 @@ impl Shared {
         let stop = PollFd::new(self.stop.as_fd(), PollFlags::POLLIN);
         // An error of poll (EINTR) only means to look again.
         let _ = match fd {
-            Some(fd) => poll(
-                &mut [stop, PollFd::new(fd.as_fd(), PollFlags::POLLIN)],
-                timeout,
-            ),
+            Some(fd) => poll(&mut [stop, PollFd::new(fd.as_fd(), PollFlags::POLLIN)], timeout),
             None => poll(&mut [stop], timeout),
         };
     }
@@ -107,11 +102,7 @@ struct Running {
 impl Tap {
     /// Nothing is opened before [`Stack::attach`].
     pub fn new(spec: TapSpec) -> Self {
-        Self {
-            spec,
-            running: None,
-            last: StackCounters::default(),
-        }
+        Self { spec, running: None, last: StackCounters::default() }
     }
 }
 
@@ -121,18 +112,10 @@ impl Stack for Tap {
         let name = self.spec.name.clone();
         if let Some(mtu) = self.spec.mtu {
             port.request(crate::port::PortRequest::Mtu(mtu))
-                .map_err(|e| {
-                    io::Error::new(
-                        e.kind(),
-                        format!("tap {name}: mtu={mtu}: the driver refused: {e}"),
-                    )
-                })?;
+                .map_err(|e| io::Error::new(e.kind(), format!("tap {name}: mtu={mtu}: the driver refused: {e}")))?;
         }
         let info = port.info();
-        let (count, persist) = (
-            self.spec.queues.unwrap_or(info.tx_queues).max(1),
-            self.spec.persist,
-        );
+        let (count, persist) = (self.spec.queues.unwrap_or(info.tx_queues).max(1), self.spec.persist);
         let (queues, requests, watch) = in_netns(self.spec.netns.as_deref(), || {
             let queues = Queue::open(&name, count)?;
             let requests = Netlink::open(false)?;
@@ -143,10 +126,7 @@ impl Stack for Tap {
             result.map_err(|e| io::Error::new(e.kind(), format!("tap {name}: {what}: {e}")))
         };
         for queue in &queues {
-            step(
-                "TUNSETOFFLOAD",
-                queue.set_offload(offload_flags(info.hw_assists)),
-            )?;
+            step("TUNSETOFFLOAD", queue.set_offload(offload_flags(info.hw_assists)))?;
         }
         if let Some(first) = queues.first() {
             if persist {
@@ -155,19 +135,10 @@ impl Stack for Tap {
             step("TUNSETCARRIER", first.set_carrier(port.running()))?;
         }
         let index = watch.index();
-        step(
-            "set the hardware address",
-            requests.change(index, LinkChange::Mac(info.mac)),
-        )?;
-        step(
-            "set the MTU",
-            requests.change(index, LinkChange::Mtu(info.mtu)),
-        )?;
+        step("set the hardware address", requests.change(index, LinkChange::Mac(info.mac)))?;
+        step("set the MTU", requests.change(index, LinkChange::Mtu(info.mtu)))?;
         if let Some(size) = super_frame_limit(info.tso_max, info.hw_assists, info.buffer_size) {
-            step(
-                "set gso_max_size",
-                requests.change(index, LinkChange::GsoMaxSize(size)),
-            )?;
+            step("set gso_max_size", requests.change(index, LinkChange::GsoMaxSize(size)))?;
         }
         step("set it up", requests.change(index, LinkChange::Up(true)))?;
 
@@ -180,11 +151,7 @@ impl Stack for Tap {
             gone: AtomicBool::new(false),
         });
         port.set_sink(Some(Arc::new(TapSink(Arc::clone(&shared)))));
-        let mut running = Running {
-            shared,
-            port,
-            threads: Vec::new(),
-        };
+        let mut running = Running { shared, port, threads: Vec::new() };
         let spawned = running.spawn(count, info.tx_queues, watch, requests);
         self.running = Some(running);
         if spawned.is_err() {
@@ -244,29 +211,16 @@ impl Drop for Tap {
 }
 
 impl Running {
-    fn spawn(
-        &mut self,
-        count: usize,
-        tx_queues: usize,
-        watch: control::Watch,
-        netlink: Netlink,
-    ) -> io::Result<()> {
+    fn spawn(&mut self, count: usize, tx_queues: usize, watch: control::Watch, netlink: Netlink) -> io::Result<()> {
         for queue in 0..count {
             let (shared, port) = (Arc::clone(&self.shared), Arc::clone(&self.port));
-            let reader = Reader {
-                shared,
-                port,
-                queue,
-                tx_queue: queue % tx_queues.max(1),
-                burst: Vec::new(),
-            };
+            let reader = Reader { shared, port, queue, tx_queue: queue % tx_queues.max(1), burst: Vec::new() };
             let thread = std::thread::Builder::new().name(format!("{}-q{queue}", self.shared.name));
             self.threads.push(thread.spawn(move || reader.run())?);
         }
         let (shared, port) = (Arc::clone(&self.shared), Arc::clone(&self.port));
         let thread = std::thread::Builder::new().name(format!("{}-ctl", self.shared.name));
-        self.threads
-            .push(thread.spawn(move || watch.run(&shared, &*port, &netlink))?);
+        self.threads.push(thread.spawn(move || watch.run(&shared, &*port, &netlink))?);
         Ok(())
     }
 }
@@ -292,15 +246,8 @@ fn offload_flags(assists: u32) -> u32 {
 fn super_frame_limit(tso_max: [u32; 2], assists: u32, buffer_size: usize) -> Option<u32> {
     let flags = offload_flags(assists);
     let [tso4, tso6] = tso_max;
-    let offered = [
-        (flags & libc::TUN_F_TSO4, tso4),
-        (flags & libc::TUN_F_TSO6, tso6),
-    ];
-    let least = offered
-        .into_iter()
-        .filter(|(on, _)| *on != 0)
-        .map(|(_, max)| max)
-        .min()?;
+    let offered = [(flags & libc::TUN_F_TSO4, tso4), (flags & libc::TUN_F_TSO6, tso6)];
+    let least = offered.into_iter().filter(|(on, _)| *on != 0).map(|(_, max)| max).min()?;
     let buffer = u32::try_from(buffer_size).unwrap_or(u32::MAX);
     Some(least.min(buffer).clamp(GSO_MIN, GSO_MAX))
 }
@@ -360,10 +307,7 @@ impl Reader {
 
     fn count(&self, len: usize) {
         self.shared.counters.sent.fetch_add(1, Ordering::Relaxed);
-        self.shared
-            .counters
-            .sent_bytes
-            .fetch_add(len as u64, Ordering::Relaxed);
+        self.shared.counters.sent_bytes.fetch_add(len as u64, Ordering::Relaxed);
     }
 
     /// Hands the burst over. False when the interface is gone or the attachment stops.
@@ -378,10 +322,7 @@ impl Reader {
             if self.shared.stopping() || !self.port.tx_wait(self.tx_queue, WAIT_MS) {
                 let left = self.burst.len() as u64;
                 self.shared.counters.sent.fetch_sub(left, Ordering::Relaxed);
-                self.shared
-                    .counters
-                    .send_dropped
-                    .fetch_add(left, Ordering::Relaxed);
+                self.shared.counters.send_dropped.fetch_add(left, Ordering::Relaxed);
                 self.burst.clear();
                 return false;
             }
@@ -437,14 +378,8 @@ impl Sink for TapSink {
             }
         }
         shared.counters.received.fetch_add(taken, Ordering::Relaxed);
-        shared
-            .counters
-            .received_bytes
-            .fetch_add(bytes, Ordering::Relaxed);
-        shared
-            .counters
-            .receive_dropped
-            .fetch_add(refused, Ordering::Relaxed);
+        shared.counters.received_bytes.fetch_add(bytes, Ordering::Relaxed);
+        shared.counters.receive_dropped.fetch_add(refused, Ordering::Relaxed);
     }
 }
 

@@ -41,6 +41,21 @@ pub enum Statement {
     Ether(Box<EtherRule>),
 }
 
+impl Statement {
+    /// The whole statement.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        match self {
+            Self::Macro { span, .. } | Self::Set(_, span) => *span,
+            Self::Table(table) => table.span,
+            Self::Antispoof(antispoof) => antispoof.span,
+            Self::LoadAnchor { anchor, file, .. } => anchor.span.to(file.span),
+            Self::Rule(rule) => rule.span,
+            Self::Ether(rule) => rule.span,
+        }
+    }
+}
+
 /// `set ...`
 #[derive(Clone, Debug, PartialEq)]
 pub enum SetOption {

@@ -5,13 +5,14 @@
 use std::net::IpAddr;
 
 use weir_core::filter::{
-    Action, AddrKind, AddrMatch, Endpoint, Family, IcmpMatch, PortMatch, Rule, RuleFlags, Ruleset,
-    Table, TableEntry, TcpFlagsMatch,
+    Action, AddrKind, AddrMatch, Endpoint, Family, IcmpMatch, PortMatch, Rule, RuleFlags, Ruleset, Table, TableEntry,
+    TcpFlagsMatch,
 };
 
 use crate::ast::{Direction, Port, SetOption};
 use crate::diag::Sink;
 use crate::flat::{Addr, Flat, FlatAction, FlatHost, FlatLine, FlatRule, FlatTable, FlatTablePart};
+use crate::lint;
 use crate::names::protocols::{ICMP, ICMP6};
 use crate::print;
 use crate::source::Span;
@@ -29,25 +30,20 @@ fn octets(addr: &IpAddr) -> [u8; 16] {
 
 /// The bytes of a mask of so many bits.
 fn mask(len: u8) -> [u8; 16] {
-    u128::MAX
-        .checked_shl(128 - u32::from(len.min(128)))
-        .unwrap_or(0)
-        .to_be_bytes()
+    u128::MAX.checked_shl(128 - u32::from(len.min(128))).unwrap_or(0).to_be_bytes()
 }
 
 /// Builds a ruleset; warns about tables that are empty or not defined.
 pub struct Compiler<'a> {
     sink: &'a mut Sink,
     ruleset: Ruleset,
+    places: Vec<Span>,
 }
 
 impl<'a> Compiler<'a> {
     /// Compiles a file.
     pub fn file(sink: &'a mut Sink, flat: &Flat) -> Ruleset {
-        let mut compiler = Self {
-            sink,
-            ruleset: Ruleset::default(),
-        };
+        let mut compiler = Self { sink, ruleset: Ruleset::default(), places: Vec::new() };
         for line in &flat.lines {
             match line {
                 FlatLine::Table(table) => compiler.table(table),
@@ -62,7 +58,11 @@ impl<'a> Compiler<'a> {
         for rule in &flat.set.filter {
             compiler.rule(rule);
         }
-        compiler.ruleset
+        let Self { sink, ruleset, places } = compiler;
+        if sink.only_meaningless() {
+            lint::rules(&ruleset, &places, sink);
+        }
+        ruleset
     }
 
     /// `set skip on IF`: a rule before all others that ends evaluation there. A loopback never meets a NIC.
@@ -71,6 +71,7 @@ impl<'a> Compiler<'a> {
             return;
         }
         let line = self.sink.sources.line(span);
+        self.places.push(span);
         self.ruleset.rules.push(Rule {
             action: Action::Pass,
             direction: Direction::Any,
@@ -114,10 +115,7 @@ impl<'a> Compiler<'a> {
                 .warn(table.span, format!("table <{}> is empty", table.name))
                 .hint("give it addresses, or `persist` if they are added later");
         }
-        let new = Table {
-            name: table.name.clone(),
-            entries,
-        };
+        let new = Table { name: table.name.clone(), entries };
         match self.ruleset.tables.iter_mut().find(|t| t.name == new.name) {
             Some(old) => *old = new,
             None => self.ruleset.tables.push(new),
@@ -128,25 +126,16 @@ impl<'a> Compiler<'a> {
         let found = self.ruleset.tables.iter().position(|t| t.name == name);
         let index = found.unwrap_or_else(|| {
             self.sink
-                .warn(
-                    span,
-                    format!("table <{name}> is not defined: it is empty and never matches"),
-                )
+                .warn(span, format!("table <{name}> is not defined: it is empty and never matches"))
                 .hint(format!("define it: table <{name}> {{ ... }}"));
-            self.ruleset.tables.push(Table {
-                name: name.to_owned(),
-                entries: Vec::new(),
-            });
+            self.ruleset.tables.push(Table { name: name.to_owned(), entries: Vec::new() });
             self.ruleset.tables.len() - 1
         });
         index as u32
     }
 
     fn address(&mut self, host: &FlatHost, span: Span) -> AddrMatch {
-        let mut out = AddrMatch {
-            negate: host.negate,
-            ..AddrMatch::default()
-        };
+        let mut out = AddrMatch { negate: host.negate, ..AddrMatch::default() };
         match &host.addr {
             Addr::Prefix { addr, len } => {
                 out.kind = match addr {
@@ -172,11 +161,7 @@ impl<'a> Compiler<'a> {
                 out.table = self.table_index(name, span);
             }
             // Refused before, or left out by a lenient load together with its rule.
-            Addr::Any
-            | Addr::Dynamic { .. }
-            | Addr::NoRoute
-            | Addr::UrpfFailed
-            | Addr::RouteLabel(_) => {}
+            Addr::Any | Addr::Dynamic { .. } | Addr::NoRoute | Addr::UrpfFailed | Addr::RouteLabel(_) => {}
         }
         out
     }
@@ -184,11 +169,7 @@ impl<'a> Compiler<'a> {
     fn endpoint(&mut self, host: &FlatHost, port: Option<Port>, span: Span) -> Endpoint {
         Endpoint {
             addr: self.address(host, span),
-            port: port.map_or(PortMatch::default(), |p| PortMatch {
-                op: p.op,
-                a: p.a,
-                b: p.b,
-            }),
+            port: port.map_or(PortMatch::default(), |p| PortMatch { op: p.op, a: p.a, b: p.b }),
         }
     }
 
@@ -215,14 +196,12 @@ impl<'a> Compiler<'a> {
             (family, _) => family,
         };
         let tcp_flags = match rule.flags_given {
-            true => TcpFlagsMatch {
-                set: rule.flags.0,
-                out_of: rule.flags.1,
-            },
+            true => TcpFlagsMatch { set: rule.flags.0, out_of: rule.flags.1 },
             false => TcpFlagsMatch::default(),
         };
         let src = self.endpoint(&rule.src, rule.src_port, rule.span);
         let dst = self.endpoint(&rule.dst, rule.dst_port, rule.span);
+        self.places.push(rule.span);
         self.ruleset.rules.push(Rule {
             action,
             direction: rule.direction,
@@ -232,10 +211,7 @@ impl<'a> Compiler<'a> {
             protocol: Some(rule.protocol).filter(|p| *p != 0),
             src,
             dst,
-            icmp: rule.icmp.map(|i| IcmpMatch {
-                kind: i.kind,
-                code: i.code,
-            }),
+            icmp: rule.icmp.map(|i| IcmpMatch { kind: i.kind, code: i.code }),
             tcp_flags,
             label: rule.labels.first().cloned().unwrap_or_default(),
             text: print::rule(rule),
@@ -247,12 +223,7 @@ impl<'a> Compiler<'a> {
 /// Whether a lenient load leaves a rule out: one of its conditions cannot be tested, and without it the rule would
 /// match more than it says.
 fn left_out(rule: &FlatRule) -> bool {
-    let routing = |host: &FlatHost| {
-        matches!(
-            host.addr,
-            Addr::NoRoute | Addr::UrpfFailed | Addr::RouteLabel(_)
-        )
-    };
+    let routing = |host: &FlatHost| matches!(host.addr, Addr::NoRoute | Addr::UrpfFailed | Addr::RouteLabel(_));
     rule.user.is_some()
         || rule.group.is_some()
         || rule.received_on.is_some()

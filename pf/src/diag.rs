@@ -3,9 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use miette::{
-    Diagnostic, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents,
-};
+use miette::{Diagnostic, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
 
 use crate::source::{SourceFile, SourceMap, Span};
 
@@ -16,10 +14,7 @@ impl SourceCode for SourceFile {
         context_lines_before: usize,
         context_lines_after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
-        let inner =
-            self.text()
-                .as_ref()
-                .read_span(span, context_lines_before, context_lines_after)?;
+        let inner = self.text().as_ref().read_span(span, context_lines_before, context_lines_after)?;
         Ok(Box::new(MietteSpanContents::new_named(
             self.name().to_owned(),
             inner.data(),
@@ -91,17 +86,10 @@ impl Problem {
             Severity::Warning => "warning",
         };
         let text = self.file.line(line);
-        let marked = self
-            .file
-            .text()
-            .get(self.span.start as usize..self.span.end as usize)
-            .unwrap_or("");
+        let marked = self.file.text().get(self.span.start as usize..self.span.end as usize).unwrap_or("");
         let marked = marked.lines().next().unwrap_or("").chars().count().max(1);
-        let indent: String = text
-            .chars()
-            .take(column as usize - 1)
-            .map(|c| if c == '\t' { '\t' } else { ' ' })
-            .collect();
+        let indent: String =
+            text.chars().take(column as usize - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         let mut out = format!(
             "{}:{line}:{column}: {word}: {}\n    {text}\n    {indent}{}\n",
             self.file.name(),
@@ -135,9 +123,7 @@ impl Diagnostic for Problem {
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.hint
-            .as_ref()
-            .map(|h| Box::new(h) as Box<dyn fmt::Display>)
+        self.hint.as_ref().map(|h| Box::new(h) as Box<dyn fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
@@ -147,11 +133,7 @@ impl Diagnostic for Problem {
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let length = (self.span.end - self.span.start) as usize;
         Some(Box::new(std::iter::once(LabeledSpan::new(
-            Some(
-                self.expansion
-                    .as_ref()
-                    .map_or("here".to_owned(), |e| format!("in {e}")),
-            ),
+            Some(self.expansion.as_ref().map_or("here".to_owned(), |e| format!("in {e}"))),
             self.span.start as usize,
             length,
         ))))
@@ -214,12 +196,7 @@ impl Sink {
 
     /// Notes something that this version cannot do.
     pub fn unsupported(&mut self, span: Span, what: impl fmt::Display) -> &mut Problem {
-        self.push(
-            Severity::Error,
-            Kind::Unsupported,
-            span,
-            format!("{what} is not supported by this version"),
-        )
+        self.push(Severity::Error, Kind::Unsupported, span, format!("{what} is not supported by this version"))
     }
 
     /// Notes a warning.
@@ -229,20 +206,9 @@ impl Sink {
 
     fn push(&mut self, severity: Severity, kind: Kind, span: Span, reason: String) -> &mut Problem {
         let file = self.sources.file(span.file).clone();
-        let seen = self
-            .problems
-            .iter()
-            .position(|p| p.span == span && p.severity == severity && p.reason == reason);
+        let seen = self.problems.iter().position(|p| p.span == span && p.severity == severity && p.reason == reason);
         let index = seen.unwrap_or_else(|| {
-            self.problems.push(Problem {
-                severity,
-                kind,
-                reason,
-                hint: None,
-                expansion: None,
-                span,
-                file,
-            });
+            self.problems.push(Problem { severity, kind, reason, hint: None, expansion: None, span, file });
             self.problems.len() - 1
         });
         &mut self.problems[index]
@@ -256,19 +222,19 @@ impl Sink {
     /// How many errors were noted.
     #[must_use]
     pub fn error_count(&self) -> usize {
-        self.problems
-            .iter()
-            .filter(|p| p.severity == Severity::Error)
-            .count()
+        self.problems.iter().filter(|p| p.severity == Severity::Error).count()
+    }
+
+    /// Whether there is no error that a lenient load would not forgive.
+    #[must_use]
+    pub fn only_meaningless(&self) -> bool {
+        !self.problems.iter().any(|p| p.severity == Severity::Error && p.kind != Kind::Meaningless)
     }
 
     /// Whether the files are correct pf.conf, apart from what the driver cannot do.
     #[must_use]
     pub fn language_ok(&self) -> bool {
-        !self
-            .problems
-            .iter()
-            .any(|p| p.severity == Severity::Error && p.kind == Kind::Language)
+        !self.problems.iter().any(|p| p.severity == Severity::Error && p.kind == Kind::Language)
     }
 
     /// Errors and warnings, each in the order of their places; lenient: meaningless things become warnings.
@@ -288,13 +254,9 @@ impl Sink {
             .filter(|p| p.severity == Severity::Error && p.kind == Kind::Language)
             .map(|p| (p.span.file, p.line_column().0))
             .collect();
-        problems.retain(|p| {
-            p.kind == Kind::Language || !wrong.contains(&(p.span.file, p.line_column().0))
-        });
+        problems.retain(|p| p.kind == Kind::Language || !wrong.contains(&(p.span.file, p.line_column().0)));
         problems.sort_by_key(|p| (p.span.file, p.span.start));
-        problems
-            .into_iter()
-            .partition(|p| p.severity == Severity::Error)
+        problems.into_iter().partition(|p| p.severity == Severity::Error)
     }
 }
 

@@ -5,8 +5,8 @@
 use std::net::IpAddr;
 
 use crate::ast::{
-    AnchorKind, Direction, Family, FragmentPolicy, IcmpType, IdMatch, Log, Mac, Modifiers, Pipe,
-    Pool, Port, Return, RouteKind, StateOption, Translation,
+    AnchorKind, Direction, Family, FragmentPolicy, IcmpType, IdMatch, Log, Mac, Modifiers, Pipe, Pool, Port, Return,
+    RouteKind, StateOption, Translation,
 };
 use crate::source::Span;
 

@@ -123,31 +123,18 @@ fn ends_number(c: Option<char>) -> bool {
 
 fn in_word(c: char) -> bool {
     c.is_ascii_alphanumeric()
-        || (c.is_ascii_punctuation()
-            && !matches!(
-                c,
-                '(' | ')' | '{' | '}' | '<' | '>' | '!' | '=' | '/' | '#' | ','
-            ))
+        || (c.is_ascii_punctuation() && !matches!(c, '(' | ')' | '{' | '}' | '<' | '>' | '!' | '=' | '/' | '#' | ','))
 }
 
 impl Lexer {
     /// A lexer at the beginning of a file.
     #[must_use]
     pub fn new(file: u32, text: Arc<str>) -> Self {
-        Self {
-            file,
-            text,
-            at: 0,
-            replacement: None,
-        }
+        Self { file, text, at: 0, replacement: None }
     }
 
     fn span(&self, start: usize, end: usize) -> Span {
-        Span {
-            file: self.file,
-            start: start as u32,
-            end: end as u32,
-        }
+        Span { file: self.file, start: start as u32, end: end as u32 }
     }
 
     /// The next character; drops a used-up replacement and steps over continued lines.
@@ -239,11 +226,7 @@ impl Lexer {
                 _ => self.at,
             },
         };
-        Token {
-            tok,
-            span: self.span(start, end.max(start)),
-            expansion,
-        }
+        Token { tok, span: self.span(start, end.max(start)), expansion }
     }
 
     fn start_macro(&mut self, macros: &mut Macros, sink: &mut Sink) -> Option<Token> {
@@ -260,19 +243,12 @@ impl Lexer {
         let place = self.span(start, self.at);
         let bad = |lexer: &mut Self| {
             lexer.skip_line();
-            Some(Token {
-                tok: Tok::Bad,
-                span: place,
-                expansion: None,
-            })
+            Some(Token { tok: Tok::Bad, span: place, expansion: None })
         };
         match macros.get(&name).map(|m| m.value.clone()) {
             Some(Some(text)) => {
                 self.replacement = Some(Replacement {
-                    expansion: Rc::new(Expansion {
-                        name,
-                        value: text.clone(),
-                    }),
+                    expansion: Rc::new(Expansion { name, value: text.clone() }),
                     text,
                     at: 0,
                     place,
@@ -283,12 +259,9 @@ impl Lexer {
             None => {
                 let names: Vec<&str> = macros.iter().map(|m| m.name.as_str()).collect();
                 let hint = did_you_mean(&name, names).unwrap_or_else(|| {
-                    format!(
-                        "define it above this line: {name} = \"value\", or give -D {name}=value"
-                    )
+                    format!("define it above this line: {name} = \"value\", or give -D {name}=value")
                 });
-                sink.error(place, format!("macro `{name}` is not defined"))
-                    .hint(hint);
+                sink.error(place, format!("macro `{name}` is not defined")).hint(hint);
                 bad(self)
             }
         }
@@ -306,11 +279,7 @@ impl Lexer {
             '"' | '\'' => return self.quoted(c, sink),
             _ => {}
         }
-        for (text, tok) in [
-            ("->", Tok::Arrow),
-            ("><", Tok::Inside),
-            ("<>", Tok::Outside),
-        ] {
+        for (text, tok) in [("->", Tok::Arrow), ("><", Tok::Inside), ("<>", Tok::Outside)] {
             if self.looking_at(text) {
                 for c in text.chars() {
                     self.bump(c);
@@ -336,13 +305,7 @@ impl Lexer {
         Tok::Punct(c)
     }
 
-    fn checked(
-        &mut self,
-        text: String,
-        start: usize,
-        sink: &mut Sink,
-        make: fn(Rc<str>) -> Tok,
-    ) -> Tok {
+    fn checked(&mut self, text: String, start: usize, sink: &mut Sink, make: fn(Rc<str>) -> Tok) -> Tok {
         if text.len() > LONGEST {
             let span = self.span(start, self.at.max(start));
             sink.error(span, format!("this is longer than {LONGEST} bytes"));
@@ -372,11 +335,7 @@ impl Lexer {
             (_, after) => after,
         };
         let continued = after == Some('\\') && {
-            let from = if self.replacement.is_some() {
-                self.at
-            } else {
-                self.at + length
-            };
+            let from = if self.replacement.is_some() { self.at } else { self.at + length };
             self.text[from..].starts_with("\\\n") || self.text[from..].starts_with("\\\r\n")
         };
         if !ends_number(after) && !continued {
@@ -419,8 +378,7 @@ impl Lexer {
             };
             let Some(c) = next else {
                 let span = self.span(opening, after_opening.max(opening + 1));
-                sink.error(span, "this quoted string never ends")
-                    .hint(format!("close it with {quote}"));
+                sink.error(span, "this quoted string never ends").hint(format!("close it with {quote}"));
                 self.at = after_opening;
                 self.skip_line();
                 return Tok::Bad;

@@ -7,7 +7,7 @@
 //! | names | [`resolve`], [`resolver`] | addresses of hosts and interfaces |
 //! | lists, defaults | [`expand`] | one rule each ([`flat`]) |
 //! | text | [`print`] | the normal form of `pfctl -nv` |
-//! | driver | [`refuse`], [`compile`] | [`weir_core::filter::Ruleset`] |
+//! | driver | [`refuse`], [`compile`], [`lint`] | [`weir_core::filter::Ruleset`] |
 //!
 //! [`check`] does all of it and reports every problem; [`load`] is for who only wants the ruleset.
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ pub mod expand;
 pub mod flat;
 pub mod keyword;
 pub mod lex;
+pub mod lint;
 mod md5;
 pub mod names;
 pub mod parse;
@@ -52,10 +53,7 @@ impl Source {
     /// A file of bytes; what is not UTF-8 is replaced, and then reported where it stands.
     #[must_use]
     pub fn from_bytes(name: impl Into<String>, bytes: &[u8]) -> Self {
-        Self {
-            name: name.into(),
-            text: String::from_utf8_lossy(bytes).into_owned(),
-        }
+        Self { name: name.into(), text: String::from_utf8_lossy(bytes).into_owned() }
     }
 }
 
@@ -72,11 +70,7 @@ pub struct Options<'a> {
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Self {
-            defines: Vec::new(),
-            resolver: &System,
-            lenient: false,
-        }
+        Self { defines: Vec::new(), resolver: &System, lenient: false }
     }
 }
 
@@ -114,9 +108,7 @@ pub struct Checked {
 #[must_use]
 pub fn check(source: &Source, options: &Options<'_>) -> Checked {
     let mut sink = diag::Sink::default();
-    let file = sink
-        .sources
-        .add(SourceFile::new(source.name.clone(), source.text.as_str()));
+    let file = sink.sources.add(SourceFile::new(source.name.clone(), source.text.as_str()));
     let mut macros = Macros::default();
     for (name, value) in &options.defines {
         macros.define(Macro {
@@ -138,14 +130,7 @@ pub fn check(source: &Source, options: &Options<'_>) -> Checked {
     };
     let text = language_ok.then(|| print::file(&flat));
     let (errors, warnings) = sink.finish(options.lenient);
-    Checked {
-        flat,
-        text,
-        ruleset: errors.is_empty().then_some(ruleset),
-        errors,
-        warnings,
-        hosts,
-    }
+    Checked { flat, text, ruleset: errors.is_empty().then_some(ruleset), errors, warnings, hosts }
 }
 
 /// Reads a file for use.
@@ -156,15 +141,7 @@ pub fn check(source: &Source, options: &Options<'_>) -> Checked {
 pub fn load(source: &Source, options: &Options<'_>) -> Result<Loaded, Errors> {
     let checked = check(source, options);
     match (checked.ruleset, checked.text) {
-        (Some(ruleset), Some(text)) => Ok(Loaded {
-            ruleset,
-            text,
-            warnings: checked.warnings,
-            hosts: checked.hosts,
-        }),
-        _ => Err(Errors {
-            errors: checked.errors,
-            warnings: checked.warnings,
-        }),
+        (Some(ruleset), Some(text)) => Ok(Loaded { ruleset, text, warnings: checked.warnings, hosts: checked.hosts }),
+        _ => Err(Errors { errors: checked.errors, warnings: checked.warnings }),
     }
 }

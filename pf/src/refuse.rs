@@ -2,9 +2,7 @@
 //!
 //! Works on statements, so that each refusal points at the words it is about.
 
-use crate::ast::{
-    Action, AnchorKind, Host, HostKind, Peer, Return, Rule, SetOption, StateKind, Statement,
-};
+use crate::ast::{Action, AnchorKind, Host, HostKind, Peer, Return, Rule, SetOption, StateKind, Statement};
 use crate::diag::Sink;
 use crate::source::Span;
 
@@ -17,10 +15,7 @@ pub struct Refusal<'a> {
 impl<'a> Refusal<'a> {
     /// Begins with pf's defaults.
     pub fn new(sink: &'a mut Sink) -> Self {
-        Self {
-            sink,
-            block_return: false,
-        }
+        Self { sink, block_return: false }
     }
 
     /// Looks through a file.
@@ -61,10 +56,7 @@ impl<'a> Refusal<'a> {
             SetOption::SynCookies { .. } => "`set syncookies`",
             SetOption::FailPolicy(_) => "`set fail-policy`",
             SetOption::Reassemble { on: true, .. } => {
-                self.sink.warn(
-                    span,
-                    "`set reassemble` has no effect: this version does not reassemble fragments",
-                );
+                self.sink.warn(span, "`set reassemble` has no effect: this version does not reassemble fragments");
                 return;
             }
             SetOption::Fingerprints(_) => {
@@ -74,19 +66,13 @@ impl<'a> Refusal<'a> {
             }
             SetOption::Debug(_) | SetOption::HostId(_) | SetOption::LogInterface(_) => {
                 self.sink
-                    .warn(
-                        span,
-                        "this option has no effect: it sets up the kernel's pf",
-                    )
+                    .warn(span, "this option has no effect: it sets up the kernel's pf")
                     .hint("it can stay in the file");
                 return;
             }
             _ => return,
         };
-        self.sink.warn(
-            span,
-            format!("{without_states} has no effect: this version keeps no states"),
-        );
+        self.sink.warn(span, format!("{without_states} has no effect: this version keeps no states"));
     }
 
     fn rule(&mut self, rule: &Rule) {
@@ -95,9 +81,7 @@ impl<'a> Refusal<'a> {
             Action::Pass | Action::Match | Action::Block(Some(Return::Drop)) => None,
             Action::Block(None) if !self.block_return => None,
             Action::Block(_) => {
-                self.sink
-                    .unsupported(at, "answering blocked packets (`return`)")
-                    .hint("write `block drop`");
+                self.sink.unsupported(at, "answering blocked packets (`return`)").hint("write `block drop`");
                 None
             }
             Action::Scrub(_) => Some("`scrub`"),
@@ -113,15 +97,17 @@ impl<'a> Refusal<'a> {
         self.hosts(&rule.from);
         self.hosts(&rule.to);
         if let Some(os) = rule.os.first() {
-            self.sink
-                .unsupported(os.span, "matching operating systems (`os`)");
+            self.sink.unsupported(os.span, "matching operating systems (`os`)");
         }
         if let Some(route) = &rule.route {
             match route.kind {
                 crate::ast::RouteKind::DupTo => self.sink.unsupported(route.span, "`dup-to`"),
                 _ => self
                     .sink
-                    .meaningless(route.span, "`route-to` and `reply-to` have no meaning in a NIC driver: it has one interface")
+                    .meaningless(
+                        route.span,
+                        "`route-to` and `reply-to` have no meaning in a NIC driver: it has one interface",
+                    )
                     .hint("choose the route in the system's routing table"),
             };
         }
@@ -136,18 +122,13 @@ impl<'a> Refusal<'a> {
             match kind {
                 HostKind::NoRoute | HostKind::UrpfFailed | HostKind::RouteLabel(_) => {
                     self.sink
-                        .meaningless(
-                            *span,
-                            "a routing test has no meaning in a NIC driver: routes are above it",
-                        )
+                        .meaningless(*span, "a routing test has no meaning in a NIC driver: routes are above it")
                         .hint("use `antispoof`, or block the addresses that must not come in");
                 }
                 HostKind::Dynamic { interface, .. } => {
                     self.sink
                         .unsupported(*span, "an interface in parentheses")
-                        .hint(format!(
-                            "write {interface}: its addresses are looked up when the file is loaded"
-                        ));
+                        .hint(format!("write {interface}: its addresses are looked up when the file is loaded"));
                 }
                 _ => {}
             }
@@ -159,7 +140,10 @@ impl<'a> Refusal<'a> {
         for (tests, word) in [(&o.user, "user"), (&o.group, "group")] {
             if let Some(test) = tests.first() {
                 self.sink
-                    .meaningless(test.span, format!("`{word}` has no meaning in a NIC driver: packets do not tell whose process sent them"))
+                    .meaningless(
+                        test.span,
+                        format!("`{word}` has no meaning in a NIC driver: packets do not tell whose process sent them"),
+                    )
                     .hint("use the system's application firewall for rules about programs and users");
             }
         }
@@ -170,33 +154,16 @@ impl<'a> Refusal<'a> {
         }
         if let Some(interface) = &o.received_on {
             self.sink
-                .meaningless(
-                    interface.span,
-                    "`received-on` has no meaning in a NIC driver: it sees one interface",
-                )
+                .meaningless(interface.span, "`received-on` has no meaning in a NIC driver: it sees one interface")
                 .hint("write the rule with `in` and `on`");
         }
         for (span, word, instead) in [
-            (
-                o.queue.as_ref().map(|q| q.span),
-                "queue",
-                "shape with `dnpipe` or `dnqueue`",
-            ),
-            (
-                o.rtable.map(|r| r.span),
-                "rtable",
-                "choose the route in the system's routing table",
-            ),
-            (
-                o.divert.map(|d| d.span),
-                "divert-to",
-                "there is no socket to divert to",
-            ),
+            (o.queue.as_ref().map(|q| q.span), "queue", "shape with `dnpipe` or `dnqueue`"),
+            (o.rtable.map(|r| r.span), "rtable", "choose the route in the system's routing table"),
+            (o.divert.map(|d| d.span), "divert-to", "there is no socket to divert to"),
         ] {
             if let Some(span) = span {
-                self.sink
-                    .meaningless(span, format!("`{word}` has no meaning in a NIC driver"))
-                    .hint(instead);
+                self.sink.meaningless(span, format!("`{word}` has no meaning in a NIC driver")).hint(instead);
             }
         }
         for (span, word) in [

@@ -30,15 +30,11 @@ pub fn family_of(addr: &IpAddr) -> Family {
 pub fn mask(addr: IpAddr, len: u8) -> IpAddr {
     match addr {
         IpAddr::V4(a) => {
-            let keep = u32::MAX
-                .checked_shl(32 - u32::from(len.min(32)))
-                .unwrap_or(0);
+            let keep = u32::MAX.checked_shl(32 - u32::from(len.min(32))).unwrap_or(0);
             Ipv4Addr::from(u32::from(a) & keep).into()
         }
         IpAddr::V6(a) => {
-            let keep = u128::MAX
-                .checked_shl(128 - u32::from(len.min(128)))
-                .unwrap_or(0);
+            let keep = u128::MAX.checked_shl(128 - u32::from(len.min(128))).unwrap_or(0);
             Ipv6Addr::from(u128::from(a) & keep).into()
         }
     }
@@ -66,11 +62,7 @@ pub fn interface_matches(interface: &str, name: &str) -> bool {
 impl<'a> Lookup<'a> {
     /// Asks for the interfaces, nothing else yet.
     pub fn new(resolver: &'a dyn Resolver) -> Self {
-        Self {
-            interfaces: resolver.interfaces(),
-            resolver,
-            resolved: Vec::new(),
-        }
+        Self { interfaces: resolver.interfaces(), resolver, resolved: Vec::new() }
     }
 
     /// The resolver.
@@ -82,43 +74,26 @@ impl<'a> Lookup<'a> {
     /// Whether an interface is a loopback.
     #[must_use]
     pub fn is_loopback(&self, name: &str) -> bool {
-        self.interfaces
-            .iter()
-            .any(|a| a.interface == name && a.loopback)
+        self.interfaces.iter().any(|a| a.interface == name && a.loopback)
     }
 
     /// Every address a host stands for; problems are reported and give an empty list.
     pub fn host(&mut self, host: &Host, sink: &mut Sink) -> Vec<FlatHost> {
         let negate = host.negate;
-        let plain = |addr| {
-            vec![FlatHost {
-                negate,
-                addr,
-                family: None,
-                scope: None,
-            }]
-        };
+        let plain = |addr| vec![FlatHost { negate, addr, family: None, scope: None }];
         match &host.kind {
             HostKind::Any => plain(Addr::Any),
             HostKind::NoRoute => plain(Addr::NoRoute),
             HostKind::UrpfFailed => plain(Addr::UrpfFailed),
             HostKind::RouteLabel(label) => plain(Addr::RouteLabel(label.clone())),
             HostKind::Table(name) => plain(Addr::Table(name.clone())),
-            HostKind::Dynamic {
-                interface,
-                modifiers,
-                len,
-            } => plain(Addr::Dynamic {
-                interface: interface.clone(),
-                modifiers: *modifiers,
-                len: *len,
-            }),
+            HostKind::Dynamic { interface, modifiers, len } => {
+                plain(Addr::Dynamic { interface: interface.clone(), modifiers: *modifiers, len: *len })
+            }
             HostKind::Range(a, b) => self.range(a, b, host, sink),
-            HostKind::Name { text, len } => self
-                .name(text, *len, host.span, sink)
-                .into_iter()
-                .map(|found| FlatHost { negate, ..found })
-                .collect(),
+            HostKind::Name { text, len } => {
+                self.name(text, *len, host.span, sink).into_iter().map(|found| FlatHost { negate, ..found }).collect()
+            }
         }
     }
 
@@ -128,18 +103,8 @@ impl<'a> Lookup<'a> {
         let last = self.name(b, None, host.span, sink);
         let ends = match (first.as_slice(), last.as_slice()) {
             (
-                [
-                    FlatHost {
-                        addr: Addr::Prefix { addr: a, len: la },
-                        ..
-                    },
-                ],
-                [
-                    FlatHost {
-                        addr: Addr::Prefix { addr: b, len: lb },
-                        ..
-                    },
-                ],
+                [FlatHost { addr: Addr::Prefix { addr: a, len: la }, .. }],
+                [FlatHost { addr: Addr::Prefix { addr: b, len: lb }, .. }],
             ) if a.is_ipv4() == b.is_ipv4() && *la == bits(a) && *lb == bits(b) => (*a, *b),
             _ => {
                 if sink.error_count() == before {
@@ -150,13 +115,7 @@ impl<'a> Lookup<'a> {
             }
         };
         if ends.1 < ends.0 {
-            sink.warn(
-                host.span,
-                format!(
-                    "the range {} - {} is empty and never matches",
-                    ends.0, ends.1
-                ),
-            );
+            sink.warn(host.span, format!("the range {} - {} is empty and never matches", ends.0, ends.1));
         }
         vec![FlatHost {
             negate: host.negate,
@@ -170,22 +129,13 @@ impl<'a> Lookup<'a> {
         FlatHost {
             negate: false,
             family: Some(family_of(&addr)),
-            addr: Addr::Prefix {
-                addr: mask(addr, len),
-                len,
-            },
+            addr: Addr::Prefix { addr: mask(addr, len), len },
             scope,
         }
     }
 
     /// An address, an interface, or a host's name.
-    pub fn name(
-        &mut self,
-        text: &str,
-        len: Option<i64>,
-        span: Span,
-        sink: &mut Sink,
-    ) -> Vec<FlatHost> {
+    pub fn name(&mut self, text: &str, len: Option<i64>, span: Span, sink: &mut Sink) -> Vec<FlatHost> {
         let wanted = match len {
             None => None,
             Some(len) => match u8::try_from(len).ok().filter(|l| *l <= 128) {
@@ -224,13 +174,7 @@ impl<'a> Lookup<'a> {
     }
 
     /// Addresses of an interface, with `:network` and the like; `None` if there is no such interface.
-    fn interface(
-        &self,
-        text: &str,
-        len: Option<u8>,
-        span: Span,
-        sink: &mut Sink,
-    ) -> Option<Vec<FlatHost>> {
+    fn interface(&self, text: &str, len: Option<u8>, span: Span, sink: &mut Sink) -> Option<Vec<FlatHost>> {
         let mut parts = text.split(':');
         let name = parts.next()?;
         let mut modifiers = Modifiers::default();
@@ -243,18 +187,11 @@ impl<'a> Lookup<'a> {
                 _ => return None,
             }
         }
-        if u8::from(modifiers.network) + u8::from(modifiers.broadcast) + u8::from(modifiers.peer)
-            > 1
-        {
+        if u8::from(modifiers.network) + u8::from(modifiers.broadcast) + u8::from(modifiers.peer) > 1 {
             sink.error(span, "illegal combination of interface modifiers");
             return Some(Vec::new());
         }
-        if name != "self"
-            && !self
-                .interfaces
-                .iter()
-                .any(|a| interface_matches(&a.interface, name))
-        {
+        if name != "self" && !self.interfaces.iter().any(|a| interface_matches(&a.interface, name)) {
             return None;
         }
         if len.is_some() && (modifiers.network || modifiers.broadcast) {
@@ -270,12 +207,7 @@ impl<'a> Lookup<'a> {
 
     /// Addresses of an interface, a group or `self`.
     #[must_use]
-    pub fn interface_addresses(
-        &self,
-        name: &str,
-        modifiers: Modifiers,
-        len: Option<u8>,
-    ) -> Vec<FlatHost> {
+    pub fn interface_addresses(&self, name: &str, modifiers: Modifiers, len: Option<u8>) -> Vec<FlatHost> {
         let mut out = Vec::new();
         let mut last = "";
         let (mut got4, mut got6) = (false, false);
@@ -307,11 +239,7 @@ impl<'a> Lookup<'a> {
                 got6 = true;
             }
             let addr = other.unwrap_or(found.addr);
-            let own = if modifiers.network {
-                found.len
-            } else {
-                bits(&addr)
-            };
+            let own = if modifiers.network { found.len } else { bits(&addr) };
             out.push(Self::prefix(addr, len.unwrap_or(own), scope));
         }
         out
@@ -322,11 +250,7 @@ impl<'a> Lookup<'a> {
             Some(name) => (name, true),
             None => (text, false),
         };
-        let known = self
-            .resolved
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, a)| a.clone());
+        let known = self.resolved.iter().find(|(n, _)| n == name).map(|(_, a)| a.clone());
         let found = match known {
             Some(addrs) => Ok(addrs),
             None if looks_like_name(name) => self.resolver.host(name),
@@ -336,10 +260,7 @@ impl<'a> Lookup<'a> {
             Ok(addrs) => addrs,
             Err(reason) => {
                 let problem = if reason.is_empty() {
-                    sink.error(
-                        span,
-                        format!("`{text}` is not an address or the name of a host"),
-                    )
+                    sink.error(span, format!("`{text}` is not an address or the name of a host"))
                 } else {
                     sink.error(span, format!("no IP address found for `{text}`: {reason}"))
                 };
@@ -370,9 +291,7 @@ impl<'a> Lookup<'a> {
 
 fn looks_like_name(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-    let numeric = text
-        .chars()
-        .all(|c| c.is_ascii_digit() || matches!(c, '.' | '-'));
+    let numeric = text.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '-'));
     !text.is_empty() && text.len() <= 253 && text.chars().all(allowed) && !numeric
 }
 
@@ -387,24 +306,18 @@ fn address_hint(text: &str) -> Option<String> {
     if dotted {
         let parts: Vec<&str> = text.split('.').collect();
         if parts.len() != 4 {
-            return Some(format!(
-                "an IPv4 address has four parts, this has {}",
-                parts.len()
-            ));
+            return Some(format!("an IPv4 address has four parts, this has {}", parts.len()));
         }
         if let Some(part) = parts.iter().find(|p| p.parse::<u8>().is_err()) {
-            return Some(format!(
-                "each part of an IPv4 address is 0 to 255, this has `{part}`"
-            ));
+            return Some(format!("each part of an IPv4 address is 0 to 255, this has `{part}`"));
         }
     }
     if text.matches(':').count() > 1 {
-        return Some(
-            "an IPv6 address has eight groups of four hexadecimal digits, or one `::`".to_owned(),
-        );
+        return Some("an IPv6 address has eight groups of four hexadecimal digits, or one `::`".to_owned());
     }
     let simple = !text.contains('.') && text.ends_with(|c: char| c.is_ascii_digit());
-    simple.then(|| format!("if `{text}` is an interface that does not exist yet, write ({text}): it is looked up later"))
+    simple
+        .then(|| format!("if `{text}` is an interface that does not exist yet, write ({text}): it is looked up later"))
 }
 
 /// An IPv4 network of one to four parts, as in `10/8`.

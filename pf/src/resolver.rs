@@ -111,9 +111,7 @@ impl Resolver for Isolated {
 
     fn read(&self, path: &str) -> Result<String, String> {
         let found = self.files.iter().find(|(name, _)| name == path);
-        found
-            .map(|(_, text)| text.clone())
-            .ok_or_else(|| "no such file".to_owned())
+        found.map(|(_, text)| text.clone()).ok_or_else(|| "no such file".to_owned())
     }
 }
 
@@ -133,9 +131,7 @@ fn field(path: &str, name: &str, index: usize) -> Option<u32> {
 impl Resolver for System {
     fn host(&self, name: &str) -> Result<Vec<IpAddr>, String> {
         use std::net::ToSocketAddrs;
-        let found = (name, 0u16)
-            .to_socket_addrs()
-            .map_err(|error| error.to_string())?;
+        let found = (name, 0u16).to_socket_addrs().map_err(|error| error.to_string())?;
         let mut addrs: Vec<IpAddr> = Vec::new();
         for addr in found {
             if !addrs.contains(&addr.ip()) {

@@ -20,11 +20,7 @@ impl Span {
         if self.file != other.file {
             return self;
         }
-        Span {
-            file: self.file,
-            start: self.start.min(other.start),
-            end: self.end.max(other.end),
-        }
+        Span { file: self.file, start: self.start.min(other.start), end: self.end.max(other.end) }
     }
 }
 
@@ -59,11 +55,7 @@ impl SourceFile {
         let text: Arc<str> = text.into();
         let mut line_starts = vec![0];
         line_starts.extend(text.match_indices('\n').map(|(at, _)| at + 1));
-        Self {
-            name: name.into(),
-            text,
-            line_starts,
-        }
+        Self { name: name.into(), text, line_starts }
     }
 
     /// The name messages show.
@@ -83,10 +75,7 @@ impl SourceFile {
     pub fn line_column(&self, at: u32) -> (u32, u32) {
         let at = (at as usize).min(self.text.len());
         let line = self.line_starts.partition_point(|&start| start <= at) - 1;
-        let column = self
-            .text
-            .get(self.line_starts[line]..at)
-            .map_or(0, |before| before.chars().count());
+        let column = self.text.get(self.line_starts[line]..at).map_or(0, |before| before.chars().count());
         (line as u32 + 1, column as u32 + 1)
     }
 
@@ -97,10 +86,7 @@ impl SourceFile {
         let Some(&start) = self.line_starts.get(index) else {
             return "";
         };
-        let end = self
-            .line_starts
-            .get(index + 1)
-            .map_or(self.text.len(), |next| next - 1);
+        let end = self.line_starts.get(index + 1).map_or(self.text.len(), |next| next - 1);
         self.text[start..end].trim_end_matches('\r')
     }
 }

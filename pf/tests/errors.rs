@@ -8,29 +8,17 @@ fn answer(name: &str, input: &str) -> String {
     let resolver = Isolated {
         files: vec![
             ("bad-rules".to_owned(), "pass in\npas out\n".to_owned()),
-            (
-                "bad-table".to_owned(),
-                "10.0.0.1 # one\n10.0.0.300\n".to_owned(),
-            ),
+            ("bad-table".to_owned(), "10.0.0.1 # one\n10.0.0.300\n".to_owned()),
             ("itself".to_owned(), "include \"itself\"\n".to_owned()),
         ],
         ..Isolated::default()
     };
-    let options = Options {
-        resolver: &resolver,
-        ..Options::default()
-    };
-    let source = Source {
-        name: "pf.conf".to_owned(),
-        text: input.to_owned(),
-    };
+    let options = Options { resolver: &resolver, ..Options::default() };
+    let source = Source { name: "pf.conf".to_owned(), text: input.to_owned() };
     let checked = check(&source, &options);
     let problems = checked.errors.iter().chain(&checked.warnings);
     let rendered: Vec<String> = problems.map(|p| p.render()).collect();
-    assert!(
-        !rendered.is_empty(),
-        "{name}: nothing is said about\n{input}"
-    );
+    assert!(!rendered.is_empty(), "{name}: nothing is said about\n{input}");
     rendered.concat()
 }
 
@@ -56,10 +44,5 @@ fn every_wrong_input_is_explained() {
         std::fs::write(path, fresh).expect("errors.txt");
         return;
     }
-    assert!(
-        wrong.is_empty(),
-        "{} of {cases} differ\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} of {cases} differ\n{}", wrong.len(), wrong.join("\n"));
 }

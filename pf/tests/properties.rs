@@ -7,14 +7,8 @@ use weir_pf::{Checked, Isolated, Options, Problem, Source, check};
 
 fn checked(text: &str) -> Checked {
     let resolver = Isolated::default();
-    let options = Options {
-        resolver: &resolver,
-        ..Options::default()
-    };
-    let source = Source {
-        name: "pf.conf".to_owned(),
-        text: text.to_owned(),
-    };
+    let options = Options { resolver: &resolver, ..Options::default() };
+    let source = Source { name: "pf.conf".to_owned(), text: text.to_owned() };
     check(&source, &options)
 }
 
@@ -35,14 +29,7 @@ fn bare(set: &mut FlatSet) {
             }
         }
     }
-    for list in [
-        &mut set.scrub,
-        &mut set.nat,
-        &mut set.rdr,
-        &mut set.binat,
-        &mut set.dummynet,
-        &mut set.filter,
-    ] {
+    for list in [&mut set.scrub, &mut set.nat, &mut set.rdr, &mut set.binat, &mut set.dummynet, &mut set.filter] {
         rules(list);
     }
     for rule in &mut set.ether {
@@ -70,11 +57,7 @@ fn round_trip(text: &str) -> Result<(), TestCaseError> {
     let second = checked(&printed);
     let complaint: String = second.errors.iter().map(|e| e.render()).collect();
     prop_assert_eq!(second.text.as_ref(), Some(&printed), "{}", complaint);
-    prop_assert!(
-        rules_of(first.flat) == rules_of(second.flat),
-        "other rules from\n{}",
-        printed
-    );
+    prop_assert!(rules_of(first.flat) == rules_of(second.flat), "other rules from\n{}", printed);
     Ok(())
 }
 
@@ -102,27 +85,12 @@ fn one_of(list: &'static [&'static str]) -> impl Strategy<Value = &'static str> 
 /// A rule that is correct apart from contradictions between its parts.
 fn rule() -> impl Strategy<Value = String> {
     let head = (
-        one_of(&[
-            "pass",
-            "block",
-            "block drop",
-            "block return",
-            "match",
-            "block return-icmp(host-unk)",
-        ]),
+        one_of(&["pass", "block", "block drop", "block return", "match", "block return-icmp(host-unk)"]),
         one_of(&["", " in", " out"]),
         one_of(&["", " log", " log (all, to pflog3)", " quick", " log quick"]),
         one_of(&["", " on en0", " on ! en0", " on { en0, en1 }", " on en"]),
         one_of(&["", " inet", " inet6"]),
-        one_of(&[
-            "",
-            " proto tcp",
-            " proto udp",
-            " proto { tcp udp }",
-            " proto icmp",
-            " proto 47",
-            " proto icmp6",
-        ]),
+        one_of(&["", " proto tcp", " proto udp", " proto { tcp udp }", " proto icmp", " proto 47", " proto icmp6"]),
     );
     let address = one_of(&[
         "any",
@@ -197,7 +165,9 @@ fn rule() -> impl Strategy<Value = String> {
     (head, address.clone(), port.clone(), address, port, options.clone(), options).prop_map(
         |(head, from, from_port, to, to_port, first, second)| {
             let (action, direction, log, on, family, proto) = head;
-            format!("{action}{direction}{log}{on}{family}{proto} from {from}{from_port} to {to}{to_port}{first}{second}\n")
+            format!(
+                "{action}{direction}{log}{on}{family}{proto} from {from}{from_port} to {to}{to_port}{first}{second}\n"
+            )
         },
     )
 }
@@ -245,23 +215,14 @@ fn file() -> impl Strategy<Value = String> {
         "anchor \"x/*\" out proto tcp from any to any port 80\n",
         "dummynet in proto tcp from any to any port 80 pipe 1\n",
     ]);
-    (
-        first,
-        proptest::collection::vec(statement(), 0..3),
-        proptest::collection::vec(rule(), 0..4),
-        last,
+    (first, proptest::collection::vec(statement(), 0..3), proptest::collection::vec(rule(), 0..4), last).prop_map(
+        |(first, translation, rules, last)| format!("{first}{}{}{last}", translation.concat(), rules.concat()),
     )
-        .prop_map(|(first, translation, rules, last)| {
-            format!("{first}{}{}{last}", translation.concat(), rules.concat())
-        })
 }
 
 /// The same cases at each run; `WEIR_SEED` chooses others.
 fn config() -> ProptestConfig {
-    let seed = std::env::var("WEIR_SEED")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(20_081_017);
+    let seed = std::env::var("WEIR_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(20_081_017);
     eprintln!("WEIR_SEED={seed}");
     ProptestConfig {
         cases: 512,
@@ -318,8 +279,5 @@ fn most_generated_rules_are_correct() {
             }
         }
     }
-    assert!(
-        correct * 10 > total,
-        "only {correct} of {total} rules are correct"
-    );
+    assert!(correct * 10 > total, "only {correct} of {total} rules are correct");
 }

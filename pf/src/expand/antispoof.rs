@@ -8,28 +8,16 @@ impl Expander<'_> {
     /// Two rules for each interface: its network from elsewhere, and its own address from anywhere.
     pub(super) fn antispoof(&mut self, antispoof: &Antispoof, out: &mut Vec<FlatRule>) {
         for interface in &antispoof.interfaces {
-            let network = Modifiers {
-                network: true,
-                ..Modifiers::default()
-            };
+            let network = Modifiers { network: true, ..Modifiers::default() };
             let from_elsewhere = self.addresses(interface, network);
-            let elsewhere = Interface {
-                negate: true,
-                ..interface.clone()
-            };
+            let elsewhere = Interface { negate: true, ..interface.clone() };
             if !interface.dynamic && from_elsewhere.is_empty() {
                 self.sink
                     .warn(
                         interface.span,
-                        format!(
-                            "interface {} has no address: antispoof makes no rule",
-                            interface.name
-                        ),
+                        format!("interface {} has no address: antispoof makes no rule", interface.name),
                     )
-                    .hint(format!(
-                        "write ({}) to look its addresses up later",
-                        interface.name
-                    ));
+                    .hint(format!("write ({}) to look its addresses up later", interface.name));
             }
             self.block(antispoof, Some(elsewhere), from_elsewhere, out);
             if !self.lookup.is_loopback(&interface.name) {
@@ -41,17 +29,11 @@ impl Expander<'_> {
 
     fn addresses(&self, interface: &Interface, modifiers: Modifiers) -> Vec<FlatHost> {
         if !interface.dynamic {
-            return self
-                .lookup
-                .interface_addresses(&interface.name, modifiers, None);
+            return self.lookup.interface_addresses(&interface.name, modifiers, None);
         }
         vec![FlatHost {
             negate: false,
-            addr: Addr::Dynamic {
-                interface: interface.name.clone(),
-                modifiers,
-                len: None,
-            },
+            addr: Addr::Dynamic { interface: interface.name.clone(), modifiers, len: None },
             family: None,
             scope: None,
         }]
@@ -67,10 +49,7 @@ impl Expander<'_> {
         if from.is_empty() {
             return;
         }
-        let mut rule = Rule::new(crate::source::Spanned::new(
-            Action::Block(Some(Return::Drop)),
-            antispoof.span,
-        ));
+        let mut rule = Rule::new(crate::source::Spanned::new(Action::Block(Some(Return::Drop)), antispoof.span));
         rule.direction = Direction::In;
         rule.log = antispoof.log;
         rule.quick = antispoof.quick;
@@ -78,9 +57,7 @@ impl Expander<'_> {
         rule.family = antispoof.family;
         rule.options = antispoof.options.clone();
         let wanted = antispoof.family.map_or(Family::Any, |f| f.node);
-        let fits = from
-            .iter()
-            .any(|h| wanted == Family::Any || h.family() == Family::Any || h.family() == wanted);
+        let fits = from.iter().any(|h| wanted == Family::Any || h.family() == Family::Any || h.family() == wanted);
         if !fits {
             return;
         }

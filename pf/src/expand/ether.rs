@@ -48,8 +48,7 @@ impl Expander<'_> {
                     for dst in each(&rule.to) {
                         for from in each(&l3_from) {
                             for to in each(&l3_to) {
-                                let (from, to) =
-                                    (from.clone().unwrap_or_default(), to.unwrap_or_default());
+                                let (from, to) = (from.clone().unwrap_or_default(), to.unwrap_or_default());
                                 let given = protocol.map_or(0, |p| p.node);
                                 let implied = [from.family(), to.family()].map(ethertype);
                                 let inferred = implied.into_iter().find(|e| *e != 0).unwrap_or(0);
@@ -61,9 +60,7 @@ impl Expander<'_> {
                                     quick: rule.quick,
                                     interface: interface
                                         .as_ref()
-                                        .map_or((false, String::new()), |i| {
-                                            (i.negate, i.name.clone())
-                                        }),
+                                        .map_or((false, String::new()), |i| (i.negate, i.name.clone())),
                                     bridge_to: rule.bridge_to.as_ref().map(|b| b.node.clone()),
                                     protocol: if given == 0 { inferred } else { given },
                                     src,

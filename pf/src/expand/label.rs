@@ -27,11 +27,7 @@ fn address(host: &FlatHost, family: Family) -> String {
         }
         Addr::Range(..) | Addr::RouteLabel(_) => "?".to_owned(),
     };
-    if host.negate {
-        format!("! {text}")
-    } else {
-        text
-    }
+    if host.negate { format!("! {text}") } else { text }
 }
 
 fn port(port: Option<Port>) -> String {
@@ -61,8 +57,7 @@ pub fn expand(text: &str, rule: &FlatRule) -> String {
         "" => "any",
         name => name,
     };
-    let protocol =
-        protocols::name(rule.protocol).map_or_else(|| rule.protocol.to_string(), str::to_owned);
+    let protocol = protocols::name(rule.protocol).map_or_else(|| rule.protocol.to_string(), str::to_owned);
     text.replace("$if", interface)
         .replace("$srcaddr", &address(&rule.src, rule.family))
         .replace("$dstaddr", &address(&rule.dst, rule.family))

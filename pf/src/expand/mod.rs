@@ -55,10 +55,7 @@ impl<'a> Expander<'a> {
     }
 
     /// Expands a whole file, and reports the host names that were looked up.
-    pub fn file(
-        mut self,
-        statements: &[Statement],
-    ) -> (Flat, Vec<(String, Vec<std::net::IpAddr>)>) {
+    pub fn file(mut self, statements: &[Statement]) -> (Flat, Vec<(String, Vec<std::net::IpAddr>)>) {
         let flat = self.flat(statements);
         (flat, self.lookup.resolved)
     }
@@ -66,12 +63,7 @@ impl<'a> Expander<'a> {
     fn flat(&mut self, statements: &[Statement]) -> Flat {
         let mut flat = Flat::default();
         for statement in statements {
-            self.statement(
-                statement,
-                &mut flat.lines,
-                &mut flat.set,
-                Some(&mut flat.loaded),
-            );
+            self.statement(statement, &mut flat.lines, &mut flat.set, Some(&mut flat.loaded));
         }
         flat
     }
@@ -84,9 +76,7 @@ impl<'a> Expander<'a> {
         loaded: Option<&mut Vec<(String, Flat)>>,
     ) {
         match statement {
-            Statement::Macro { name, value, .. } => {
-                lines.push(FlatLine::Macro(name.clone(), value.clone()))
-            }
+            Statement::Macro { name, value, .. } => lines.push(FlatLine::Macro(name.clone(), value.clone())),
             Statement::Set(option, span) => self.option(option, *span, lines),
             Statement::Table(table) => {
                 if let Some(table) = self.table(table) {
@@ -99,32 +89,18 @@ impl<'a> Expander<'a> {
                 }
             }
             Statement::LoadAnchor { anchor, body, .. } => {
-                let outer = (
-                    self.section,
-                    self.require_order,
-                    self.block_return,
-                    self.if_bound,
-                );
+                let outer = (self.section, self.require_order, self.block_return, self.if_bound);
                 let defaults = self.state_defaults.take();
-                (self.section, self.require_order, self.block_return) =
-                    (Section::Start, true, false);
+                (self.section, self.require_order, self.block_return) = (Section::Start, true, false);
                 let number = std::mem::take(&mut self.next_number);
                 let inner = self.flat(body);
                 self.next_number = number;
-                (
-                    self.section,
-                    self.require_order,
-                    self.block_return,
-                    self.if_bound,
-                ) = outer;
+                (self.section, self.require_order, self.block_return, self.if_bound) = outer;
                 self.state_defaults = defaults;
                 match loaded {
                     Some(loaded) => loaded.push((anchor.node.clone(), inner)),
                     None => {
-                        self.sink.error(
-                            anchor.span,
-                            "an anchor cannot be loaded from inside another one's braces",
-                        );
+                        self.sink.error(anchor.span, "an anchor cannot be loaded from inside another one's braces");
                     }
                 }
             }
@@ -140,17 +116,13 @@ impl<'a> Expander<'a> {
     fn rule_statement(&mut self, rule: &Rule, lines: &mut Vec<FlatLine>, set: &mut FlatSet) {
         let section = match &rule.action.node {
             Action::Scrub(_) | Action::Anchor(AnchorKind::Scrub) => Section::Normalization,
-            Action::Translate { .. }
-            | Action::Anchor(AnchorKind::Nat | AnchorKind::Rdr | AnchorKind::Binat) => {
+            Action::Translate { .. } | Action::Anchor(AnchorKind::Nat | AnchorKind::Rdr | AnchorKind::Binat) => {
                 Section::Translation
             }
             _ => Section::Filter,
         };
         // macOS' stock file has dummynet anchors before and after filter anchors: they are tied to no section.
-        let anywhere = matches!(
-            rule.action.node,
-            Action::Dummynet(_) | Action::Anchor(AnchorKind::Dummynet)
-        );
+        let anywhere = matches!(rule.action.node, Action::Dummynet(_) | Action::Anchor(AnchorKind::Dummynet));
         if !anywhere && !self.enter(section, rule.span) {
             return;
         }
@@ -165,21 +137,9 @@ impl<'a> Expander<'a> {
         });
         let out = match &rule.action.node {
             Action::Scrub(_) | Action::Anchor(AnchorKind::Scrub) => &mut set.scrub,
-            Action::Translate {
-                kind: Translation::Nat,
-                ..
-            }
-            | Action::Anchor(AnchorKind::Nat) => &mut set.nat,
-            Action::Translate {
-                kind: Translation::Rdr,
-                ..
-            }
-            | Action::Anchor(AnchorKind::Rdr) => &mut set.rdr,
-            Action::Translate {
-                kind: Translation::Binat,
-                ..
-            }
-            | Action::Anchor(AnchorKind::Binat) => &mut set.binat,
+            Action::Translate { kind: Translation::Nat, .. } | Action::Anchor(AnchorKind::Nat) => &mut set.nat,
+            Action::Translate { kind: Translation::Rdr, .. } | Action::Anchor(AnchorKind::Rdr) => &mut set.rdr,
+            Action::Translate { kind: Translation::Binat, .. } | Action::Anchor(AnchorKind::Binat) => &mut set.binat,
             Action::Dummynet(_) | Action::Anchor(AnchorKind::Dummynet) => &mut set.dummynet,
             _ => &mut set.filter,
         };

@@ -2,9 +2,7 @@
 
 use super::Expander;
 use super::rule::decide_family;
-use crate::ast::{
-    Action, Family, Host, PoolKind, PortOp, Redirect, RedirectKind, Rule, Translation,
-};
+use crate::ast::{Action, Family, Host, PoolKind, PortOp, Redirect, RedirectKind, Rule, Translation};
 use crate::flat::{Addr, FlatHost, FlatPool, FlatRoute, FlatRule};
 
 /// What pfctl allows besides round-robin depends on what the pool is for.
@@ -29,11 +27,9 @@ const ROUTING: Use = Use {
 /// Whether an interface in parentheses may have several addresses.
 fn multiple(addr: &Addr) -> bool {
     match addr {
-        Addr::Dynamic {
-            interface,
-            modifiers,
-            ..
-        } => !modifiers.no_alias || !interface.ends_with(|c: char| c.is_ascii_digit()),
+        Addr::Dynamic { interface, modifiers, .. } => {
+            !modifiers.no_alias || !interface.ends_with(|c: char| c.is_ascii_digit())
+        }
         _ => false,
     }
 }
@@ -48,11 +44,7 @@ impl Expander<'_> {
         dst: &[FlatHost],
     ) -> bool {
         match rule.action.node {
-            Action::Translate {
-                kind: Translation::Binat,
-                no,
-                ..
-            } => return self.binat(rule, template, no, src, dst),
+            Action::Translate { kind: Translation::Binat, no, .. } => return self.binat(rule, template, no, src, dst),
             Action::Translate { kind, no, .. } => {
                 return self.nat_rdr(rule, template, kind, no, src, dst);
             }
@@ -70,12 +62,7 @@ impl Expander<'_> {
     }
 
     /// Drops addresses of the wrong family; the first right one decides where nothing did.
-    fn fit(
-        &mut self,
-        hosts: Vec<FlatHost>,
-        family: &mut Family,
-        redirect: &Redirect,
-    ) -> Option<Vec<FlatHost>> {
+    fn fit(&mut self, hosts: Vec<FlatHost>, family: &mut Family, redirect: &Redirect) -> Option<Vec<FlatHost>> {
         if *family == Family::Any
             && let Some(first) = hosts.first()
             && first.scope.is_none()
@@ -91,29 +78,17 @@ impl Expander<'_> {
             if *family == Family::Any {
                 *family = own;
             }
-            kept.push(FlatHost {
-                scope: None,
-                ..host
-            });
+            kept.push(FlatHost { scope: None, ..host });
         }
         if kept.is_empty() {
-            self.sink.error(
-                redirect.span,
-                "no translation address with matching address family found",
-            );
+            self.sink.error(redirect.span, "no translation address with matching address family found");
             return None;
         }
         Some(kept)
     }
 
     /// Makes `round-robin` explicit where pfctl implies it, and refuses what another type cannot do.
-    fn pool_type(
-        &mut self,
-        pool: &mut crate::ast::Pool,
-        hosts: &[FlatHost],
-        span: crate::source::Span,
-        us: &Use,
-    ) {
+    fn pool_type(&mut self, pool: &mut crate::ast::Pool, hosts: &[FlatHost], span: crate::source::Span, us: &Use) {
         let table = hosts.iter().any(|h| matches!(h.addr, Addr::Table(_)));
         let alias = hosts.iter().find(|h| multiple(&h.addr));
         if pool.kind.is_none() && (hosts.len() > 1 || table || alias.is_some()) {
@@ -126,8 +101,7 @@ impl Expander<'_> {
             self.sink.error(span, us.tables);
         }
         if let Some(Addr::Dynamic { interface, .. }) = alias.map(|h| &h.addr) {
-            self.sink
-                .error(span, format!("interface ({interface}) {}", us.aliases));
+            self.sink.error(span, format!("interface ({interface}) {}", us.aliases));
         }
         if hosts.len() > 1 {
             self.sink.error(span, us.several);
@@ -143,12 +117,8 @@ impl Expander<'_> {
         src: &[FlatHost],
         dst: &[FlatHost],
     ) -> bool {
-        let first = |hosts: &[FlatHost]| {
-            hosts
-                .first()
-                .filter(|h| h.scope.is_none())
-                .map_or(Family::Any, FlatHost::family)
-        };
+        let first =
+            |hosts: &[FlatHost]| hosts.first().filter(|h| h.scope.is_none()).map_or(Family::Any, FlatHost::family);
         template.family = match rule.family {
             Some(family) => family.node,
             None if first(src) != Family::Any => first(src),
@@ -163,10 +133,7 @@ impl Expander<'_> {
             return no;
         };
         if no {
-            self.sink.error(
-                redirect.span,
-                "translation rule with 'no' does not need '->'",
-            );
+            self.sink.error(redirect.span, "translation rule with 'no' does not need '->'");
             return false;
         }
         let hosts = self.pool_hosts(&redirect.hosts);
@@ -181,19 +148,12 @@ impl Expander<'_> {
         let ports = self.ports(redirect, kind, rule);
         if pool.static_port {
             if kind != Translation::Nat {
-                self.sink.error(
-                    redirect.span,
-                    "the 'static-port' option is only valid with nat rules",
-                );
+                self.sink.error(redirect.span, "the 'static-port' option is only valid with nat rules");
             } else if ports != (0, 0) {
-                self.sink.error(
-                    redirect.span,
-                    "the 'static-port' option can't be used when specifying a port range",
-                );
+                self.sink.error(redirect.span, "the 'static-port' option can't be used when specifying a port range");
             }
         }
-        if pool.map_e.is_some() && (kind != Translation::Nat || pool.static_port || ports != (0, 0))
-        {
+        if pool.map_e.is_some() && (kind != Translation::Nat || pool.static_port || ports != (0, 0)) {
             self.sink.error(
                 redirect.span,
                 "the 'map-e-portset' option is only valid with nat rules, without ports and 'static-port'",
@@ -211,23 +171,15 @@ impl Expander<'_> {
         match kind {
             Translation::Nat => (port.a, if port.b == 0 { port.a } else { port.b }),
             _ => match rule.to.ports.first() {
-                Some(to) if port.star && port.b == 0 && to.node.op == PortOp::Range => (
-                    port.a,
-                    port.a.saturating_add(to.node.b.saturating_sub(to.node.a)),
-                ),
+                Some(to) if port.star && port.b == 0 && to.node.op == PortOp::Range => {
+                    (port.a, port.a.saturating_add(to.node.b.saturating_sub(to.node.a)))
+                }
                 _ => (port.a, port.b),
             },
         }
     }
 
-    fn binat(
-        &mut self,
-        rule: &Rule,
-        template: &mut FlatRule,
-        no: bool,
-        src: &[FlatHost],
-        dst: &[FlatHost],
-    ) -> bool {
+    fn binat(&mut self, rule: &Rule, template: &mut FlatRule, no: bool, src: &[FlatHost], dst: &[FlatHost]) -> bool {
         let before = self.sink.error_count();
         let redirect = rule.redirects.first();
         let hosts = redirect.map_or(Vec::new(), |r| self.pool_hosts(&r.hosts));
@@ -248,8 +200,10 @@ impl Expander<'_> {
             for host in list {
                 match &host.addr {
                     Addr::Table(name) => {
-                        self.sink
-                            .error(rule.span, format!("invalid use of table <{name}> as the {place} address of a binat rule"));
+                        self.sink.error(
+                            rule.span,
+                            format!("invalid use of table <{name}> as the {place} address of a binat rule"),
+                        );
                     }
                     Addr::Dynamic { interface, .. } if multiple(&host.addr) => {
                         self.sink.error(
@@ -265,31 +219,23 @@ impl Expander<'_> {
             self.sink.error(rule.span, "multiple binat ip addresses");
         }
         for side in [src, dst] {
-            if side
-                .iter()
-                .any(|h| h.family() != Family::Any && h.family() != family)
-            {
+            if side.iter().any(|h| h.family() != Family::Any && h.family() != family) {
                 self.sink.error(rule.span, "binat ip versions must match");
             }
         }
         match redirect {
             None if !no => {
-                self.sink
-                    .error(rule.span, "'binat' rule requires '-> address'");
+                self.sink.error(rule.span, "'binat' rule requires '-> address'");
             }
             Some(redirect) if no => {
-                self.sink
-                    .error(redirect.span, "'no binat' rule does not need '->'");
+                self.sink.error(redirect.span, "'no binat' rule does not need '->'");
             }
             Some(redirect) => {
                 let Some(hosts) = self.fit(hosts, &mut template.family, redirect) else {
                     return false;
                 };
                 if hosts.len() > 1 {
-                    self.sink.error(
-                        redirect.span,
-                        "binat rule must redirect to a single address",
-                    );
+                    self.sink.error(redirect.span, "binat rule must redirect to a single address");
                 }
                 let length = |host: Option<&FlatHost>| match host.map(|h| &h.addr) {
                     Some(Addr::Prefix { len, .. }) => Some(*len),
@@ -299,17 +245,10 @@ impl Expander<'_> {
                     && a != b
                 {
                     self.sink
-                        .error(
-                            redirect.span,
-                            "'binat' source mask and redirect mask must be the same",
-                        )
+                        .error(redirect.span, "'binat' source mask and redirect mask must be the same")
                         .hint(format!("the source is /{a}, the redirection /{b}"));
                 }
-                template.redirects.arrow = Some(FlatPool {
-                    hosts,
-                    ports: (0, 0),
-                    pool: redirect.pool.clone(),
-                });
+                template.redirects.arrow = Some(FlatPool { hosts, ports: (0, 0), pool: redirect.pool.clone() });
             }
             None => {}
         }
@@ -322,10 +261,7 @@ impl Expander<'_> {
         };
         if !super::rule::directed(rule) {
             self.sink
-                .error(
-                    route.span,
-                    "direction must be explicit with rules that specify routing",
-                )
+                .error(route.span, "direction must be explicit with rules that specify routing")
                 .hint("write `in` or `out` after the action");
             return false;
         }
@@ -348,23 +284,13 @@ impl Expander<'_> {
             family == Family::Any || own == Family::Any || own == family
         });
         if hosts.is_empty() {
-            self.sink.error(
-                route.span,
-                "no routing address with matching address family found",
-            );
+            self.sink.error(route.span, "no routing address with matching address family found");
             return false;
         }
         let mut pool = route.pool.clone();
-        let all: Vec<FlatHost> = hosts
-            .iter()
-            .map(|h| h.1.clone().unwrap_or_default())
-            .collect();
+        let all: Vec<FlatHost> = hosts.iter().map(|h| h.1.clone().unwrap_or_default()).collect();
         self.pool_type(&mut pool, &all, route.span, &ROUTING);
-        template.route = Some(FlatRoute {
-            kind: route.kind,
-            hosts,
-            pool,
-        });
+        template.route = Some(FlatRoute { kind: route.kind, hosts, pool });
         true
     }
 
@@ -401,14 +327,10 @@ impl Expander<'_> {
                 self.sink.error(redirect.span, "binat-to takes no port");
             }
             if kind != Translation::Nat && pool.static_port {
-                self.sink.error(
-                    redirect.span,
-                    "the 'static-port' option is only valid with nat-to",
-                );
+                self.sink.error(redirect.span, "the 'static-port' option is only valid with nat-to");
             }
             if kind == Translation::Binat && hosts.len() > 1 {
-                self.sink
-                    .error(redirect.span, "binat-to takes a single address");
+                self.sink.error(redirect.span, "binat-to takes a single address");
             }
             let wrong = match kind {
                 Translation::Nat => rule.direction == crate::ast::Direction::In,
@@ -420,15 +342,8 @@ impl Expander<'_> {
                     .error(redirect.span, "binat-to can not specify direction")
                     .hint("leave out `in` and `out`: it translates both ways");
             } else if wrong {
-                let way = if kind == Translation::Nat {
-                    "outgoing"
-                } else {
-                    "incoming"
-                };
-                self.sink.warn(
-                    redirect.span,
-                    format!("{name} usually translates {way} packets"),
-                );
+                let way = if kind == Translation::Nat { "outgoing" } else { "incoming" };
+                self.sink.warn(redirect.span, format!("{name} usually translates {way} packets"));
             }
             let flat = Some(FlatPool { hosts, ports, pool });
             match redirect.kind {
@@ -440,19 +355,10 @@ impl Expander<'_> {
         self.sink.error_count() == before
     }
 
-    fn af_to(
-        &mut self,
-        redirect: &Redirect,
-        family: Family,
-        hosts: Vec<FlatHost>,
-        template: &mut FlatRule,
-    ) {
+    fn af_to(&mut self, redirect: &Redirect, family: Family, hosts: Vec<FlatHost>, template: &mut FlatRule) {
         if template.family == Family::Any || template.family == family {
             self.sink
-                .error(
-                    redirect.span,
-                    "af-to needs a rule of the other address family",
-                )
+                .error(redirect.span, "af-to needs a rule of the other address family")
                 .hint("write `inet6 ... af-to inet` or `inet ... af-to inet6`");
             return;
         }
@@ -467,11 +373,7 @@ impl Expander<'_> {
             let Some(hosts) = self.fit(list, &mut wanted, redirect) else {
                 return;
             };
-            pools.push(Some(FlatPool {
-                hosts,
-                ports: (0, 0),
-                pool: redirect.pool.clone(),
-            }));
+            pools.push(Some(FlatPool { hosts, ports: (0, 0), pool: redirect.pool.clone() }));
         }
         let to = pools.pop().flatten();
         template.redirects.af_to = Some((family, pools.pop().flatten(), to));

@@ -1,12 +1,8 @@
 //! One rule to many: the product of its lists, in pfctl's order.
 
 use super::{Expander, label};
-use crate::ast::{
-    Action, AnchorKind, Direction, Family, FragmentPolicy, Host, Interface, PortOp, Return, Rule,
-};
-use crate::flat::{
-    Addr, FlatAction, FlatAnchor, FlatHost, FlatRedirects, FlatRule, FlatScrub, FlatSet, StateMode,
-};
+use crate::ast::{Action, AnchorKind, Direction, Family, FragmentPolicy, Host, Interface, PortOp, Return, Rule};
+use crate::flat::{Addr, FlatAction, FlatAnchor, FlatHost, FlatRedirects, FlatRule, FlatScrub, FlatSet, StateMode};
 use crate::names::protocols::{TCP, UDP};
 use crate::parse::RETURN_ICMP;
 use crate::source::Span;
@@ -50,7 +46,10 @@ impl Expander<'_> {
         let negated: Vec<&Host> = hosts.iter().filter(|h| h.negate).collect();
         if several && negated.len() > 1 {
             self.sink
-                .warn(negated[1].span, "each member of a list makes a rule of its own: two negated ones match everything")
+                .warn(
+                    negated[1].span,
+                    "each member of a list makes a rule of its own: two negated ones match everything",
+                )
                 .hint("put the addresses into a table and write `! <table>`");
         }
     }
@@ -70,20 +69,11 @@ impl Expander<'_> {
             Action::Dummynet(no) => FlatAction::Dummynet(*no),
             Action::Anchor(kind) => FlatAction::Anchor(*kind),
         };
-        let anchor = matches!(action, FlatAction::Anchor(_)).then(|| FlatAnchor {
-            name: rule
-                .anchor
-                .name
-                .as_ref()
-                .map_or(String::new(), |n| n.node.clone()),
-            body,
-        });
+        let anchor = matches!(action, FlatAction::Anchor(_))
+            .then(|| FlatAnchor { name: rule.anchor.name.as_ref().map_or(String::new(), |n| n.node.clone()), body });
         let state = self.state(rule);
         let mut flags = o.flags.map_or((0, 0), |f| f.node);
-        if rule.action.node == Action::Pass
-            && o.flags.is_none()
-            && o.fragment.is_none()
-            && state.kind != StateMode::No
+        if rule.action.node == Action::Pass && o.flags.is_none() && o.fragment.is_none() && state.kind != StateMode::No
         {
             flags = (SYN, SYN_ACK);
         }
@@ -146,12 +136,7 @@ impl Expander<'_> {
     }
 
     /// Expands one rule. Rules with an error are not added; every error is noted once.
-    pub(super) fn rule(
-        &mut self,
-        rule: &Rule,
-        body: Option<Box<FlatSet>>,
-        out: &mut Vec<FlatRule>,
-    ) {
+    pub(super) fn rule(&mut self, rule: &Rule, body: Option<Box<FlatSet>>, out: &mut Vec<FlatRule>) {
         let before = self.sink.error_count();
         let src = self.side(&rule.from.hosts);
         let dst = self.side(&rule.to.hosts);
@@ -177,9 +162,7 @@ impl Expander<'_> {
         decide_family(&src, &mut template.family);
         decide_family(&dst, &mut template.family);
         self.check_statement(rule);
-        if !self.routes_and_pools(rule, &mut template, &src, &dst)
-            || self.sink.error_count() > before
-        {
+        if !self.routes_and_pools(rule, &mut template, &src, &dst) || self.sink.error_count() > before {
             return;
         }
         let added = self.product(&template, rule, &src, &dst, out);
@@ -210,10 +193,7 @@ impl Expander<'_> {
         self.next_number += 1;
         one.labels = one.labels.iter().map(|l| label::expand(l, one)).collect();
         one.tag = one.tag.as_ref().map(|t| label::expand(t, one));
-        one.tagged = one
-            .tagged
-            .as_ref()
-            .map(|(not, t)| (*not, label::expand(t, one)));
+        one.tagged = one.tagged.as_ref().map(|(not, t)| (*not, label::expand(t, one)));
     }
 
     /// The product of all lists; whether there was a valid combination.
@@ -242,12 +222,7 @@ impl Expander<'_> {
                                                 let from = from.clone().unwrap_or_default();
                                                 let to = to.clone().unwrap_or_default();
                                                 if !families(&mut one, &from, &to)
-                                                    || !scopes(
-                                                        &mut one,
-                                                        interface.as_ref(),
-                                                        &from,
-                                                        &to,
-                                                    )
+                                                    || !scopes(&mut one, interface.as_ref(), &from, &to)
                                                 {
                                                     continue;
                                                 }
@@ -311,12 +286,7 @@ fn families(rule: &mut FlatRule, from: &FlatHost, to: &FlatHost) -> bool {
 }
 
 /// A link-local address binds its rule to its interface.
-fn scopes(
-    rule: &mut FlatRule,
-    interface: Option<&Interface>,
-    from: &FlatHost,
-    to: &FlatHost,
-) -> bool {
+fn scopes(rule: &mut FlatRule, interface: Option<&Interface>, from: &FlatHost, to: &FlatHost) -> bool {
     if let (Some(a), Some(b)) = (&from.scope, &to.scope)
         && a != b
     {
@@ -338,12 +308,7 @@ fn settled(host: FlatHost) -> FlatHost {
         Addr::Prefix { addr, len: 0 } if addr.is_unspecified() => Addr::Any,
         addr => addr,
     };
-    FlatHost {
-        negate: host.negate,
-        addr,
-        family: None,
-        scope: None,
-    }
+    FlatHost { negate: host.negate, addr, family: None, scope: None }
 }
 
 /// What a rule loses when its protocol is not TCP.
@@ -362,11 +327,7 @@ fn by_family(rule: &mut FlatRule) {
     let FlatAction::Block(Return::Icmp { v4, v6 }) = &mut rule.action else {
         return;
     };
-    let Return::Icmp {
-        v4: default4,
-        v6: default6,
-    } = RETURN_ICMP
-    else {
+    let Return::Icmp { v4: default4, v6: default6 } = RETURN_ICMP else {
         return;
     };
     match rule.family {

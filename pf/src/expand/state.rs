@@ -22,10 +22,7 @@ impl Expander<'_> {
             None if pass => StateMode::Keep,
             None => StateMode::No,
         };
-        let mut state = State {
-            kind: mode,
-            ..State::default()
-        };
+        let mut state = State { kind: mode, ..State::default() };
         let defaults = self.state_defaults.clone().unwrap_or_default();
         let options: &[Spanned<StateOption>] = match given {
             None if pass => &defaults,
@@ -48,20 +45,14 @@ impl Expander<'_> {
             state.if_bound = self.if_bound;
         }
         state.timeouts.retain(|t| t.1 != 0);
-        let order = |name: &str| {
-            TIMEOUTS
-                .iter()
-                .chain(TIMEOUTS_MACOS)
-                .position(|t| *t == name)
-        };
+        let order = |name: &str| TIMEOUTS.iter().chain(TIMEOUTS_MACOS).position(|t| *t == name);
         state.timeouts.sort_by_key(|t| order(t.0));
         state
     }
 
     fn twice(&mut self, again: bool, name: &str, span: Span) {
         if again {
-            self.sink
-                .error(span, format!("state option '{name}' multiple definitions"));
+            self.sink.error(span, format!("state option '{name}' multiple definitions"));
         }
     }
 
@@ -100,10 +91,7 @@ impl Expander<'_> {
             StateOption::MaxSrcConnRate(count, seconds) => {
                 self.twice(state.max_src_conn_rate.0 > 0, "max-src-conn-rate", span);
                 if *count > HIGHEST_RATE {
-                    self.sink.error(
-                        span,
-                        format!("'max-src-conn-rate' maximum rate must be < {HIGHEST_RATE}"),
-                    );
+                    self.sink.error(span, format!("'max-src-conn-rate' maximum rate must be < {HIGHEST_RATE}"));
                 }
                 state.max_src_conn_rate = (*count, *seconds);
                 (state.source_track, state.source_track_rule) = (true, true);
@@ -113,21 +101,15 @@ impl Expander<'_> {
                 state.max_src_nodes = *count;
                 (state.source_track, state.source_track_rule) = (true, true);
             }
-            StateOption::Overload {
-                table,
-                flush,
-                global,
-            } => {
+            StateOption::Overload { table, flush, global } => {
                 if state.overload.is_some() {
-                    self.sink
-                        .error(span, "multiple 'overload' table definitions");
+                    self.sink.error(span, "multiple 'overload' table definitions");
                 }
                 state.overload = Some((table.clone(), *flush, *global));
             }
             StateOption::Bound(bound) => {
                 if *lock {
-                    self.sink
-                        .error(span, "state locking option: multiple definitions");
+                    self.sink.error(span, "state locking option: multiple definitions");
                 }
                 *lock = true;
                 state.if_bound = *bound;
@@ -147,12 +129,7 @@ impl Expander<'_> {
         }
     }
 
-    fn source_track(
-        &mut self,
-        state: &mut State,
-        track: Option<Option<bool>>,
-        options: &[Spanned<StateOption>],
-    ) {
+    fn source_track(&mut self, state: &mut State, track: Option<Option<bool>>, options: &[Spanned<StateOption>]) {
         if track == Some(Some(false)) {
             for option in options {
                 let name = match option.node {
@@ -162,10 +139,7 @@ impl Expander<'_> {
                     _ => continue,
                 };
                 self.sink
-                    .error(
-                        option.span,
-                        format!("'{name}' is incompatible with 'source-track global'"),
-                    )
+                    .error(option.span, format!("'{name}' is incompatible with 'source-track global'"))
                     .hint("write `source-track rule`");
             }
         }

@@ -22,9 +22,7 @@ impl Expander<'_> {
                     }
                     FlatTablePart::List(found)
                 }
-                TablePart::File(name) => {
-                    FlatTablePart::File(name.node.clone(), self.table_file(name))
-                }
+                TablePart::File(name) => FlatTablePart::File(name.node.clone(), self.table_file(name)),
             });
         }
         if self.sink.error_count() > before {
@@ -45,10 +43,7 @@ impl Expander<'_> {
         let text = match self.lookup.resolver().read(&name.node) {
             Ok(text) => text,
             Err(reason) => {
-                self.sink.error(
-                    name.span,
-                    format!("cannot load \"{}\": {reason}", name.node),
-                );
+                self.sink.error(name.span, format!("cannot load \"{}\": {reason}", name.node));
                 return Vec::new();
             }
         };
@@ -62,25 +57,17 @@ impl Expander<'_> {
             }
             at += line.len();
         }
-        let file = self
-            .sink
-            .sources
-            .add(SourceFile::new(name.node.clone(), text));
+        let file = self.sink.sources.add(SourceFile::new(name.node.clone(), text));
         let mut found = Vec::new();
         for (start, word) in words {
-            let span = Span {
-                file,
-                start: start as u32,
-                end: (start + word.len()) as u32,
-            };
+            let span = Span { file, start: start as u32, end: (start + word.len()) as u32 };
             let bare = word.trim_start_matches('!');
             let negate = (word.len() - bare.len()) % 2 == 1;
             let (address, len) = match bare.split_once('/') {
                 Some((address, len)) => match len.parse() {
                     Ok(len) => (address, Some(len)),
                     Err(_) => {
-                        self.sink
-                            .error(span, format!("`{len}` is not the length of a prefix"));
+                        self.sink.error(span, format!("`{len}` is not the length of a prefix"));
                         continue;
                     }
                 },

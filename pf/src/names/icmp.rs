@@ -68,19 +68,13 @@ pub fn type_names(v6: bool) -> impl Iterator<Item = &'static str> {
 /// The number of a code's name, under its type.
 #[must_use]
 pub fn code_number(kind: u8, name: &str, v6: bool) -> Option<u8> {
-    codes(v6)
-        .iter()
-        .find(|c| c.1 == kind && c.0 == name)
-        .map(|c| c.2)
+    codes(v6).iter().find(|c| c.1 == kind && c.0 == name).map(|c| c.2)
 }
 
 /// The name of a code, as pfctl prints it.
 #[must_use]
 pub fn code_name(kind: u8, code: u8, v6: bool) -> Option<&'static str> {
-    codes(v6)
-        .iter()
-        .find(|c| c.1 == kind && c.2 == code)
-        .map(|c| c.0)
+    codes(v6).iter().find(|c| c.1 == kind && c.2 == code).map(|c| c.0)
 }
 
 /// All names of a type's codes.

@@ -45,13 +45,7 @@ pub const ICMP6: u8 = 58;
 #[must_use]
 pub fn number(name: &str) -> Option<u8> {
     let by_name = PROTOCOLS.iter().find(|p| p.1.eq_ignore_ascii_case(name));
-    by_name
-        .or_else(|| {
-            PROTOCOLS
-                .iter()
-                .find(|p| p.2.iter().any(|other| other.eq_ignore_ascii_case(name)))
-        })
-        .map(|p| p.0)
+    by_name.or_else(|| PROTOCOLS.iter().find(|p| p.2.iter().any(|other| other.eq_ignore_ascii_case(name)))).map(|p| p.0)
 }
 
 /// The name pfctl prints.
@@ -62,7 +56,5 @@ pub fn name(number: u8) -> Option<&'static str> {
 
 /// All names.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    PROTOCOLS
-        .iter()
-        .flat_map(|p| std::iter::once(p.1).chain(p.2.iter().copied()))
+    PROTOCOLS.iter().flat_map(|p| std::iter::once(p.1).chain(p.2.iter().copied()))
 }

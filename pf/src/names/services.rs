@@ -23,12 +23,7 @@ fn services() -> &'static [Service] {
                 let mut fields = line.split(' ');
                 let (name, port) = (fields.next()?, fields.next()?.parse().ok()?);
                 let protocols = fields.next()?;
-                Some(Service {
-                    name,
-                    port,
-                    tcp: protocols.contains("tcp"),
-                    udp: protocols.contains("udp"),
-                })
+                Some(Service { name, port, tcp: protocols.contains("tcp"), udp: protocols.contains("udp") })
             })
             .collect()
     })
@@ -38,10 +33,7 @@ fn services() -> &'static [Service] {
 #[must_use]
 pub fn port(name: &str) -> Option<u16> {
     let all = services();
-    let of = |tcp: bool| {
-        all.iter()
-            .find(|s| s.name == name && if tcp { s.tcp } else { s.udp })
-    };
+    let of = |tcp: bool| all.iter().find(|s| s.name == name && if tcp { s.tcp } else { s.udp });
     of(true).or_else(|| of(false)).map(|s| s.port)
 }
 

@@ -15,24 +15,10 @@ pub const TIMEOUTS_MACOS: &[&str] = &[
 ];
 
 /// Limits (pf.conf(5), `set limit`).
-pub const LIMITS: &[&str] = &[
-    "states",
-    "app-states",
-    "src-nodes",
-    "frags",
-    "tables",
-    "table-entries",
-];
+pub const LIMITS: &[&str] = &["states", "app-states", "src-nodes", "frags", "tables", "table-entries"];
 
 /// `set optimization` names.
-pub const OPTIMIZATIONS: &[&str] = &[
-    "default",
-    "normal",
-    "high-latency",
-    "satellite",
-    "aggressive",
-    "conservative",
-];
+pub const OPTIMIZATIONS: &[&str] = &["default", "normal", "high-latency", "satellite", "aggressive", "conservative"];
 
 /// `set debug` names.
 #[rustfmt::skip]
@@ -43,9 +29,5 @@ pub const DEBUG_LEVELS: &[&str] = &[
 /// The timeout of a name.
 #[must_use]
 pub fn timeout(name: &str) -> Option<&'static str> {
-    TIMEOUTS
-        .iter()
-        .chain(TIMEOUTS_MACOS)
-        .copied()
-        .find(|t| *t == name)
+    TIMEOUTS.iter().chain(TIMEOUTS_MACOS).copied().find(|t| *t == name)
 }

@@ -13,7 +13,5 @@ pub const TOS: &[(&str, u8)] = &[
 /// The octet of a name, in any case of letters.
 #[must_use]
 pub fn tos(name: &str) -> Option<u8> {
-    TOS.iter()
-        .find(|t| t.0.eq_ignore_ascii_case(name))
-        .map(|t| t.1)
+    TOS.iter().find(|t| t.0.eq_ignore_ascii_case(name)).map(|t| t.1)
 }

@@ -32,10 +32,7 @@ impl Parser<'_> {
             options: FilterOptions::default(),
         };
         if self.take("anchor") {
-            let name = self
-                .tok
-                .string()
-                .map(|t| Spanned::new(t.to_string(), self.tok.span));
+            let name = self.tok.string().map(|t| Spanned::new(t.to_string(), self.tok.span));
             if name.is_some() {
                 self.bump();
             }
@@ -43,19 +40,12 @@ impl Parser<'_> {
         } else if self.take("block") {
             rule.pass = false;
             if self.take("drop") {
-            } else if self.tok.is("return")
-                || self.tok.is("return-rst")
-                || self.tok.is("return-icmp")
-            {
-                self.error_here("an ether rule cannot return anything")
-                    .hint("write `ether block`");
+            } else if self.tok.is("return") || self.tok.is("return-rst") || self.tok.is("return-icmp") {
+                self.error_here("an ether rule cannot return anything").hint("write `ether block`");
                 self.bump();
             }
         } else if !self.take("pass") {
-            return Err(self.expected(
-                "`pass`, `block` or `anchor` after `ether`",
-                &["pass", "block", "anchor"],
-            ));
+            return Err(self.expected("`pass`, `block` or `anchor` after `ether`", &["pass", "block", "anchor"]));
         }
         rule.direction = self.direction();
         rule.quick = self.take("quick");
@@ -83,17 +73,7 @@ impl Parser<'_> {
         if self.take("l3") {
             rule.l3 = Some(self.l3()?);
         }
-        while [
-            "queue",
-            "ridentifier",
-            "label",
-            "tag",
-            "tagged",
-            "dnpipe",
-            "dnqueue",
-        ]
-        .iter()
-        .any(|w| self.tok.is(w))
+        while ["queue", "ridentifier", "label", "tag", "tagged", "dnpipe", "dnqueue"].iter().any(|w| self.tok.is(w))
             || self.tok.is_punct('!')
         {
             self.filter_option(&mut rule.options)?;
@@ -101,12 +81,9 @@ impl Parser<'_> {
         rule.span = self.span_from(start);
         if let Some(anchor) = &mut rule.anchor {
             let name = anchor.name.take();
-            let body = self.anchor_body()?;
+            let body = self.anchor_body(true)?;
             if body.is_none() && name.is_none() {
-                self.sink.error(
-                    rule.span,
-                    "anchors without explicit rules must specify a name",
-                );
+                self.sink.error(rule.span, "anchors without explicit rules must specify a name");
             }
             rule.anchor = Some(AnchorCall { name, body });
         }
@@ -127,12 +104,8 @@ impl Parser<'_> {
         for (side, name) in [(&from, "from"), (&to, "to")] {
             for host in &side.hosts {
                 use crate::ast::HostKind;
-                if !matches!(
-                    host.kind,
-                    HostKind::Name { .. } | HostKind::Table(_) | HostKind::Any
-                ) {
-                    self.sink
-                        .error(host.span, format!("{name} must be an address or table"));
+                if !matches!(host.kind, HostKind::Name { .. } | HostKind::Table(_) | HostKind::Any) {
+                    self.sink.error(host.span, format!("{name} must be an address or table"));
                 }
             }
             if let Some(port) = side.ports.first() {
@@ -150,13 +123,8 @@ impl Parser<'_> {
         }
         let token = self.tok.clone();
         let text = self.string("an EtherType")?.node;
-        let hex = text
-            .strip_prefix("0x")
-            .and_then(|h| u16::from_str_radix(h, 16).ok());
-        let named = ETHERTYPES
-            .iter()
-            .find(|e| e.0.eq_ignore_ascii_case(&text))
-            .map(|e| e.1);
+        let hex = text.strip_prefix("0x").and_then(|h| u16::from_str_radix(h, 16).ok());
+        let named = ETHERTYPES.iter().find(|e| e.0.eq_ignore_ascii_case(&text)).map(|e| e.1);
         match hex.or(named) {
             Some(0) => {
                 self.at(&token, "proto 0 cannot be used".to_owned());
@@ -165,9 +133,7 @@ impl Parser<'_> {
             Some(value) => Ok(value),
             None => {
                 self.at(&token, format!("`{text}` is not an EtherType"))
-                    .hint(
-                        "write it as 0x and four hexadecimal digits, for instance 0x88cc for LLDP",
-                    );
+                    .hint("write it as 0x and four hexadecimal digits, for instance 0x88cc for LLDP");
                 Ok(0)
             }
         }
@@ -199,11 +165,7 @@ impl Parser<'_> {
             let mask = if len == 0 { 0 } else { u64::MAX << (64 - len) };
             bits.copy_from_slice(&mask.to_be_bytes()[..6]);
         }
-        out.push(Mac {
-            negate,
-            addr,
-            mask: bits,
-        });
+        out.push(Mac { negate, addr, mask: bits });
         Ok(())
     }
 }

@@ -44,18 +44,11 @@ impl Parser<'_> {
         let dynamic = self.tok.is_punct('(');
         if let Some(text) = self.tok.string().cloned() {
             if text.len() > LONGEST_INTERFACE {
-                self.error_here(format!(
-                    "interface name too long, at most {LONGEST_INTERFACE} bytes"
-                ));
+                self.error_here(format!("interface name too long, at most {LONGEST_INTERFACE} bytes"));
             }
             let span = self.tok.span;
             self.bump();
-            return Ok(Interface {
-                negate: false,
-                name: text.to_string(),
-                dynamic: false,
-                span,
-            });
+            return Ok(Interface { negate: false, name: text.to_string(), dynamic: false, span });
         }
         let fail = self.expected("the name of an interface", &[]);
         if dynamic {
@@ -97,8 +90,7 @@ impl Parser<'_> {
         let kind = match &self.tok.tok {
             Tok::Word(word) if &**word == "any" => {
                 if negate {
-                    self.error_here("`! any` can never match")
-                        .hint("leave out the `!`");
+                    self.error_here("`! any` can never match").hint("leave out the `!`");
                 }
                 self.bump();
                 HostKind::Any
@@ -117,11 +109,7 @@ impl Parser<'_> {
             }
             _ => self.host_kind()?,
         };
-        out.push(Host {
-            negate,
-            kind,
-            span: self.span_from(start),
-        });
+        out.push(Host { negate, kind, span: self.span_from(start) });
         Ok(())
     }
 
@@ -129,11 +117,7 @@ impl Parser<'_> {
     pub(super) fn host(&mut self) -> Res<Host> {
         let start = self.tok.span;
         let kind = self.host_kind()?;
-        Ok(Host {
-            negate: false,
-            kind,
-            span: self.span_from(start),
-        })
+        Ok(Host { negate: false, kind, span: self.span_from(start) })
     }
 
     fn host_kind(&mut self) -> Res<HostKind> {
@@ -146,32 +130,23 @@ impl Parser<'_> {
                 let span = self.tok.span;
                 self.bump();
                 if !self.tok.is_punct('/') {
-                    self.sink
-                        .error(span, format!("the number {text} is not an address"))
-                        .hint(format!("write {text}/8 for the network {text}.0.0.0/8, or all four parts of an address"));
+                    self.sink.error(span, format!("the number {text} is not an address")).hint(format!(
+                        "write {text}/8 for the network {text}.0.0.0/8, or all four parts of an address"
+                    ));
                     return Err(Fail);
                 }
                 self.bump();
                 let len = self.prefix_length()?;
-                Ok(HostKind::Name {
-                    text,
-                    len: Some(len),
-                })
+                Ok(HostKind::Name { text, len: Some(len) })
             }
             _ => {
                 let Some(text) = self.tok.string().cloned() else {
-                    return Err(self.expected(
-                        "an address",
-                        &["any", "all", "from", "to", "port", "no-route", "self"],
-                    ));
+                    return Err(self.expected("an address", &["any", "all", "from", "to", "port", "no-route", "self"]));
                 };
                 self.bump();
                 if self.take_punct('/') {
                     let len = self.prefix_length()?;
-                    return Ok(HostKind::Name {
-                        text,
-                        len: Some(len),
-                    });
+                    return Ok(HostKind::Name { text, len: Some(len) });
                 }
                 if self.take_punct('-') {
                     let Some(end) = self.tok.string().cloned() else {
@@ -195,9 +170,7 @@ impl Parser<'_> {
                 let netmask = matches!(&self.tok.tok, Tok::Word(w) if w.contains('.'));
                 let fail = self.expected("the length of a prefix in bits after `/`", &[]);
                 if netmask {
-                    self.hint_last(
-                        "pf takes the number of bits, not a netmask: /24, not /255.255.255.0",
-                    );
+                    self.hint_last("pf takes the number of bits, not a netmask: /24, not /255.255.255.0");
                 }
                 Err(fail)
             }
@@ -210,10 +183,7 @@ impl Parser<'_> {
         self.want_punct('<', "before the name of a table")?;
         let name = self.string("the name of a table")?;
         if name.node.len() > LONGEST_TABLE {
-            self.sink.error(
-                name.span,
-                format!("table name too long, at most {LONGEST_TABLE} bytes"),
-            );
+            self.sink.error(name.span, format!("table name too long, at most {LONGEST_TABLE} bytes"));
         }
         self.want_punct('>', "after the name of a table")?;
         Ok(Spanned::new(name.node, self.span_from(start)))
@@ -227,27 +197,17 @@ impl Parser<'_> {
         let (interface, modifiers) = self.modifiers(&name.node, name.span);
         if !interface.starts_with(|c: char| c.is_ascii_alphabetic()) {
             self.sink
-                .error(
-                    name.span,
-                    format!("`{interface}` is not the name of an interface"),
-                )
+                .error(name.span, format!("`{interface}` is not the name of an interface"))
                 .hint("only interfaces stand in parentheses; write an address without them");
         }
         if interface.len() > LONGEST_INTERFACE {
-            self.sink.error(
-                name.span,
-                format!("interface name too long, at most {LONGEST_INTERFACE} bytes"),
-            );
+            self.sink.error(name.span, format!("interface name too long, at most {LONGEST_INTERFACE} bytes"));
         }
         let len = match self.take_punct('/') {
             true => Some(self.number("a prefix length", 0, 128)?.node as u8),
             false => None,
         };
-        Ok(HostKind::Dynamic {
-            interface,
-            modifiers,
-            len,
-        })
+        Ok(HostKind::Dynamic { interface, modifiers, len })
     }
 
     fn modifiers(&mut self, text: &str, span: Span) -> (String, Modifiers) {
@@ -263,23 +223,13 @@ impl Parser<'_> {
                 other => {
                     let hint = did_you_mean(other, ["network", "broadcast", "peer"]);
                     self.sink
-                        .error(
-                            span,
-                            format!("`:{other}` is not a modifier of an interface"),
-                        )
-                        .hint(hint.unwrap_or_else(|| {
-                            "one of :network, :broadcast, :peer, :0".to_owned()
-                        }));
+                        .error(span, format!("`:{other}` is not a modifier of an interface"))
+                        .hint(hint.unwrap_or_else(|| "one of :network, :broadcast, :peer, :0".to_owned()));
                 }
             }
         }
-        if u8::from(modifiers.network) + u8::from(modifiers.broadcast) + u8::from(modifiers.peer)
-            > 1
-        {
-            self.sink.error(
-                span,
-                "only one of :network, :broadcast and :peer can be given",
-            );
+        if u8::from(modifiers.network) + u8::from(modifiers.broadcast) + u8::from(modifiers.peer) > 1 {
+            self.sink.error(span, "only one of :network, :broadcast and :peer can be given");
         }
         (name, modifiers)
     }
@@ -319,8 +269,7 @@ impl Parser<'_> {
         if let Some(op) = op {
             if range.is_some() {
                 let span = self.span_from(start);
-                self.sink
-                    .error(span, "`:` cannot be used with another port operator");
+                self.sink.error(span, "`:` cannot be used with another port operator");
             }
             return Ok(Port { op, a, b: 0 });
         }
@@ -334,8 +283,7 @@ impl Parser<'_> {
             let (b, second) = self.port_range(true)?;
             if range.is_some() || second.is_some() {
                 let span = self.span_from(start);
-                self.sink
-                    .error(span, "`:` cannot be used with another port operator");
+                self.sink.error(span, "`:` cannot be used with another port operator");
             }
             return Ok(Port { op, a, b });
         }
@@ -344,23 +292,12 @@ impl Parser<'_> {
                 if b < a {
                     let span = self.span_from(start);
                     self.sink
-                        .warn(
-                            span,
-                            format!("the port range {a}:{b} is empty and never matches"),
-                        )
+                        .warn(span, format!("the port range {a}:{b} is empty and never matches"))
                         .hint(format!("did you mean {b}:{a}?"));
                 }
-                Ok(Port {
-                    op: PortOp::Range,
-                    a,
-                    b,
-                })
+                Ok(Port { op: PortOp::Range, a, b })
             }
-            _ => Ok(Port {
-                op: PortOp::Eq,
-                a,
-                b: 0,
-            }),
+            _ => Ok(Port { op: PortOp::Eq, a, b: 0 }),
         }
     }
 
@@ -389,10 +326,7 @@ impl Parser<'_> {
             if let Ok(port) = u16::try_from(number) {
                 return port;
             }
-            self.at(
-                token,
-                format!("{number} is not a port: it must be 0 to 65535"),
-            );
+            self.at(token, format!("{number} is not a port: it must be 0 to 65535"));
             return 0;
         }
         if let Some(port) = services::port(text).or_else(|| self.resolver.service(text)) {
@@ -420,11 +354,7 @@ impl Parser<'_> {
             let token = self.tok.clone();
             let a = self.service(first, &token);
             self.bump();
-            return Ok(PoolPort {
-                a,
-                b: 0,
-                star: true,
-            });
+            return Ok(PoolPort { a, b: 0, star: true });
         }
         let (a, b) = self.port_range(true)?;
         let b = b.filter(|b| *b != a).unwrap_or(0);

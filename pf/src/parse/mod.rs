@@ -65,20 +65,8 @@ impl<'a> Parser<'a> {
             resolver,
             macros,
             lexer: Lexer::new(file, source.text().clone()),
-            tok: Token {
-                tok: Tok::Newline,
-                span: Span {
-                    file,
-                    start: 0,
-                    end: 0,
-                },
-                expansion: None,
-            },
-            last: Span {
-                file,
-                start: 0,
-                end: 0,
-            },
+            tok: Token { tok: Tok::Newline, span: Span { file, start: 0, end: 0 }, expansion: None },
+            last: Span { file, start: 0, end: 0 },
             depth: 0,
             nesting: 0,
             after_hosts: false,
@@ -169,18 +157,14 @@ impl<'a> Parser<'a> {
         }
         let hint = match &self.tok.tok {
             Tok::Word(word) => did_you_mean(word, candidates.iter().copied()).or_else(|| {
-                (keyword::is_keyword(word) && !candidates.contains(&&**word)).then(|| {
-                    format!(
-                        "`{word}` is a keyword of pf; write \"{word}\" in quotes if it is a name"
-                    )
-                })
+                (keyword::is_keyword(word) && !candidates.contains(&&**word))
+                    .then(|| format!("`{word}` is a keyword of pf; write \"{word}\" in quotes if it is a name"))
             }),
             Tok::End | Tok::Newline => None,
             _ => None,
         };
         let found = self.tok.describe();
-        self.error_here(format!("expected {what}, found {found}"))
-            .maybe_hint(hint);
+        self.error_here(format!("expected {what}, found {found}")).maybe_hint(hint);
         Fail
     }
 
@@ -256,9 +240,7 @@ impl<'a> Parser<'a> {
         };
         let span = self.tok.span;
         if value < least || value > most {
-            self.error_here(format!(
-                "{value} is not {what}: it must be {least} to {most}"
-            ));
+            self.error_here(format!("{value} is not {what}: it must be {least} to {most}"));
         }
         self.bump();
         Ok(Spanned::new(value.clamp(least, most), span))
@@ -269,11 +251,7 @@ impl<'a> Parser<'a> {
     }
 
     /// One item, or several in braces, with or without commas.
-    fn list<T>(
-        &mut self,
-        what: &str,
-        mut item: impl FnMut(&mut Self, &mut Vec<T>) -> Res<()>,
-    ) -> Res<Vec<T>> {
+    fn list<T>(&mut self, what: &str, mut item: impl FnMut(&mut Self, &mut Vec<T>) -> Res<()>) -> Res<Vec<T>> {
         let mut items = Vec::new();
         if !self.tok.is_punct('{') {
             item(self, &mut items)?;
@@ -325,12 +303,9 @@ impl<'a> Parser<'a> {
                     return Err(Fail);
                 }
             }
-            let begins =
-                matches!(&self.tok.tok, Tok::Word(w) if keyword::STATEMENTS.contains(&&**w));
+            let begins = matches!(&self.tok.tok, Tok::Word(w) if keyword::STATEMENTS.contains(&&**w));
             if self.tok.tok == Tok::End || begins {
-                self.sink
-                    .error(open, "this `{` is never closed")
-                    .hint("close the list with `}`");
+                self.sink.error(open, "this `{` is never closed").hint("close the list with `}`");
                 return Err(Fail);
             }
         }
@@ -339,29 +314,21 @@ impl<'a> Parser<'a> {
     /// Adds a file to the source map and reads it as if it stood here.
     fn nested_file(&mut self, name: &Spanned<String>, out: &mut Vec<Statement>) -> Res<()> {
         if self.files.contains(&name.node) {
-            self.sink
-                .error(name.span, format!("{} includes itself", name.node));
+            self.sink.error(name.span, format!("{} includes itself", name.node));
             return Err(Fail);
         }
         if self.files.len() > DEEPEST_INCLUDE {
-            self.sink.error(
-                name.span,
-                format!("more than {DEEPEST_INCLUDE} files include one another"),
-            );
+            self.sink.error(name.span, format!("more than {DEEPEST_INCLUDE} files include one another"));
             return Err(Fail);
         }
         let text = match self.resolver.read(&name.node) {
             Ok(text) => text,
             Err(reason) => {
-                self.sink
-                    .error(name.span, format!("cannot read {}: {reason}", name.node));
+                self.sink.error(name.span, format!("cannot read {}: {reason}", name.node));
                 return Err(Fail);
             }
         };
-        let file = self
-            .sink
-            .sources
-            .add(SourceFile::new(name.node.clone(), text.clone()));
+        let file = self.sink.sources.add(SourceFile::new(name.node.clone(), text.clone()));
         self.files.push(name.node.clone());
         let lexer = std::mem::replace(&mut self.lexer, Lexer::new(file, text.into()));
         let tok = self.tok.clone();
@@ -389,10 +356,7 @@ fn parse_c_number(text: &str) -> Option<i64> {
 }
 
 fn describe_expansion(token: &Token) -> Option<String> {
-    token
-        .expansion
-        .as_ref()
-        .map(|e| format!("${} = \"{}\"", e.name, e.value))
+    token.expansion.as_ref().map(|e| format!("${} = \"{}\"", e.name, e.value))
 }
 
 impl Parser<'_> {

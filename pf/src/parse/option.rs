@@ -86,16 +86,10 @@ impl Parser<'_> {
                 self.bump();
                 let label = self.string("a label")?;
                 if label.node.len() > LONGEST_LABEL {
-                    self.sink.error(
-                        label.span,
-                        format!("label too long, at most {LONGEST_LABEL} bytes"),
-                    );
+                    self.sink.error(label.span, format!("label too long, at most {LONGEST_LABEL} bytes"));
                 }
                 if o.labels.len() >= MOST_LABELS {
-                    self.sink.error(
-                        start,
-                        format!("a rule can have {MOST_LABELS} labels at most"),
-                    );
+                    self.sink.error(start, format!("a rule can have {MOST_LABELS} labels at most"));
                 }
                 o.labels.push(label);
             }
@@ -184,9 +178,7 @@ impl Parser<'_> {
                 let span = self.span_from(start);
                 self.sink.meaningless(
                     span,
-                    format!(
-                        "`{word}` has no meaning in a NIC driver: there is no socket to divert to"
-                    ),
+                    format!("`{word}` has no meaning in a NIC driver: there is no socket to divert to"),
                 );
             }
             "once" => {
@@ -214,19 +206,14 @@ impl Parser<'_> {
 
     fn once<T>(&mut self, slot: &Option<Spanned<T>>, span: Span, name: &str) {
         if slot.is_some() {
-            self.sink
-                .error(span, format!("{name} cannot be redefined"))
-                .hint("give it once in a rule");
+            self.sink.error(span, format!("{name} cannot be redefined")).hint("give it once in a rule");
         }
     }
 
     fn tag_name(&mut self) -> Res<String> {
         let tag = self.strings("the name of a tag")?;
         if tag.node.len() > LONGEST_LABEL {
-            self.sink.error(
-                tag.span,
-                format!("tag too long, at most {LONGEST_LABEL} bytes"),
-            );
+            self.sink.error(tag.span, format!("tag too long, at most {LONGEST_LABEL} bytes"));
         }
         Ok(tag.node)
     }
@@ -247,11 +234,7 @@ impl Parser<'_> {
 
     fn pipe(&mut self, queue: bool) -> Res<Pipe> {
         let what = "the number of a pipe or queue";
-        let mut pipe = Pipe {
-            queue,
-            number: 0,
-            reverse: 0,
-        };
+        let mut pipe = Pipe { queue, number: 0, reverse: 0 };
         if !self.take_punct('(') {
             pipe.number = self.number(what, 1, 65535)?.node as u16;
             return Ok(pipe);
@@ -276,11 +259,7 @@ impl Parser<'_> {
                 Tok::Outside => Some(PortOp::Outside),
                 _ => None,
             };
-            let mut test = IdMatch {
-                op: op.unwrap_or(PortOp::Eq),
-                a,
-                b: a,
-            };
+            let mut test = IdMatch { op: op.unwrap_or(PortOp::Eq), a, b: a };
             if let (Some(binary), None) = (binary, op) {
                 p.bump();
                 test.op = binary;
@@ -289,8 +268,7 @@ impl Parser<'_> {
             let span = p.span_from(start);
             let unknown = test.a == u32::MAX || test.b == u32::MAX;
             if unknown && !matches!(test.op, PortOp::Eq | PortOp::Ne) {
-                p.sink
-                    .error(span, format!("{what} unknown requires operator = or !="));
+                p.sink.error(span, format!("{what} unknown requires operator = or !="));
             }
             out.push(Spanned::new(test, span));
             Ok(())
@@ -300,13 +278,7 @@ impl Parser<'_> {
     fn id(&mut self, user: bool) -> Res<u32> {
         let what = if user { "user" } else { "group" };
         if matches!(self.tok.tok, Tok::Number(_)) {
-            return Ok(self
-                .number(
-                    &format!("the number of a {what}"),
-                    0,
-                    i64::from(u32::MAX) - 1,
-                )?
-                .node as u32);
+            return Ok(self.number(&format!("the number of a {what}"), 0, i64::from(u32::MAX) - 1)?.node as u32);
         }
         let name = self.string(&format!("the name or number of a {what}"))?;
         if name.node == "unknown" {
@@ -317,8 +289,7 @@ impl Parser<'_> {
             false => accounts::group(&name.node).or_else(|| self.resolver.group(&name.node)),
         };
         if found.is_none() {
-            self.sink
-                .error(name.span, format!("unknown {what} `{}`", name.node));
+            self.sink.error(name.span, format!("unknown {what} `{}`", name.node));
         }
         Ok(found.unwrap_or(0))
     }
@@ -335,9 +306,7 @@ impl Parser<'_> {
         };
         if !self.tok.is_punct('/') {
             let fail = self.expected("`/` and the flags to look at", &[]);
-            self.hint_last(
-                "write flags SET/MASK, for instance `flags S/SA`: SYN set, of SYN and ACK",
-            );
+            self.hint_last("write flags SET/MASK, for instance `flags S/SA`: SYN set, of SYN and ACK");
             return Err(fail);
         }
         self.bump();
@@ -345,10 +314,7 @@ impl Parser<'_> {
         if set & mask != set {
             let span = self.span_from(start);
             self.sink
-                .error(
-                    span,
-                    "flags always false: a flag that must be set is not looked at",
-                )
+                .error(span, "flags always false: a flag that must be set is not looked at")
                 .hint("every letter before `/` must stand after it too");
         }
         Ok((set, mask))
@@ -367,8 +333,7 @@ impl Parser<'_> {
                         true => format!("write `{upper}`"),
                         false => "the letters are F(IN), S(YN), R(ST), P(USH), A(CK), U(RG), E(CE), (C)W(R)".to_owned(),
                     };
-                    self.at(&token, format!("`{letter}` is not a TCP flag"))
-                        .hint(hint);
+                    self.at(&token, format!("`{letter}` is not a TCP flag")).hint(hint);
                     break;
                 }
             }
@@ -390,14 +355,12 @@ impl Parser<'_> {
                 let found = icmp::type_number(&name.node, v6);
                 if found.is_none() {
                     let hint = match icmp::type_number(&name.node, !v6) {
-                        Some(_) => Some(format!(
-                            "{} has a type of that name",
-                            if v6 { "icmp-type" } else { "icmp6-type" }
-                        )),
+                        Some(_) => {
+                            Some(format!("{} has a type of that name", if v6 { "icmp-type" } else { "icmp6-type" }))
+                        }
                         None => did_you_mean(&name.node, icmp::type_names(v6)),
                     };
-                    self.at(&token, format!("unknown {keyword}-type `{}`", name.node))
-                        .maybe_hint(hint);
+                    self.at(&token, format!("unknown {keyword}-type `{}`", name.node)).maybe_hint(hint);
                 }
                 found
             }
@@ -405,31 +368,21 @@ impl Parser<'_> {
         let mut code = None;
         if self.take("code") {
             code = match self.tok.tok {
-                Tok::Number(_) => {
-                    Some(self.number(&format!("an {keyword} code"), 0, 255)?.node as u8)
-                }
+                Tok::Number(_) => Some(self.number(&format!("an {keyword} code"), 0, 255)?.node as u8),
                 _ => {
                     let token = self.tok.clone();
                     let name = self.string(&format!("an {keyword} code"))?;
                     let found = kind.and_then(|k| icmp::code_number(k, &name.node, v6));
                     if let (Some(kind), None) = (kind, found) {
                         let hint = did_you_mean(&name.node, icmp::code_names(kind, v6));
-                        self.at(&token, format!("unknown {keyword}-code `{}`", name.node))
-                            .maybe_hint(hint);
+                        self.at(&token, format!("unknown {keyword}-code `{}`", name.node)).maybe_hint(hint);
                     }
                     found
                 }
             };
         }
         let span = self.span_from(start);
-        out.push(Spanned::new(
-            IcmpType {
-                protocol,
-                kind: kind.unwrap_or(0),
-                code,
-            },
-            span,
-        ));
+        out.push(Spanned::new(IcmpType { protocol, kind: kind.unwrap_or(0), code }, span));
         Ok(())
     }
 
@@ -440,16 +393,12 @@ impl Parser<'_> {
         }
         let token = self.tok.clone();
         let name = self.string("a type of service")?;
-        let hex = name
-            .node
-            .strip_prefix("0x")
-            .and_then(|h| u8::from_str_radix(h, 16).ok());
+        let hex = name.node.strip_prefix("0x").and_then(|h| u8::from_str_radix(h, 16).ok());
         match tos::tos(&name.node).or(hex) {
             Some(value) => Ok(value),
             None => {
                 let hint = did_you_mean(&name.node, tos::TOS.iter().map(|t| t.0));
-                self.at(&token, format!("illegal tos value `{}`", name.node))
-                    .maybe_hint(hint);
+                self.at(&token, format!("illegal tos value `{}`", name.node)).maybe_hint(hint);
                 Ok(0)
             }
         }
@@ -473,11 +422,8 @@ impl Parser<'_> {
         match scaled {
             Some(p) if p >= 0.0 && p <= f64::from(u32::MAX) => Ok((p as u32).max(1)),
             _ => {
-                self.at(
-                    &token,
-                    "invalid probability: it must be 0% to 100%".to_owned(),
-                )
-                .hint("write it with a percent sign, for instance `probability 20%`");
+                self.at(&token, "invalid probability: it must be 0% to 100%".to_owned())
+                    .hint("write it with a percent sign, for instance `probability 20%`");
                 Ok(1)
             }
         }
@@ -543,17 +489,12 @@ impl Parser<'_> {
             "no-df" => s.no_df = true,
             "random-id" => s.random_id = true,
             "min-ttl" => s.min_ttl = Some(self.number("a time to live", 0, 255)?.node as u8),
-            "max-mss" => {
-                s.max_mss = Some(self.number("a maximum segment size", 0, 65535)?.node as u16)
-            }
+            "max-mss" => s.max_mss = Some(self.number("a maximum segment size", 0, 65535)?.node as u16),
             "set-tos" => s.set_tos = Some(self.tos()?),
             "reassemble" => {
                 let what = self.string("`tcp` after `reassemble`")?;
                 if !what.node.eq_ignore_ascii_case("tcp") {
-                    self.sink.error(
-                        what.span,
-                        format!("scrub reassemble supports only tcp, not `{}`", what.node),
-                    );
+                    self.sink.error(what.span, format!("scrub reassemble supports only tcp, not `{}`", what.node));
                 }
                 s.reassemble_tcp = true;
             }
@@ -588,12 +529,4 @@ impl Parser<'_> {
 }
 
 /// Scrub options, for suggestions.
-pub const SCRUB_OPTIONS: &[&str] = &[
-    "no-df",
-    "random-id",
-    "min-ttl",
-    "max-mss",
-    "set-tos",
-    "reassemble",
-    "fragment",
-];
+pub const SCRUB_OPTIONS: &[&str] = &["no-df", "random-id", "min-ttl", "max-mss", "set-tos", "reassemble", "fragment"];

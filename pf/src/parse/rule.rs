@@ -22,10 +22,7 @@ const PORT_UNREACH6: u8 = 4;
 const CARRIED_OVER: (u8, u8) = (UNREACH, PORT_UNREACH);
 
 /// The default answer of `return-icmp`.
-pub const RETURN_ICMP: Return = Return::Icmp {
-    v4: (UNREACH, PORT_UNREACH),
-    v6: (UNREACH6, PORT_UNREACH6),
-};
+pub const RETURN_ICMP: Return = Return::Icmp { v4: (UNREACH, PORT_UNREACH), v6: (UNREACH6, PORT_UNREACH6) };
 
 /// The order of a rule's parts, for a part that comes too late.
 #[rustfmt::skip]
@@ -88,8 +85,12 @@ impl Parser<'_> {
             }
             Tok::Number(_) => Some("a port needs the word `port` before it".to_owned()),
             Tok::Punct(';') => Some("a statement ends with its line".to_owned()),
-            Tok::Punct('{') => Some("a list stands after the word it belongs to, such as `proto`, `from` or `port`".to_owned()),
-            Tok::Arrow => Some("only nat, rdr and binat rules have `->`; a pass or match rule takes `nat-to` or `rdr-to`".to_owned()),
+            Tok::Punct('{') => {
+                Some("a list stands after the word it belongs to, such as `proto`, `from` or `port`".to_owned())
+            }
+            Tok::Arrow => Some(
+                "only nat, rdr and binat rules have `->`; a pass or match rule takes `nat-to` or `rdr-to`".to_owned(),
+            ),
             _ => None,
         };
         self.error_here(reason).maybe_hint(hint);
@@ -122,22 +123,13 @@ impl Parser<'_> {
                 }
                 let first = self.return_code(v6)?;
                 let answer = if v6 {
-                    Return::Icmp {
-                        v4: (UNREACH, PORT_UNREACH),
-                        v6: first,
-                    }
+                    Return::Icmp { v4: (UNREACH, PORT_UNREACH), v6: first }
                 } else {
                     let comma = self.take_punct(',');
                     if comma || !self.tok.is_punct(')') {
-                        Return::Icmp {
-                            v4: first,
-                            v6: self.return_code(true)?,
-                        }
+                        Return::Icmp { v4: first, v6: self.return_code(true)? }
                     } else {
-                        Return::Icmp {
-                            v4: first,
-                            v6: CARRIED_OVER,
-                        }
+                        Return::Icmp { v4: first, v6: CARRIED_OVER }
                     }
                 };
                 self.want_punct(')', "after the ICMP code")?;
@@ -164,8 +156,7 @@ impl Parser<'_> {
             Some(code) => Ok((kind, code)),
             None => {
                 let hint = did_you_mean(&name.node, icmp::code_names(kind, v6));
-                self.at(&token, format!("unknown icmp code `{}`", name.node))
-                    .maybe_hint(hint);
+                self.at(&token, format!("unknown icmp code `{}`", name.node)).maybe_hint(hint);
                 Ok((kind, 0))
             }
         }
@@ -211,18 +202,12 @@ impl Parser<'_> {
                     Some(Ok(number)) => log.to = number,
                     _ => {
                         self.sink
-                            .error(
-                                name.span,
-                                format!("`{}` should be a pflog interface", name.node),
-                            )
+                            .error(name.span, format!("`{}` should be a pflog interface", name.node))
                             .hint("pflog0 to pflog255");
                     }
                 }
             } else {
-                return Err(self.expected(
-                    "`all`, `user`, `matches` or `to pflogN`",
-                    &["all", "user", "matches", "to"],
-                ));
+                return Err(self.expected("`all`, `user`, `matches` or `to pflogN`", &["all", "user", "matches", "to"]));
             }
             let comma = self.take_punct(',');
             if !comma && self.take_punct(')') {
@@ -237,10 +222,7 @@ impl Parser<'_> {
         if self.take("rdomain") {
             self.number("a routing domain", 0, 255)?;
             let span = self.span_from(start);
-            self.sink.meaningless(
-                span,
-                "`rdomain` has no meaning in a NIC driver: routing is above it",
-            );
+            self.sink.meaningless(span, "`rdomain` has no meaning in a NIC driver: routing is above it");
         }
         Ok(())
     }
@@ -274,14 +256,12 @@ impl Parser<'_> {
             let name = p.string("a protocol")?;
             match protocols::number(&name.node) {
                 Some(0) => {
-                    p.at(&token, "proto 0 cannot be used".to_owned())
-                        .hint("leave out `proto` to match every protocol");
+                    p.at(&token, "proto 0 cannot be used".to_owned()).hint("leave out `proto` to match every protocol");
                 }
                 Some(number) => out.push(Spanned::new(number, span)),
                 None => {
                     let hint = did_you_mean(&name.node, protocols::names());
-                    p.at(&token, format!("unknown protocol `{}`", name.node))
-                        .maybe_hint(hint);
+                    p.at(&token, format!("unknown protocol `{}`", name.node)).maybe_hint(hint);
                     // Any number keeps the rest of the rule quiet; the rule is not used.
                     out.push(Spanned::new(protocols::TCP, span));
                 }
@@ -311,9 +291,7 @@ impl Parser<'_> {
     }
 
     fn is_route(&self) -> bool {
-        ["route-to", "reply-to", "dup-to"]
-            .iter()
-            .any(|w| self.tok.is(w))
+        ["route-to", "reply-to", "dup-to"].iter().any(|w| self.tok.is(w))
     }
 
     fn route(&mut self) -> Res<Option<Route>> {
@@ -335,12 +313,7 @@ impl Parser<'_> {
             Ok(())
         })?;
         let pool = self.pool()?;
-        Ok(Some(Route {
-            kind,
-            hosts,
-            pool,
-            span: self.span_from(start),
-        }))
+        Ok(Some(Route { kind, hosts, pool, span: self.span_from(start) }))
     }
 
     fn route_host(&mut self) -> Res<RouteHost> {
@@ -352,27 +325,16 @@ impl Parser<'_> {
                 false => Some(self.host()?),
             };
             self.want_punct(')', "after the route")?;
-            return Ok(RouteHost {
-                interface,
-                host,
-                span: self.span_from(start),
-            });
+            return Ok(RouteHost { interface, host, span: self.span_from(start) });
         }
         // An address alone is OpenBSD's form, an interface alone everyone else's.
-        let looks_like_address = self.tok.is_punct('<')
-            || self
-                .tok
-                .string()
-                .is_some_and(|t| t.parse::<std::net::IpAddr>().is_ok());
+        let looks_like_address =
+            self.tok.is_punct('<') || self.tok.string().is_some_and(|t| t.parse::<std::net::IpAddr>().is_ok());
         let (interface, host) = match looks_like_address {
             true => (String::new(), Some(self.host()?)),
             false => (self.interface()?.name, None),
         };
-        Ok(RouteHost {
-            interface,
-            host,
-            span: self.span_from(start),
-        })
+        Ok(RouteHost { interface, host, span: self.span_from(start) })
     }
 
     pub(super) fn whole(&self, start: Span) -> Span {

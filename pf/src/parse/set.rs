@@ -23,8 +23,7 @@ impl Parser<'_> {
         };
         if !OPTIONS.contains(&&*word) {
             let hint = did_you_mean(&word, OPTIONS.iter().copied());
-            self.error_here(format!("`{word}` is not an option that can be set"))
-                .maybe_hint(hint);
+            self.error_here(format!("`{word}` is not an option that can be set")).maybe_hint(hint);
             return Err(super::Fail);
         }
         self.bump();
@@ -35,17 +34,15 @@ impl Parser<'_> {
             }
             "limit" => SetOption::Limit(self.settings("limit", LIMITS)?),
             "optimization" => SetOption::Optimization(self.one_of("optimization", OPTIMIZATIONS)?),
-            "ruleset-optimization" => SetOption::RulesetOptimization(
-                self.one_of("ruleset-optimization", &["none", "basic", "profile"])?,
-            ),
+            "ruleset-optimization" => {
+                SetOption::RulesetOptimization(self.one_of("ruleset-optimization", &["none", "basic", "profile"])?)
+            }
             "debug" => SetOption::Debug(self.one_of("debug level", DEBUG_LEVELS)?),
             "loginterface" => SetOption::LogInterface(match self.take("all") {
                 true => "all".to_owned(),
                 false => self.string("the name of an interface, or `none`")?.node,
             }),
-            "hostid" => {
-                SetOption::HostId(self.number("a host id", 1, i64::from(u32::MAX))?.node as u32)
-            }
+            "hostid" => SetOption::HostId(self.number("a host id", 1, i64::from(u32::MAX))?.node as u32),
             "block-policy" => SetOption::BlockPolicy(self.choice("return", "drop")?),
             "fail-policy" => SetOption::FailPolicy(self.choice("return", "drop")?),
             "state-policy" => SetOption::StatePolicy(self.choice("if-bound", "floating")?),
@@ -53,10 +50,7 @@ impl Parser<'_> {
             "fingerprints" => SetOption::Fingerprints(self.string("the name of a file")?.node),
             "skip" => SetOption::Skip(self.skip()?),
             "state-defaults" => SetOption::StateDefaults(self.state_options()?),
-            "reassemble" => SetOption::Reassemble {
-                on: self.choice("yes", "no")?,
-                no_df: self.take("no-df"),
-            },
+            "reassemble" => SetOption::Reassemble { on: self.choice("yes", "no")?, no_df: self.take("no-df") },
             "keepcounters" => SetOption::KeepCounters,
             _ => self.syncookies()?,
         })
@@ -67,17 +61,14 @@ impl Parser<'_> {
         let interfaces = self.interface_list()?;
         for interface in &interfaces {
             if interface.negate {
-                self.sink
-                    .error(interface.span, "skip on ! <interface> is not supported");
+                self.sink.error(interface.span, "skip on ! <interface> is not supported");
             }
         }
         Ok(interfaces)
     }
 
     fn choice(&mut self, yes: &str, no: &str) -> Res<bool> {
-        if matches!(&self.tok.tok, Tok::Word(w) if &**w == yes)
-            || self.tok.string().is_some_and(|t| &**t == yes)
-        {
+        if matches!(&self.tok.tok, Tok::Word(w) if &**w == yes) || self.tok.string().is_some_and(|t| &**t == yes) {
             self.bump();
             return Ok(true);
         }
@@ -95,11 +86,9 @@ impl Parser<'_> {
 
     fn known(&mut self, name: &str, span: Span, what: &str, known: &[&str]) {
         if !known.contains(&name) {
-            let hint = did_you_mean(name, known.iter().copied())
-                .unwrap_or_else(|| format!("one of {}", known.join(", ")));
-            self.sink
-                .error(span, format!("unknown {what} `{name}`"))
-                .hint(hint);
+            let hint =
+                did_you_mean(name, known.iter().copied()).unwrap_or_else(|| format!("one of {}", known.join(", ")));
+            self.sink.error(span, format!("unknown {what} `{name}`")).hint(hint);
         }
     }
 
@@ -129,10 +118,7 @@ impl Parser<'_> {
             loop {
                 let name = self.string("`start` or `end`")?;
                 let value = self.string("a percentage")?;
-                let percent = value
-                    .node
-                    .strip_suffix('%')
-                    .and_then(|p| p.parse::<u8>().ok());
+                let percent = value.node.strip_suffix('%').and_then(|p| p.parse::<u8>().ok());
                 let Some(percent) = percent.filter(|p| (1..=100).contains(p)) else {
                     self.sink.error(value.span, "illegal percentage value");
                     continue;
@@ -141,9 +127,7 @@ impl Parser<'_> {
                     "start" => start = percent,
                     "end" => end = percent,
                     _ => {
-                        self.sink
-                            .error(name.span, "illegal syncookie option")
-                            .hint("`start` or `end`");
+                        self.sink.error(name.span, "illegal syncookie option").hint("`start` or `end`");
                     }
                 }
                 self.take_punct(',');
@@ -156,8 +140,7 @@ impl Parser<'_> {
             }
             let span = self.last;
             if mode != "adaptive" {
-                self.sink
-                    .error(span, "syncookies start/end only apply to adaptive");
+                self.sink.error(span, "syncookies start/end only apply to adaptive");
             } else if end >= start {
                 self.sink.error(span, "start must be higher than end");
             }

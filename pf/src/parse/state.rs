@@ -26,9 +26,7 @@ impl Parser<'_> {
             _ => StateKind::Synproxy,
         };
         if o.state.is_some() {
-            self.sink
-                .error(start, "modulate or keep cannot be redefined")
-                .hint("a rule has one `state` clause");
+            self.sink.error(start, "modulate or keep cannot be redefined").hint("a rule has one `state` clause");
         }
         o.state = Some(Spanned::new(kind, self.span_from(start)));
         if kind != StateKind::No && self.take_punct('(') {
@@ -60,8 +58,7 @@ impl Parser<'_> {
         let positive = |value: u32, name: &str, p: &mut Self| {
             if value == 0 {
                 let span = p.last;
-                p.sink
-                    .error(span, format!("`{name}` must be greater than 0"));
+                p.sink.error(span, format!("`{name}` must be greater than 0"));
             }
             value
         };
@@ -107,11 +104,7 @@ impl Parser<'_> {
                 let table = self.table_name()?.node;
                 let flush = self.take("flush");
                 let global = flush && self.take("global");
-                StateOption::Overload {
-                    table,
-                    flush,
-                    global,
-                }
+                StateOption::Overload { table, flush, global }
             }
             "if-bound" => {
                 self.bump();

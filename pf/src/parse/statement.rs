@@ -1,9 +1,7 @@
 //! Statements: what a line may begin with.
 
 use super::{Fail, Parser, Res};
-use crate::ast::{
-    Action, AnchorCall, AnchorKind, Antispoof, FilterOptions, Rule, Statement, TableDef, TablePart,
-};
+use crate::ast::{Action, AnchorCall, AnchorKind, Antispoof, FilterOptions, Rule, Statement, TableDef, TablePart};
 use crate::keyword;
 use crate::lex::{Macro, Tok};
 use crate::source::{Span, Spanned};
@@ -37,9 +35,7 @@ impl Parser<'_> {
                     Tok::Word(word) if &**word == "dummynet" => self.dummynet_rule(start, true)?,
                     _ => {
                         let what = "`nat`, `rdr`, `binat`, `scrub` or `dummynet` after `no`";
-                        return Err(
-                            self.expected(what, &["nat", "rdr", "binat", "scrub", "dummynet"])
-                        );
+                        return Err(self.expected(what, &["nat", "rdr", "binat", "scrub", "dummynet"]));
                     }
                 }
             }
@@ -84,7 +80,10 @@ impl Parser<'_> {
                 self.lexer.skip_line();
                 self.bump();
                 self.sink
-                    .meaningless(start, format!("`{word}` has no meaning in a NIC driver: there is no ALTQ below the stack"))
+                    .meaningless(
+                        start,
+                        format!("`{word}` has no meaning in a NIC driver: there is no ALTQ below the stack"),
+                    )
                     .hint("shape with `dnpipe` and `dnqueue` rules instead");
                 return Ok(());
             }
@@ -92,16 +91,12 @@ impl Parser<'_> {
                 let token = self.tok.clone();
                 self.bump();
                 if self.tok.is_punct('=') {
-                    self.at(
-                        &token,
-                        format!("`{other}` is a keyword and cannot name a macro"),
-                    )
-                    .hint("choose another name");
+                    self.at(&token, format!("`{other}` is a keyword and cannot name a macro"))
+                        .hint("choose another name");
                     return Err(Fail);
                 }
                 let hint = did_you_mean(other, keyword::STATEMENTS.iter().copied());
-                self.at(&token, format!("a statement cannot begin with `{other}`"))
-                    .maybe_hint(hint);
+                self.at(&token, format!("a statement cannot begin with `{other}`")).maybe_hint(hint);
                 return Err(Fail);
             }
         };
@@ -118,14 +113,11 @@ impl Parser<'_> {
             let hint = did_you_mean(&name.node, keyword::STATEMENTS.iter().copied());
             let reason = format!("`{}` does not begin a statement", name.node);
             let problem = self.at(&token, reason);
-            problem.hint(
-                hint.unwrap_or_else(|| "a macro is defined with name = \"value\"".to_owned()),
-            );
+            problem.hint(hint.unwrap_or_else(|| "a macro is defined with name = \"value\"".to_owned()));
             return Err(Fail);
         }
         if quoted && name.node.contains(char::is_whitespace) {
-            self.sink
-                .error(name.span, "macro name cannot contain whitespace");
+            self.sink.error(name.span, "macro name cannot contain whitespace");
         }
         self.bump();
         let mut parts: Vec<String> = Vec::new();
@@ -157,10 +149,7 @@ impl Parser<'_> {
             }
             let bare_keyword = matches!(&self.tok.tok, Tok::Word(_));
             let found = self.tok.describe();
-            let problem = self.error_here(format!(
-                "expected the value of macro `{}`, found {found}",
-                name.node
-            ));
+            let problem = self.error_here(format!("expected the value of macro `{}`, found {found}", name.node));
             problem.hint(match bare_keyword {
                 true => "keywords and lists stand in quotes: name = \"{ a, b }\"",
                 false => "write the value in quotes: name = \"{ a, b }\"",
@@ -170,11 +159,7 @@ impl Parser<'_> {
         let value = parts.join(" ");
         define(self, Some(value.clone()));
         let span = name.span.to(self.span_from(value_start));
-        Ok(Statement::Macro {
-            name: name.node,
-            value,
-            span,
-        })
+        Ok(Statement::Macro { name: name.node, value, span })
     }
 
     fn scrub_rule(&mut self, start: Span, no: bool) -> Res<Rule> {
@@ -222,11 +207,7 @@ impl Parser<'_> {
                 let at = self.tok.span;
                 self.bump();
                 let number = self.number("the number of a pipe or queue", 1, 65535)?.node as u16;
-                let pipe = crate::ast::Pipe {
-                    queue,
-                    number,
-                    reverse: 0,
-                };
+                let pipe = crate::ast::Pipe { queue, number, reverse: 0 };
                 rule.options.pipe = Some(Spanned::new(pipe, self.span_from(at)));
                 continue;
             }
@@ -249,10 +230,7 @@ impl Parser<'_> {
         let name = Spanned::new(text.to_string(), self.tok.span);
         self.bump();
         if name.node.starts_with('_') || name.node.contains("/_") {
-            self.sink.error(
-                name.span,
-                "anchor names beginning with '_' are reserved for internal use",
-            );
+            self.sink.error(name.span, "anchor names beginning with '_' are reserved for internal use");
         }
         Some(name)
     }
@@ -271,27 +249,21 @@ impl Parser<'_> {
         self.source_and_destination(&mut rule)?;
         while self.filter_option(&mut rule.options)? {}
         rule.span = self.span_from(start);
-        let body = self.anchor_body()?;
+        let body = self.anchor_body(false)?;
         if body.is_none() && name.is_none() {
-            self.sink.error(
-                rule.span,
-                "anchors without explicit rules must specify a name",
-            );
+            self.sink.error(rule.span, "anchors without explicit rules must specify a name");
         }
         if let (Some(name), Some(_)) = (&name, &body)
             && name.node.contains('/')
         {
-            self.sink.error(
-                name.span,
-                "anchor paths containing '/' cannot be used for inline anchors",
-            );
+            self.sink.error(name.span, "anchor paths containing '/' cannot be used for inline anchors");
         }
         rule.anchor = AnchorCall { name, body };
         Ok(rule)
     }
 
     /// `{`, rules, `}`, if there is a `{`.
-    pub(super) fn anchor_body(&mut self) -> Res<Option<Vec<Statement>>> {
+    pub(super) fn anchor_body(&mut self, ether: bool) -> Res<Option<Vec<Statement>>> {
         if !self.tok.is_punct('{') {
             return Ok(None);
         }
@@ -305,6 +277,21 @@ impl Parser<'_> {
         let mut body = Vec::new();
         self.statements(&mut body, true);
         self.nesting -= 1;
+        for statement in &body {
+            let filter = |action: &Action| {
+                matches!(action, Action::Pass | Action::Block(_) | Action::Match | Action::Anchor(AnchorKind::Filter))
+            };
+            let fits = match statement {
+                Statement::Rule(rule) => filter(&rule.action.node) && !ether,
+                Statement::Ether(_) => ether,
+                _ => false,
+            };
+            if !fits {
+                self.sink
+                    .error(statement.span(), "only rules and anchors can stand in an anchor's braces")
+                    .hint("define macros, tables and options before the anchor");
+            }
+        }
         if !self.take_punct('}') {
             self.sink
                 .error(open, "the rules of this anchor never end")
@@ -351,14 +338,8 @@ impl Parser<'_> {
         let start = self.tok.span;
         self.bump();
         let name = self.table_name()?;
-        let mut table = TableDef {
-            name,
-            constant: false,
-            persist: false,
-            counters: false,
-            parts: Vec::new(),
-            span: start,
-        };
+        let mut table =
+            TableDef { name, constant: false, persist: false, counters: false, parts: Vec::new(), span: start };
         loop {
             if self.take("file") {
                 let file = self.string("the name of a file")?;
@@ -373,10 +354,9 @@ impl Parser<'_> {
                     "counters" => table.counters = true,
                     _ => {
                         let hint = did_you_mean(&word, ["const", "persist", "counters", "file"]);
-                        self.error_here(format!("invalid table option `{word}`"))
-                            .maybe_hint(hint.or_else(|| {
-                                Some("addresses stand in braces: { 10.0.0.1, ... }".to_owned())
-                            }));
+                        self.error_here(format!("invalid table option `{word}`")).maybe_hint(
+                            hint.or_else(|| Some("addresses stand in braces: { 10.0.0.1, ... }".to_owned())),
+                        );
                         return Err(Fail);
                     }
                 }
@@ -411,13 +391,6 @@ impl Parser<'_> {
         while self.tok.is("label") || self.tok.is("rtable") || self.tok.is("ridentifier") {
             self.filter_option(&mut options)?;
         }
-        Ok(Antispoof {
-            log,
-            quick,
-            interfaces,
-            family,
-            options,
-            span: self.span_from(start),
-        })
+        Ok(Antispoof { log, quick, interfaces, family, options, span: self.span_from(start) })
     }
 }

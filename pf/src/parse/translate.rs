@@ -32,18 +32,13 @@ impl Parser<'_> {
         // `tag`, `tagged` and `rtable`; everything else that is an option is refused by name.
         loop {
             let (span, describe) = (self.tok.span, self.tok.describe());
-            let allowed = self.tok.is("tag")
-                || self.tok.is("tagged")
-                || self.tok.is("rtable")
-                || self.tok.is_punct('!');
+            let allowed =
+                self.tok.is("tag") || self.tok.is("tagged") || self.tok.is("rtable") || self.tok.is_punct('!');
             if !allowed {
                 break;
             }
             if !self.filter_option(&mut rule.options)? {
-                self.sink.error(
-                    span,
-                    format!("{describe} is not expected in a translation rule"),
-                );
+                self.sink.error(span, format!("{describe} is not expected in a translation rule"));
                 break;
             }
         }
@@ -75,13 +70,8 @@ impl Parser<'_> {
         };
         let word = self.tok.describe();
         self.bump();
-        if rule
-            .redirects
-            .iter()
-            .any(|r| std::mem::discriminant(&r.kind) == std::mem::discriminant(&kind))
-        {
-            self.sink
-                .error(start, format!("{word} cannot be respecified"));
+        if rule.redirects.iter().any(|r| std::mem::discriminant(&r.kind) == std::mem::discriminant(&kind)) {
+            self.sink.error(start, format!("{word} cannot be respecified"));
         }
         let redirect = if let RedirectKind::AfTo(_) = kind {
             let Some(family) = self.family() else {
@@ -113,25 +103,13 @@ impl Parser<'_> {
         })
     }
 
-    fn redirect_rest(
-        &mut self,
-        kind: RedirectKind,
-        hosts: Vec<Host>,
-        start: Span,
-    ) -> Res<Redirect> {
+    fn redirect_rest(&mut self, kind: RedirectKind, hosts: Vec<Host>, start: Span) -> Res<Redirect> {
         let port = match self.take("port") {
             true => Some(self.pool_port()?),
             false => None,
         };
         let pool = self.pool()?;
-        Ok(Redirect {
-            kind,
-            hosts,
-            to_hosts: Vec::new(),
-            port,
-            pool,
-            span: self.span_from(start),
-        })
+        Ok(Redirect { kind, hosts, to_hosts: Vec::new(), port, pool, span: self.span_from(start) })
     }
 
     pub(super) fn pool(&mut self) -> Res<Pool> {
@@ -165,10 +143,7 @@ impl Parser<'_> {
                     let id = self.number("a MAP-E PSID", 0, 65535)?.node as u16;
                     if offset + length > 16 {
                         let span = self.span_from(start);
-                        self.sink.error(
-                            span,
-                            "invalid MAP-E PSID length: offset and length make more than 16 bits",
-                        );
+                        self.sink.error(span, "invalid MAP-E PSID length: offset and length make more than 16 bits");
                     }
                     pool.map_e = Some((offset, length, id));
                 } else {
@@ -197,14 +172,11 @@ impl Parser<'_> {
             }
             return Ok(Some(words));
         };
-        let value = u128::from_str_radix(hex, 16)
-            .ok()
-            .filter(|_| hex.len() == 32);
+        let value = u128::from_str_radix(hex, 16).ok().filter(|_| hex.len() == 32);
         match value {
             Some(value) => Ok(Some([96, 64, 32, 0].map(|shift| (value >> shift) as u32))),
             None => {
-                self.sink
-                    .error(key.span, "hex key must be 128 bits (32 hex digits) long");
+                self.sink.error(key.span, "hex key must be 128 bits (32 hex digits) long");
                 Ok(None)
             }
         }

@@ -31,12 +31,7 @@ fn ip(addr: &IpAddr) -> String {
 /// `:network` and the like.
 fn modifiers(m: Modifiers) -> String {
     let mut out = String::new();
-    for (on, text) in [
-        (m.network, ":network"),
-        (m.broadcast, ":broadcast"),
-        (m.peer, ":peer"),
-        (m.no_alias, ":0"),
-    ] {
+    for (on, text) in [(m.network, ":network"), (m.broadcast, ":broadcast"), (m.peer, ":peer"), (m.no_alias, ":0")] {
         if on {
             out.push_str(text);
         }
@@ -54,15 +49,9 @@ pub fn address(addr: &Addr, family: Family) -> String {
         Addr::RouteLabel(label) => format!("route \"{label}\""),
         Addr::Table(name) => format!("<{name}>"),
         Addr::Range(a, b) => format!("{} - {}", ip(a), ip(b)),
-        Addr::Dynamic {
-            interface,
-            modifiers: m,
-            len,
-        } => {
+        Addr::Dynamic { interface, modifiers: m, len } => {
             let whole = if family == Family::V4 { 32 } else { 128 };
-            let len = len
-                .filter(|len| *len < whole)
-                .map_or(String::new(), |len| format!("/{len}"));
+            let len = len.filter(|len| *len < whole).map_or(String::new(), |len| format!("/{len}"));
             format!("({interface}{}){len}", modifiers(*m))
         }
         Addr::Prefix { addr, len } => {
@@ -130,10 +119,7 @@ pub fn pool_options(pool: &crate::ast::Pool) -> String {
         Some(PoolKind::Bitmask) => out.push_str(" bitmask"),
         Some(PoolKind::Random) => out.push_str(" random"),
         Some(PoolKind::SourceHash(Some(key))) => {
-            out.push_str(&format!(
-                " source-hash 0x{:08x}{:08x}{:08x}{:08x}",
-                key[0], key[1], key[2], key[3]
-            ));
+            out.push_str(&format!(" source-hash 0x{:08x}{:08x}{:08x}{:08x}", key[0], key[1], key[2], key[3]));
         }
         // pfctl makes a key up at each load; the text cannot show one that is not there yet.
         Some(PoolKind::SourceHash(None)) => out.push_str(" source-hash"),
@@ -163,11 +149,7 @@ pub fn members(items: &[String]) -> String {
 /// Addresses, ports and options of a pool.
 #[must_use]
 pub fn pool(pool: &FlatPool, family: Family) -> String {
-    let hosts: Vec<String> = pool
-        .hosts
-        .iter()
-        .map(|h| address(&h.addr, family))
-        .collect();
+    let hosts: Vec<String> = pool.hosts.iter().map(|h| address(&h.addr, family)).collect();
     let ports = match pool.ports {
         (0, _) => String::new(),
         (a, b) if b == 0 || a == b => format!(" port {a}"),

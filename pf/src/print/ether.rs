@@ -8,16 +8,9 @@ fn mac(mac: Mac) -> String {
     let pairs = |bytes: [u8; 6]| bytes.map(|b| format!("{b:02x}")).join(":");
     let not = if mac.negate { "! " } else { "" };
     let mut out = format!("{not}{}", pairs(mac.addr));
-    let bits = mac
-        .mask
-        .iter()
-        .fold(0u64, |all, b| (all << 8) | u64::from(*b));
+    let bits = mac.mask.iter().fold(0u64, |all, b| (all << 8) | u64::from(*b));
     let ones = bits.count_ones();
-    let prefix = if ones == 0 {
-        0
-    } else {
-        (u64::MAX << (48 - ones)) & 0xffff_ffff_ffff
-    };
+    let prefix = if ones == 0 { 0 } else { (u64::MAX << (48 - ones)) & 0xffff_ffff_ffff };
     if ones == 48 {
         return out;
     }
@@ -66,17 +59,10 @@ pub fn ether_rule(r: &FlatEther) -> String {
             0x86dd => Family::V6,
             _ => Family::V4,
         };
-        let all = super::addr::is_any(&from.addr)
-            && super::addr::is_any(&to.addr)
-            && !from.negate
-            && !to.negate;
+        let all = super::addr::is_any(&from.addr) && super::addr::is_any(&to.addr) && !from.negate && !to.negate;
         match all {
             true => out.push_str(" l3 all"),
-            false => out.push_str(&format!(
-                " l3 from {} to {}",
-                host(from, family),
-                host(to, family)
-            )),
+            false => out.push_str(&format!(" l3 from {} to {}", host(from, family), host(to, family))),
         }
     }
     for label in &r.labels {

@@ -17,14 +17,8 @@ pub fn line(line: &FlatLine) -> String {
 fn set(option: &SetOption) -> String {
     let choice = |on: bool, yes: &'static str, no: &'static str| if on { yes } else { no };
     match option {
-        SetOption::Timeout(list) => list
-            .iter()
-            .map(|(n, s)| format!("set timeout {n} {s}\n"))
-            .collect(),
-        SetOption::Limit(list) => list
-            .iter()
-            .map(|(n, c)| format!("set limit {n} {c}\n"))
-            .collect(),
+        SetOption::Timeout(list) => list.iter().map(|(n, s)| format!("set timeout {n} {s}\n")).collect(),
+        SetOption::Limit(list) => list.iter().map(|(n, c)| format!("set limit {n} {c}\n")).collect(),
         SetOption::Optimization(name) => format!("set optimization {name}\n"),
         SetOption::LogInterface(name) => format!("set loginterface {name}\n"),
         SetOption::HostId(id) => format!("set hostid 0x{id:08x}\n"),
@@ -46,28 +40,20 @@ fn set(option: &SetOption) -> String {
             }
         },
         // pfctl leaves a space at the end when there is no `no-df`.
-        SetOption::Reassemble { on, no_df } => format!(
-            "set reassemble {} {}\n",
-            choice(*on, "yes", "no"),
-            choice(*no_df, "no-df", "")
-        ),
+        SetOption::Reassemble { on, no_df } => {
+            format!("set reassemble {} {}\n", choice(*on, "yes", "no"), choice(*no_df, "no-df", ""))
+        }
         SetOption::SynCookies { mode, watermarks } => match watermarks {
             Some((start, end)) => format!("set syncookies {mode} (start {start}%, end {end}%)\n"),
             None => format!("set syncookies {mode}\n"),
         },
-        SetOption::RulesetOptimization(_)
-        | SetOption::StateDefaults(_)
-        | SetOption::KeepCounters => String::new(),
+        SetOption::RulesetOptimization(_) | SetOption::StateDefaults(_) | SetOption::KeepCounters => String::new(),
     }
 }
 
 fn table(table: &FlatTable) -> String {
     let mut out = format!("table <{}>", table.name);
-    for (on, text) in [
-        (table.constant, " const"),
-        (table.persist, " persist"),
-        (table.counters, " counters"),
-    ] {
+    for (on, text) in [(table.constant, " const"), (table.persist, " persist"), (table.counters, " counters")] {
         if on {
             out.push_str(text);
         }

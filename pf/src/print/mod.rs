@@ -44,7 +44,8 @@ fn ruleset_line(text: &str, anchor: Option<&FlatAnchor>, depth: usize, out: &mut
     let indent = "  ".repeat(depth);
     out.push_str(&indent);
     out.push_str(text);
-    match anchor.and_then(|a| a.body.as_ref()) {
+    let body = anchor.and_then(|a| a.body.as_ref());
+    match body.filter(|b| !b.filter.is_empty() || !b.ether.is_empty()) {
         Some(body) => {
             out.push_str(" {\n");
             set(body, depth + 1, out);

@@ -1,9 +1,7 @@
 //! Rules: pfctl's `print_rule`.
 
 use super::addr::{address, host, is_any, members, operator, pool, pool_options, port};
-use crate::ast::{
-    AnchorKind, Direction, Family, FragmentPolicy, IdMatch, Return, RouteKind, Translation,
-};
+use crate::ast::{AnchorKind, Direction, Family, FragmentPolicy, IdMatch, Return, RouteKind, Translation};
 use crate::flat::{FlatAction, FlatRoute, FlatRule, FlatScrub, State, StateMode};
 use crate::names::{icmp, protocols};
 use crate::parse::TCP_FLAGS;
@@ -154,11 +152,7 @@ fn route(route: &FlatRoute, family: Family) -> String {
             Some(host) => format!("({interface} {})", address(&host.addr, family)),
         })
         .collect();
-    format!(
-        " {keyword} {}{}",
-        members(&hosts),
-        pool_options(&route.pool)
-    )
+    format!(" {keyword} {}{}", members(&hosts), pool_options(&route.pool))
 }
 
 fn from_to(r: &FlatRule, out: &mut String) {
@@ -195,21 +189,12 @@ fn id(test: IdMatch, name: &str) -> String {
 }
 
 fn letters(bits: u8) -> String {
-    TCP_FLAGS
-        .chars()
-        .enumerate()
-        .filter(|(at, _)| bits & (1 << at) != 0)
-        .map(|(_, letter)| letter)
-        .collect()
+    TCP_FLAGS.chars().enumerate().filter(|(at, _)| bits & (1 << at) != 0).map(|(_, letter)| letter).collect()
 }
 
 fn flags(r: &FlatRule, out: &mut String) {
     if r.flags != (0, 0) {
-        out.push_str(&format!(
-            " flags {}/{}",
-            letters(r.flags.0),
-            letters(r.flags.1)
-        ));
+        out.push_str(&format!(" flags {}/{}", letters(r.flags.0), letters(r.flags.1)));
         return;
     }
     let any = r.action == FlatAction::Pass
@@ -244,11 +229,25 @@ fn sets(r: &FlatRule, out: &mut String) {
     if let Some((rate, seconds)) = r.max_pkt_rate {
         out.push_str(&format!(" max-pkt-rate {rate}/{seconds}"));
     }
+    let mut parts = Vec::new();
     match r.set_prio {
-        Some((a, b)) if a == b => out.push_str(&format!(" set ( prio {a} )")),
-        Some((a, b)) => out.push_str(&format!(" set ( prio({a}, {b}) )")),
+        Some((a, b)) if a == b => parts.push(format!(" prio {a}")),
+        Some((a, b)) => parts.push(format!(" prio({a}, {b})")),
         None => {}
     }
+    if let Some(tos) = r.scrub.set_tos
+        && !scrubs(r)
+    {
+        parts.push(format!(" tos 0x{tos:02x}"));
+    }
+    if !parts.is_empty() {
+        out.push_str(&format!(" set ({} )", parts.join(",")));
+    }
+}
+
+/// Whether a rule is one of the older `scrub` rules.
+fn scrubs(r: &FlatRule) -> bool {
+    matches!(r.action, FlatAction::Scrub(_) | FlatAction::Anchor(AnchorKind::Scrub))
 }
 
 fn state_mode(r: &FlatRule, out: &mut String) {
@@ -276,28 +275,15 @@ fn state_options(s: &State, out: &mut String) {
         parts.push("no-sync".to_owned());
     }
     if s.source_track {
-        parts.push(format!(
-            "source-track {}",
-            if s.source_track_rule {
-                "rule"
-            } else {
-                "global"
-            }
-        ));
+        parts.push(format!("source-track {}", if s.source_track_rule { "rule" } else { "global" }));
     }
-    for (name, value) in [
-        ("max-src-states", s.max_src_states),
-        ("max-src-conn", s.max_src_conn),
-    ] {
+    for (name, value) in [("max-src-states", s.max_src_states), ("max-src-conn", s.max_src_conn)] {
         if value > 0 {
             parts.push(format!("{name} {value}"));
         }
     }
     if s.max_src_conn_rate.0 > 0 {
-        parts.push(format!(
-            "max-src-conn-rate {}/{}",
-            s.max_src_conn_rate.0, s.max_src_conn_rate.1
-        ));
+        parts.push(format!("max-src-conn-rate {}/{}", s.max_src_conn_rate.0, s.max_src_conn_rate.1));
     }
     if s.max_src_nodes > 0 {
         parts.push(format!("max-src-nodes {}", s.max_src_nodes));
@@ -338,21 +324,19 @@ fn scrub_words(s: &FlatScrub) -> Vec<String> {
     if s.max_mss > 0 {
         parts.push(format!("max-mss {}", s.max_mss));
     }
-    if let Some(tos) = s.set_tos {
-        parts.push(format!("set-tos 0x{tos:02x}"));
-    }
     parts
 }
 
 fn scrub(r: &FlatRule, out: &mut String) {
     let s = &r.scrub;
     let mut parts = scrub_words(s);
-    let rule = matches!(r.action, FlatAction::Scrub(_));
-    let anchor = r.action == FlatAction::Anchor(AnchorKind::Scrub);
     if r.fragment {
         out.push_str(" fragment");
     }
-    if rule || anchor {
+    if scrubs(r) {
+        if let Some(tos) = s.set_tos {
+            parts.push(format!("set-tos 0x{tos:02x}"));
+        }
         for part in &parts {
             out.push_str(&format!(" {part}"));
         }
@@ -421,23 +405,14 @@ fn tail(r: &FlatRule, out: &mut String) {
     }
     let t = &r.redirects;
     if let Some((family, from, to)) = &t.af_to {
-        out.push_str(if *family == Family::V4 {
-            " af-to inet"
-        } else {
-            " af-to inet6"
-        });
+        out.push_str(if *family == Family::V4 { " af-to inet" } else { " af-to inet6" });
         for (pool, word) in [(from, "from"), (to, "to")] {
             if let Some(pool) = pool {
                 out.push_str(&format!(" {word} {}", self::pool(pool, *family)));
             }
         }
     }
-    for (pool, word) in [
-        (&t.arrow, "->"),
-        (&t.nat, "nat-to"),
-        (&t.rdr, "rdr-to"),
-        (&t.binat, "binat-to"),
-    ] {
+    for (pool, word) in [(&t.arrow, "->"), (&t.nat, "nat-to"), (&t.rdr, "rdr-to"), (&t.binat, "binat-to")] {
         if let Some(pool) = pool {
             out.push_str(&format!(" {word} {}", self::pool(pool, r.family)));
         }

@@ -188,8 +188,10 @@ dk_ret dk_interrupt_last(dk_source *source, uint64_t *count, uint64_t *time_ns);
 dk_ret dk_interrupt_raise(dk_service *provider, uint32_t index);
 
 /* IODataQueueDispatchSource: `bytes` of ring in shared memory: u32 size, u32 head, u32 tail, u32 0, then entries
- * {u32 len, data}, each aligned to 4 bytes. Handlers are edge triggered: data available on empty -> not empty, data
- * serviced (dk_dataq_set_space_handler) on not empty -> empty, or as the Send calls say. */
+ * {u32 len, data}, each aligned to 4 bytes; head and tail run freely modulo 2^32, a len of 2^32-1 means "go on at the
+ * start". bytes: a multiple of 4, else kIOReturnBadArgument. Handlers are edge triggered: data available on empty -> not
+ * empty, data serviced (dk_dataq_set_space_handler) on a dequeue after an enqueue found the ring full, or as the Send
+ * calls say. */
 dk_source *dk_dataq_create(uint64_t bytes, dk_queue *queue, dk_ret *err);
 dk_ret dk_dataq_set_space_handler(dk_source *source, const dk_handler *handler);
 /* fill / take are called with the ring locked against its own side only. kIOReturnOverrun = full,
@@ -273,7 +275,8 @@ enum { /* dk_packet.state: who has it */
     DK_PKT_TX_DRIVER = 3,  /* dequeued for transmit by the driver */
     DK_PKT_RX_POSTED = 4,  /* empty, in the RX submission queue */
     DK_PKT_RX_DRIVER = 5,  /* empty packet with the driver */
-    DK_PKT_POOL_DRIVER = 6 /* allocated from the pool by the driver */
+    DK_PKT_POOL_DRIVER = 6, /* allocated from the pool by the driver */
+    DK_PKT_RX_STACK = 7    /* being delivered to the stack */
 };
 /* The driver may touch a packet in these states only. */
 #define DK_PKT_IS_DRIVER(state) ((state) == DK_PKT_TX_DRIVER || (state) == DK_PKT_RX_DRIVER || (state) == DK_PKT_POOL_DRIVER)
@@ -428,7 +431,8 @@ dk_pool *dk_netq_pool(const dk_netq *netq); /* borrowed */
 /* kIOReturnNotReady before the interface is being enabled. Disabling returns queued packets to the pool. */
 dk_ret dk_netq_set_enable(dk_netq *netq, bool enable);
 bool dk_netq_enabled(const dk_netq *netq);
-/* The doorbell; the caller owns a reference. Always the same source. kIOReturnUnsupported for model B. */
+/* The doorbell; the caller owns a reference. It rings once per submission (or refill of an empty RX submission queue),
+ * coalesced while a run of its handler is queued, and not for packets that a handler left. Always the same source. kIOReturnUnsupported for model B. */
 dk_source *dk_netq_copy_source(dk_netq *netq, dk_ret *err);
 /* Submission queues: hands packets to the driver. Violation "wrong queue" if two callers are inside at once. */
 uint32_t dk_netq_dequeue(dk_netq *netq, dk_packet **out, uint32_t max, const void *site);

@@ -69,7 +69,7 @@ pub struct NetOps {
 pub struct Class {
     pub name: *const c_char,
     pub super_name: *const c_char,
-    pub make: Option<extern "C" fn() -> Obj>,
+    pub make: Option<extern "C" fn(*const Class) -> Obj>,
     pub retain: Option<extern "C" fn(Obj)>,
     pub release: Option<extern "C" fn(Obj)>,
     pub service: Option<extern "C" fn(Obj) -> *const Svc>,

@@ -60,7 +60,7 @@ impl ClassRef {
 
     /// A new object with one reference; null without memory.
     pub(crate) fn make(self) -> *mut c_void {
-        self.0.make.map_or(std::ptr::null_mut(), |f| f())
+        self.0.make.map_or(std::ptr::null_mut(), |f| f(self.0))
     }
 
     pub(crate) fn release(self, object: *mut c_void) {

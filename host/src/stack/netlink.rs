@@ -25,13 +25,13 @@ const GROUPS: u32 = 1 | 0x10 | 0x100;
 const NLMSG_HDR: usize = 16;
 const IFINFOMSG: usize = 16;
 
-/// Runs `f` in the network namespace that `ip netns` calls `name`; file descriptors it opens stay there.
+/// Runs `f` in the network namespace that `ip netns` calls `name`, or that is at the absolute path `name`; file descriptors it opens stay there.
 ///
 /// # Errors
 /// The namespace does not exist or may not be entered, or what `f` returned.
 pub(crate) fn in_netns<T: Send>(name: Option<&str>, f: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     let Some(name) = name else { return f() };
-    let path = format!("/var/run/netns/{name}");
+    let path = if name.starts_with('/') { name.to_owned() } else { format!("/var/run/netns/{name}") };
     let file = std::fs::File::open(&path).map_err(|e| {
         let hint = if e.kind() == ErrorKind::NotFound { "; make it with `ip netns add`" } else { "" };
         io::Error::new(e.kind(), format!("network namespace {name}: {path}: {e}{hint}"))

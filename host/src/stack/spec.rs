@@ -47,7 +47,7 @@ pub struct TapSpec {
     pub queues: Option<usize>,
     /// The interface stays when the process ends.
     pub persist: bool,
-    /// Network namespace as `ip netns` names it.
+    /// Network namespace: its name as `ip netns` has it, or an absolute path.
     pub netns: Option<String>,
     /// MTU in bytes; `None` = the driver's current one.
     pub mtu: Option<u32>,
@@ -97,7 +97,7 @@ pub enum WireSpec {
     Packet {
         /// Interface name.
         name: String,
-        /// Network namespace as `ip netns` names it.
+        /// Network namespace: its name as `ip netns` has it, or an absolute path.
         netns: Option<String>,
     },
     /// Capture files.
@@ -203,8 +203,12 @@ impl<'a> Words<'a> {
 
     fn netns(&self, word: &Word) -> Result<String, SpecError> {
         let value = self.value(word, "NAME")?;
-        if value.contains('/') || value == "." || value == ".." {
-            return Err(self.error(word, "not a namespace name", "name it as `ip netns list` does, without a path"));
+        if !value.starts_with('/') && (value.contains('/') || value == "." || value == "..") {
+            return Err(self.error(
+                word,
+                "not a namespace name",
+                "name it as `ip netns list` does, or give an absolute path",
+            ));
         }
         Ok(value.to_owned())
     }

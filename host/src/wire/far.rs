@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use weir_core::mem::packet::PartialCsum;
 use weir_core::mem::region::Shared;
 use weir_core::mem::wire_ring::{FrameMeta, Receiver, Sender, WireClient, WireFault, WireFeatures, WireInfo};
+use weir_core::pipeline::STEER_SEED;
+use weir_core::wire;
 
 use super::WireLink;
 use crate::port::{Offload, StackCounters};
@@ -111,8 +113,8 @@ impl ToNic {
 
     /// Copies a frame into the ring of its flow; the NIC sees it after [`ToNic::flush`].
     pub fn send(&mut self, frame: &[u8], offload: &Offload) -> Sent {
-        let queues = self.rings.len().max(1);
-        let Some(ring) = self.rings.get_mut(flow(frame) as usize % queues) else { return Sent::Never };
+        let queues = self.rings.len();
+        let Some(ring) = self.rings.get_mut(queue_of(frame, offload.mss != 0, queues)) else { return Sent::Never };
         let meta = FrameMeta {
             csum: offload.partial_csum.map(|(start, stuff)| PartialCsum { start, stuff }),
             mss: offload.mss,
@@ -191,22 +193,11 @@ impl FromNic {
     }
 }
 
-/// A number that is the same for both directions of a flow: addresses and, where they follow at once, ports, summed.
-fn flow(frame: &[u8]) -> u32 {
-    let sum = |range: std::ops::Range<usize>| {
-        let words = frame.get(range).unwrap_or_default().chunks_exact(2);
-        words.fold(0u32, |sum, w| sum.wrapping_add(u32::from(u16::from_be_bytes([w[0], w[1]]))))
-    };
-    let at = |i: usize| frame.get(i).copied().unwrap_or(0);
-    let n = match (at(12), at(13)) {
-        (0x08, 0x00) => {
-            let first_fragment_only = (at(20) & 0x3f) | at(21) == 0;
-            let ports = 14 + usize::from(at(14) & 15) * 4;
-            let with_ports = first_fragment_only && matches!(at(23), 6 | 17);
-            sum(26..34).wrapping_add(if with_ports { sum(ports..ports + 4) } else { 0 })
-        }
-        (0x86, 0xdd) => sum(22..54).wrapping_add(if matches!(at(20), 6 | 17) { sum(54..58) } else { 0 }),
-        _ => 0,
-    };
-    (n.wrapping_mul(0x9e37_79b1)) >> 16
+/// The queue of a frame's flow: the one that the core comes to as well, so that nothing has to change shards.
+fn queue_of(frame: &[u8], super_frame: bool, queues: usize) -> usize {
+    if queues <= 1 {
+        return 0;
+    }
+    let parsed = if super_frame { wire::parse_super(frame) } else { wire::parse(frame) };
+    wire::shard_of(wire::flow_hash(frame, &parsed, STEER_SEED), queues)
 }

@@ -3,7 +3,10 @@
 //! Pumps work on the rings that the NIC shares with a wire client (`weir_core::mem::wire_ring`); a [`WireLink`] is
 //! the user client that maps them.
 
+pub mod client_link;
+mod direct;
 mod far;
+mod link;
 #[cfg(target_os = "linux")]
 pub mod packet;
 pub mod pcap;
@@ -17,6 +20,9 @@ use std::sync::Arc;
 
 use crate::port::{Mode, WirePump};
 use crate::stack::spec::WireSpec;
+
+pub use direct::Direct;
+pub use link::ClientLink;
 
 /// What a link calls when the NIC put frames into a ring or freed slots. Any thread; it returns at once.
 pub type Notify = Box<dyn Fn() + Send + Sync>;

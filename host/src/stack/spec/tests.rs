@@ -16,6 +16,8 @@ fn stacks_as_documented() {
             mtu: Some(9000)
         }))
     );
+    let Ok(StackSpec::Tap(spec)) = "tap:x0,netns=/proc/7/ns/net".parse() else { panic!("an absolute path") };
+    assert_eq!(spec.netns.as_deref(), Some("/proc/7/ns/net"));
     assert_eq!(
         "smoltcp:10.0.0.2/24,fd00::2/64,gw=10.0.0.1,gw=fd00::1".parse(),
         Ok(StackSpec::Smoltcp(SmoltcpSpec {

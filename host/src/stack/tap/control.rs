@@ -41,11 +41,15 @@ impl Watch {
             self.apply(shared, port, requests, &mut known, state);
         }
         while !shared.stopping() {
-            self.follow_groups(shared, port, &mut groups);
-            let mut fds = [
-                PollFd::new(shared.stop.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.events.as_fd(), PollFlags::POLLIN),
-            ];
+            let _ = shared.nudge.read();
+            // A kernel joins groups on an interface that is up; a driver may not expect it earlier.
+            if port.running() {
+                self.follow_groups(shared, port, &mut groups);
+            } else {
+                groups.clear();
+            }
+            let sources = [shared.stop.as_fd(), shared.nudge.as_fd(), self.events.as_fd()];
+            let mut fds = sources.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
             let _ = poll(&mut fds, PollTimeout::from(MULTICAST_MS));
             let (mut latest, mut gone) = (None, false);
             let complete = self.events.events(&mut |event| match event {

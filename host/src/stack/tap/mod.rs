@@ -54,6 +54,8 @@ struct Shared {
     queues: Vec<Queue>,
     counters: Counters,
     stop: EventFd,
+    /// The link changed: the control thread has something to tell the driver.
+    nudge: EventFd,
     stopping: AtomicBool,
     /// The interface was deleted: said once.
     gone: AtomicBool,
@@ -147,6 +149,7 @@ impl Stack for Tap {
             queues,
             counters: Counters::default(),
             stop: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
+            nudge: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             stopping: AtomicBool::new(false),
             gone: AtomicBool::new(false),
         });
@@ -166,11 +169,11 @@ impl Stack for Tap {
     }
 
     fn link_changed(&mut self, up: bool) {
-        if let Some(Running { shared, .. }) = &self.running
-            && let Some(Err(e)) = shared.queues.first().map(|queue| queue.set_carrier(up))
-        {
+        let Some(Running { shared, .. }) = &self.running else { return };
+        if let Some(Err(e)) = shared.queues.first().map(|queue| queue.set_carrier(up)) {
             shared.lost(&e);
         }
+        let _ = shared.nudge.write(1);
     }
 
     fn counters(&self) -> StackCounters {

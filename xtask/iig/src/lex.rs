@@ -152,7 +152,10 @@ impl Lexer<'_> {
             }
             _ => {
                 let long = ["...", "::", "->", "&&", "||", "==", "!=", "<=", ">="];
-                let width = long.iter().find(|text| self.starts_with(text)).map_or_else(|| utf8_width(first), |text| text.len());
+                let width = long
+                    .iter()
+                    .find(|text| self.starts_with(text))
+                    .map_or_else(|| utf8_width(first), |text| text.len());
                 self.at += width;
                 Kind::Punct
             }
@@ -213,7 +216,12 @@ impl Lexer<'_> {
                 }
                 b'\n' | 0 => {
                     let token = (quote as char).to_string();
-                    return Err(self.source.error(start, &token, "literal does not end on its line", "close the quote"));
+                    return Err(self.source.error(
+                        start,
+                        &token,
+                        "literal does not end on its line",
+                        "close the quote",
+                    ));
                 }
                 _ => self.at += 1,
             }

@@ -84,7 +84,8 @@ impl Generator {
     fn user_in(&self, path: &Path) -> Result<Output, Diagnostics> {
         let mut output = self.user(path)?;
         let bare = format!("\"{}\"", path.with_extension("h").file_name().unwrap_or_default().to_string_lossy());
-        output.source = output.source.replace(&format!("#include {}\n", self.include_name(path)), &format!("#include {bare}\n"));
+        output.source =
+            output.source.replace(&format!("#include {}\n", self.include_name(path)), &format!("#include {bare}\n"));
         Ok(output)
     }
 
@@ -92,6 +93,9 @@ impl Generator {
         let mut table = Table::new(&self.include_dirs, self.macros.clone());
         let file = table.load(path)?;
         let mut errors = std::mem::take(&mut table.errors);
+        if table.incomplete {
+            return Err(Diagnostics(errors));
+        }
         let mut classes = Vec::new();
         for class in file.classes.iter().filter(|class| class.base.is_some()) {
             if class.extends {

@@ -19,11 +19,11 @@ pub struct Class {
     /// `class LOCALONLY X`: no method is dispatched.
     pub local_only: bool,
     pub methods: Vec<Method>,
-    /// Nested types and aliases, verbatim; they stand before the methods, which may use them.
+    /// Nested types, aliases and data members, verbatim; they stand before the methods, which may use them.
     pub types: Vec<String>,
-    /// Names of those types.
+    /// Names of those.
     pub type_names: Vec<String>,
-    /// Data members and functions with a body, verbatim; they stand after the methods.
+    /// Functions with a body, verbatim; they stand after the methods.
     pub plain: Vec<String>,
 }
 

@@ -21,6 +21,8 @@ pub struct Table {
     include_dirs: Vec<PathBuf>,
     visited: HashSet<PathBuf>,
     pub errors: Vec<Diagnostic>,
+    /// A definition was not found, so classes are missing and errors about them would mislead.
+    pub incomplete: bool,
 }
 
 /// One file, read.
@@ -45,6 +47,7 @@ impl Table {
             include_dirs: include_dirs.to_vec(),
             visited: HashSet::new(),
             errors: Vec::new(),
+            incomplete: false,
         }
     }
 
@@ -74,7 +77,12 @@ impl Table {
         let source = Rc::new(Source::new(path.to_owned(), text));
         let tokens = lex::tokens(&source)?;
         let definition = path.extension().is_some_and(|extension| extension == "iig");
-        let mut file = File { source: Rc::clone(&source), classes: Vec::new(), renames: Vec::new(), implementation: String::new() };
+        let mut file = File {
+            source: Rc::clone(&source),
+            classes: Vec::new(),
+            renames: Vec::new(),
+            implementation: String::new(),
+        };
         let active = self.active_tokens(&source, &tokens, definition, &mut file);
         if definition {
             file.implementation = implementation_text(&source.text);
@@ -122,6 +130,7 @@ impl Table {
         let quoted = source.text.get(..start).is_some_and(|before| before.ends_with('"'));
         let Some(path) = self.find(&source.path, &name, quoted) else {
             if definition && name.ends_with(".iig") {
+                self.incomplete = true;
                 self.errors.push(source.error(
                     start,
                     &name,
@@ -156,7 +165,9 @@ impl Table {
         let mut at = 0;
         while at < tokens.len() {
             match text(at) {
-                "extern" if tokens.get(at + 1).is_some_and(|t| t.kind == Kind::Literal) && text(at + 2) == "{" => at += 3,
+                "extern" if tokens.get(at + 1).is_some_and(|t| t.kind == Kind::Literal) && text(at + 2) == "{" => {
+                    at += 3
+                }
                 "template" | "typedef" | "enum" | "using" => at = after_declaration(source, tokens, at),
                 "class" | "struct" => at = self.class(source, tokens, at, definition, file),
                 "(" | "[" | "{" => at = after_group(source, tokens, at),
@@ -252,7 +263,7 @@ impl Table {
             matches!(source.slice(token), "LOCALONLY" | "LOCAL" | "TYPE" | "QUEUENAME" | "IIG_LOCALONLY" | "IIG_TYPE")
         });
         let framework = base.name.starts_with("IO") || base.name.starts_with("OS");
-        if !self.plain.contains(&base.name) && (annotated || framework) {
+        if !self.incomplete && !self.plain.contains(&base.name) && (annotated || framework) {
             self.errors.push(source.error(
                 base.at,
                 &base.name,
@@ -338,7 +349,14 @@ fn check_brackets(source: &Source, tokens: &[Token]) -> Result<(), Diagnostic> {
                 let message = format!("`{word}` does not match the `{}` of line {line}", source.slice(opener));
                 return Err(source.error(token.start, word, message, ""));
             }
-            None => return Err(source.error(token.start, word, format!("`{word}` closes nothing"), format!("a `{expected}` is missing"))),
+            None => {
+                return Err(source.error(
+                    token.start,
+                    word,
+                    format!("`{word}` closes nothing"),
+                    format!("a `{expected}` is missing"),
+                ));
+            }
         }
     }
     match open.last() {

@@ -58,7 +58,8 @@ impl Table {
     fn overridden(&self, class: &Class, method: &Method) -> Option<(Introduced, bool)> {
         let mut found: Vec<Introduced> = Vec::new();
         for base in self.bases(class) {
-            let same = base.methods.iter().filter(|m| m.name == method.name && m.parameters.len() == method.parameters.len());
+            let same =
+                base.methods.iter().filter(|m| m.name == method.name && m.parameters.len() == method.parameters.len());
             found.extend(same.map(|m| Introduced { class: Rc::clone(&base), method: m.clone() }));
         }
         let exact: Vec<_> = found.iter().filter(|f| f.method.signature() == method.signature()).cloned().collect();
@@ -69,7 +70,8 @@ impl Table {
         candidates.pop().map(|found| (found, is_exact))
     }
 
-    fn callback(&self, class: &Class, kind: &CallbackType) -> Result<Introduced, (String, String)> {
+    /// The framework's callback that a `TYPE` names, or what is wrong with it and what to do.
+    pub fn callback(&self, class: &Class, kind: &CallbackType) -> Result<Introduced, (String, String)> {
         let owner = kind.class.as_deref().unwrap_or(&class.name);
         let Some(owner) = self.classes.get(owner) else {
             let text = format!("class `{owner}` of TYPE is not declared in any included interface definition");
@@ -87,7 +89,8 @@ impl Table {
             }
         }
         let what = if named { "is not an action callback" } else { "does not exist" };
-        let callbacks: Vec<_> = owner.methods.iter().filter(|m| m.target().is_some()).map(|m| m.name.as_str()).collect();
+        let callbacks: Vec<_> =
+            owner.methods.iter().filter(|m| m.target().is_some()).map(|m| m.name.as_str()).collect();
         let hint = match callbacks.as_slice() {
             [] => format!("`{}` has no callbacks", owner.name),
             names => format!("`{}` has {}", owner.name, names.join(", ")),
@@ -109,7 +112,12 @@ impl Table {
             let dispatched = !matches!(role, Role::Local | Role::LocalOverride);
             if dispatched && !seen.insert(method.name.clone()) {
                 let text = format!("dispatched method `{}` is declared twice", method.name);
-                errors.push(class.source.error(method.at, &method.name, text, "dispatched methods cannot be overloaded"));
+                errors.push(class.source.error(
+                    method.at,
+                    &method.name,
+                    text,
+                    "dispatched methods cannot be overloaded",
+                ));
             }
         }
         let is_abstract = self.is_abstract(class, &methods);
@@ -158,9 +166,6 @@ impl Table {
                         "remove LOCALONLY".to_owned(),
                     );
                 }
-                if found.method.target().is_some() && !method.pure {
-                    return Ok(Role::Callback(found));
-                }
                 Ok(Role::Override(found))
             }
             _ if method.is_override => {
@@ -183,9 +188,8 @@ impl Table {
         method: &Method,
         kind: &CallbackType,
     ) -> Result<Role, (usize, String, String, String)> {
-        let found = self
-            .callback(class, kind)
-            .map_err(|(message, hint)| (kind.at, "TYPE".to_owned(), message, hint))?;
+        let found =
+            self.callback(class, kind).map_err(|(message, hint)| (kind.at, "TYPE".to_owned(), message, hint))?;
         let fail = |message: String, hint: String| Err((method.at, method.name.clone(), message, hint));
         let wanted = &found.method;
         if method.parameters.len() != wanted.parameters.len() {
@@ -202,7 +206,10 @@ impl Table {
             );
         }
         if method.result != "void" {
-            return fail(format!("callback `{}` returns {}", method.name, method.result), "callbacks return void".to_owned());
+            return fail(
+                format!("callback `{}` returns {}", method.name, method.result),
+                "callbacks return void".to_owned(),
+            );
         }
         if method.local_only || method.is_static {
             let word = if method.local_only { "LOCALONLY" } else { "static" };
@@ -222,7 +229,9 @@ impl Table {
         }
         let near = all.iter().filter(|(_, m)| m.is_virtual).min_by_key(|(_, m)| distance(&m.name, &method.name));
         let hint = match near {
-            Some((base, m)) if distance(&m.name, &method.name) <= 3 => format!("did you mean {}::{}?", base.name, m.name),
+            Some((base, m)) if distance(&m.name, &method.name) <= 3 => {
+                format!("did you mean {}::{}?", base.name, m.name)
+            }
             _ => "remove `override`, or add LOCALONLY to a method of your own".to_owned(),
         };
         (format!("`{}` overrides nothing: no base class of `{}` declares it", method.name, class.name), hint)
@@ -231,10 +240,17 @@ impl Table {
 
 fn new_method(method: &Method) -> (usize, String, String, String) {
     let why = match &method.marshalled {
-        Some(word) => format!("`{}` is marked {word}: a new dispatched method, which a driver extension cannot have here", method.name),
-        None => format!("`{}` would be a new dispatched method, which a driver extension cannot have here", method.name),
+        Some(word) => format!(
+            "`{}` is marked {word}: a new dispatched method, which a driver extension cannot have here",
+            method.name
+        ),
+        None => {
+            format!("`{}` would be a new dispatched method, which a driver extension cannot have here", method.name)
+        }
     };
-    let hint = if method.result == "void" && method.parameters.first().is_some_and(|p| p.pointee.as_deref() == Some("OSAction")) {
+    let hint = if method.result == "void"
+        && method.parameters.first().is_some_and(|p| p.pointee.as_deref() == Some("OSAction"))
+    {
         "add TYPE(Class::Method) if it is a callback, LOCALONLY if it is only called inside the driver"
     } else {
         "add LOCALONLY if it is only called inside the driver, `override` if a base class declares it"

@@ -55,7 +55,7 @@ pub fn file_name(file: &File) -> String {
 
 /// The classes of the actions that a class's callbacks need.
 pub fn callbacks(resolved: &Resolved) -> impl Iterator<Item = Resolved> {
-    let own = resolved.methods.iter().filter(|(method, role)| is_callback(method, role));
+    let own = resolved.methods.iter().filter(|(_, role)| is_callback(role));
     own.map(|(method, _)| action_class(&resolved.class, method))
 }
 
@@ -81,7 +81,7 @@ fn identifiers(resolved: &Resolved, mode: Mode, out: &mut String) {
     let class = &resolved.class;
     let mut any = false;
     for (method, role) in &resolved.methods {
-        if matches!(role, Role::New) || is_callback(method, role) {
+        if matches!(role, Role::New) || is_callback(role) {
             let id = message_id(&class.name, &method.name, mode == Mode::Framework);
             let _ = writeln!(out, "#define {}_{}_ID 0x{id:016x}ULL", class.name, method.name);
             any = true;
@@ -142,11 +142,17 @@ fn method_lines(resolved: &Resolved) -> Vec<String> {
     let class = &resolved.class;
     let name = &class.name;
     let mut lines = vec!["public:".to_owned(), String::new()];
-    declaration("virtual kern_return_t", "Dispatch", &["const IORPC rpc".to_owned()], " APPLE_KEXT_OVERRIDE", &mut lines);
+    declaration(
+        "virtual kern_return_t",
+        "Dispatch",
+        &["const IORPC rpc".to_owned()],
+        " APPLE_KEXT_OVERRIDE",
+        &mut lines,
+    );
     let dispatch = [format!("{name} * self"), "const IORPC rpc".to_owned()];
     declaration("static kern_return_t", "_Dispatch", &dispatch, "", &mut lines);
     for (method, role) in &resolved.methods {
-        if is_callback(method, role) {
+        if is_callback(role) {
             let arguments = ["size_t referenceSize".to_owned(), "OSAction ** action".to_owned()];
             declaration("kern_return_t", &format!("CreateAction{}", method.name), &arguments, "", &mut lines);
         }
@@ -177,7 +183,7 @@ fn method_lines(resolved: &Resolved) -> Vec<String> {
 }
 
 fn stub_declaration(method: &Method, role: &Role, lines: &mut Vec<String>) {
-    let stub = matches!(role, Role::New) || is_callback(method, role);
+    let stub = matches!(role, Role::New) || is_callback(role);
     let local = matches!(role, Role::Local) && (!method.is_virtual || method.is_static);
     if !stub && !local {
         return;
@@ -238,7 +244,13 @@ fn interface(resolved: &Resolved, out: &mut String) {
         if in_interface(class, method, role) {
             let mut lines = Vec::new();
             let suffix = suffixed(&[&method.qualifiers, "= 0"]);
-            declaration(&format!("virtual {}", method.result), &method.name, &parameters(method, false), &suffix, &mut lines);
+            declaration(
+                &format!("virtual {}", method.result),
+                &method.name,
+                &parameters(method, false),
+                &suffix,
+                &mut lines,
+            );
             out.push_str(&lines.join("\n"));
             out.push('\n');
         }

@@ -11,7 +11,9 @@ use std::rc::Rc;
 /// Bit 63 says that the method belongs to a framework class.
 pub fn message_id(class: &str, method: &str, framework: bool) -> u64 {
     let name = format!("{class}_{method}");
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     if framework { hash | 1 << 63 } else { hash & !(1 << 63) }
 }
 
@@ -57,7 +59,8 @@ fn action_class(class: &Class, method: &Method) -> Resolved {
     }
 }
 
-fn mentions_nested_type(class: &Class, method: &Method) -> bool {
+/// The interface class stands outside the class, where nested names are unknown.
+fn mentions_nested_name(class: &Class, method: &Method) -> bool {
     let texts = method.parameters.iter().map(|p: &Parameter| p.text.as_str()).chain([method.result.as_str()]);
     let mut words = texts.flat_map(|text| text.split(|c: char| !(c.is_alphanumeric() || c == '_')));
     words.any(|word| class.type_names.iter().any(|name| name == word))
@@ -65,9 +68,9 @@ fn mentions_nested_type(class: &Class, method: &Method) -> bool {
 
 /// A virtual LOCALONLY method that the interface class declares.
 fn in_interface(class: &Class, method: &Method, role: &Role) -> bool {
-    matches!(role, Role::Local) && method.is_virtual && !method.is_static && !mentions_nested_type(class, method)
+    matches!(role, Role::Local) && method.is_virtual && !method.is_static && !mentions_nested_name(class, method)
 }
 
-fn is_callback(method: &Method, role: &Role) -> bool {
-    method.callback_type.is_some() && matches!(role, Role::Callback(_))
+fn is_callback(role: &Role) -> bool {
+    matches!(role, Role::Callback(_))
 }

@@ -7,6 +7,7 @@ use crate::parse::{File, Table};
 use crate::resolve::{Introduced, Resolved, Role};
 use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::rc::Rc;
 
 /// The whole source file; `include` is the header's name with its quotes or brackets.
 pub fn source(file: &File, classes: &[Resolved], table: &Table, include: &str) -> String {
@@ -52,7 +53,7 @@ impl Writer<'_> {
         for (method, role) in &resolved.methods {
             match role {
                 Role::New => self.message(&resolved.class, method),
-                Role::Callback(kind) if is_callback(method, role) => self.message(&kind.class, &kind.method),
+                Role::Callback(kind) => self.message(&kind.class, &kind.method),
                 _ => {}
             }
         }
@@ -62,10 +63,14 @@ impl Writer<'_> {
         for (method, role) in &resolved.methods {
             match role {
                 Role::New => {
-                    self.stub(&resolved.class, method, &Introduced { class: resolved.class.clone(), method: method.clone() });
+                    self.stub(
+                        &resolved.class,
+                        method,
+                        &Introduced { class: resolved.class.clone(), method: method.clone() },
+                    );
                     self.invoke(&resolved.class, method);
                 }
-                Role::Callback(kind) if is_callback(method, role) => {
+                Role::Callback(kind) => {
                     self.stub(&resolved.class, method, kind);
                     self.create_action(&resolved.class, method, kind);
                 }
@@ -75,9 +80,10 @@ impl Writer<'_> {
     }
 
     fn field(&self, method: &Method, parameter: &Parameter) -> Field {
-        let object = parameter.pointee.as_ref().is_some_and(|pointee| {
-            self.table.classes.contains_key(pointee) || self.table.forward.contains(pointee)
-        });
+        let object = parameter
+            .pointee
+            .as_ref()
+            .is_some_and(|pointee| self.table.classes.contains_key(pointee) || self.table.forward.contains(pointee));
         match (object, method.oneway()) {
             (true, _) => Field::Object,
             (false, true) => Field::Copied,
@@ -109,9 +115,9 @@ impl Writer<'_> {
             .collect();
         let _ = write!(
             self.out,
-            "struct {name}_Msg_Content\n{{\n    IORPCMessage __hdr;\n    OSObjectRef __object;\n{fields}}};\n\n\
+            "#ifndef {name}_Msg_ObjRefs\nstruct {name}_Msg_Content\n{{\n    IORPCMessage __hdr;\n    OSObjectRef __object;\n{fields}}};\n\n\
              struct {name}_Msg\n{{\n    IORPCMessageMach mach;\n    {name}_Msg_Content content;\n}};\n\n\
-             #define {name}_Msg_ObjRefs ( \\\n    {})\n\n",
+             #define {name}_Msg_ObjRefs ( \\\n    {})\n#endif\n\n",
             references.join(" | \\\n    ")
         );
     }
@@ -124,12 +130,11 @@ impl Writer<'_> {
         for (method, role) in &resolved.methods {
             let (owner, introduced) = match role {
                 Role::Override(found) => (&found.class.name, &found.method),
-                Role::Callback(found) if !is_callback(method, role) => (&found.class.name, &found.method),
                 Role::New | Role::Callback(_) => (name, method),
                 Role::Local | Role::LocalOverride => continue,
             };
             let mut flags = Vec::new();
-            if matches!(role, Role::New) || is_callback(method, role) {
+            if matches!(role, Role::New) || is_callback(role) {
                 flags.push("kOSMethodIntroduced");
             }
             if method.is_static {
@@ -141,7 +146,7 @@ impl Writer<'_> {
             if introduced.oneway() {
                 flags.push("kOSMethodOneway");
             }
-            if is_callback(method, role) {
+            if is_callback(role) {
                 flags.push("kOSMethodAction");
             }
             let flags = if flags.is_empty() { "0".to_owned() } else { flags.join(" | ") };
@@ -153,7 +158,8 @@ impl Writer<'_> {
         let table = if count == 0 {
             "NULL".to_owned()
         } else {
-            let _ = write!(self.out, "static const OSMethodDescription {name}_MethodDescriptions[] =\n{{\n{rows}}};\n\n");
+            let _ =
+                write!(self.out, "static const OSMethodDescription {name}_MethodDescriptions[] =\n{{\n{rows}}};\n\n");
             format!("{name}_MethodDescriptions")
         };
         let base = class.base.as_deref().unwrap_or("");
@@ -186,29 +192,24 @@ impl Writer<'_> {
             if method.is_static || method.pure {
                 continue;
             }
-            let (owner, introduced, id_owner) = match role {
-                Role::New => (name, method, name),
-                Role::Override(found) => (&found.class.name, &found.method, &found.class.name),
-                Role::Callback(found) if is_callback(method, role) => (&found.class.name, &found.method, name),
-                Role::Callback(found) => (&found.class.name, &found.method, &found.class.name),
-                Role::Local | Role::LocalOverride => continue,
-            };
-            let id_method = if is_callback(method, role) { &method.name } else { &introduced.name };
-            let action = if is_callback(method, role) {
-                format!(",\n                OSTypeID(OSAction_{name}_{})", method.name)
+            let Some((introduced, kind)) = self.entry(&resolved.class, method, role) else { continue };
+            let (id_owner, owner) = (&introduced.class.name, &kind.class.name);
+            let action = if introduced.method.callback_type.is_some() {
+                format!(",\n                OSTypeID(OSAction_{id_owner}_{})", introduced.method.name)
             } else {
                 String::new()
             };
             let _ = write!(
                 cases,
-                "        case {id_owner}_{id_method}_ID:\n            return {owner}::{}_Invoke(rpc, self,\n                \
+                "        case {id_owner}_{}_ID:\n            return {owner}::{}_Invoke(rpc, self,\n                \
                  [](OSMetaClassBase * __target{}) -> {} {{\n                    \
                  return static_cast<{name} *>(__target)->{}_Impl({});\n                }}{action});\n",
-                introduced.name,
-                more_arguments(owner, introduced),
-                introduced.result,
+                introduced.method.name,
+                kind.method.name,
+                more_arguments(owner, &kind.method),
+                kind.method.result,
                 method.name,
-                names(introduced),
+                names(&kind.method),
             );
         }
         let default = match resolved.class.base.as_deref() {
@@ -222,6 +223,21 @@ impl Writer<'_> {
              IORPCMessage * msg = IORPCMessageFromMach(rpc.message, false);\n\n    \
              switch (msg->msgid)\n    {{\n{cases}        default:\n            return {default};\n    }}\n}}\n\n"
         );
+    }
+
+    /// Who introduced a dispatched method, and whose unpacker it uses: a callback's is that of its kind.
+    fn entry(&self, class: &Rc<Class>, method: &Method, role: &Role) -> Option<(Introduced, Introduced)> {
+        let own = Introduced { class: Rc::clone(class), method: method.clone() };
+        match role {
+            Role::New => Some((own.clone(), own)),
+            Role::Callback(kind) => Some((own, kind.clone())),
+            Role::Override(found) => {
+                let kind =
+                    found.method.callback_type.as_ref().and_then(|kind| self.table.callback(&found.class, kind).ok());
+                Some((found.clone(), kind.unwrap_or_else(|| found.clone())))
+            }
+            Role::Local | Role::LocalOverride => None,
+        }
     }
 
     fn meta_dispatch(&mut self, resolved: &Resolved) {
@@ -324,8 +340,11 @@ impl Writer<'_> {
                 class.name, method.name, method.name
             )
         };
-        let (target, first) =
-            if method.is_static { ("", Vec::new()) } else { ("OSMetaClassBase * target,\n        ", vec!["target".to_owned()]) };
+        let (target, first) = if method.is_static {
+            ("", Vec::new())
+        } else {
+            ("OSMetaClassBase * target,\n        ", vec!["target".to_owned()])
+        };
         let mut checks = String::new();
         if let Some(action) = method.target().and_then(|at| method.parameters.get(at)) {
             let _ = write!(
@@ -356,7 +375,11 @@ impl Writer<'_> {
         });
         let arguments: Vec<String> = first.into_iter().chain(unpacked).collect();
         let call = format!("(*func)({})", arguments.join(",\n        "));
-        let call = if method.result == "void" { format!("{call};\n    return kIOReturnSuccess") } else { format!("return {call}") };
+        let call = if method.result == "void" {
+            format!("{call};\n    return kIOReturnSuccess")
+        } else {
+            format!("return {call}")
+        };
         let _ = write!(
             self.out,
             "    const {name}_Msg * __message = (const {name}_Msg *) (const void *) rpc.message;\n\n    \

@@ -1,265 +1,17 @@
-//! The body of a class: methods that concern the generator, everything else verbatim.
+//! One method: result, parameters, annotations.
 
-use crate::cond::Macros;
-use crate::diag::Diagnostic;
+use super::Body;
 use crate::lex::{Kind, Source, Token};
-use crate::model::{CallbackType, Class, Method, Parameter, Placed};
-
-/// Tokens of a class body, read from left to right.
-pub struct Body<'a> {
-    pub source: &'a Source,
-    pub tokens: &'a [Token],
-    pub macros: &'a Macros,
-    pub errors: &'a mut Vec<Diagnostic>,
-}
+use crate::model::{CallbackType, Method, Parameter, Placed};
 
 /// Words that are part of a type and never a parameter's name.
 const TYPE_WORDS: [&str; 14] = [
-    "void", "bool", "char", "short", "int", "long", "signed", "unsigned", "float", "double", "const", "volatile", "auto",
-    "wchar_t",
+    "void", "bool", "char", "short", "int", "long", "signed", "unsigned", "float", "double", "const", "volatile",
+    "auto", "wchar_t",
 ];
-const CLASS_KEYS: [&str; 5] = ["class", "struct", "union", "enum", "typename"];
 
 impl Body<'_> {
-    fn text(&self, at: usize) -> &str {
-        self.tokens.get(at).map_or("", |token| self.source.slice(token))
-    }
-
-    fn error(&mut self, at: usize, message: impl Into<String>, hint: impl Into<String>) {
-        let token = self.tokens.get(at).or(self.tokens.last());
-        let (offset, text) = token.map_or((0, String::new()), |t| (t.start, self.source.slice(t).to_owned()));
-        self.errors.push(self.source.error(offset, &text, message, hint));
-    }
-
-    fn verbatim(&self, from: usize, to: usize) -> String {
-        match (self.tokens.get(from), self.tokens.get(to.saturating_sub(1))) {
-            (Some(first), Some(last)) => self.source.text.get(first.start..last.end).unwrap_or("").to_owned(),
-            _ => String::new(),
-        }
-    }
-
-    /// Index after the bracket that closes the one at `at`.
-    fn after_group(&self, at: usize) -> usize {
-        after_group(self.source, self.tokens, at)
-    }
-
-    /// Index of the `;` that ends the declaration at `at`, or of the `{` of its body.
-    fn declaration_end(&self, mut at: usize) -> usize {
-        while at < self.tokens.len() {
-            match self.text(at) {
-                ";" => return at,
-                "(" | "[" => at = self.after_group(at),
-                "{" => return at,
-                _ => at += 1,
-            }
-        }
-        at
-    }
-
-    /// Reads all members into `class`.
-    pub fn read(&mut self, class: &mut Class) {
-        let mut at = 0;
-        while at < self.tokens.len() {
-            at = self.member(class, at);
-        }
-    }
-
-    fn member(&mut self, class: &mut Class, at: usize) -> usize {
-        let word = self.text(at).to_owned();
-        if word == ";" {
-            return at + 1;
-        }
-        if matches!(word.as_str(), "public" | "private" | "protected") && self.text(at + 1) == ":" {
-            return at + 2;
-        }
-        if self.tokens.get(at).is_some_and(|token| token.kind == Kind::Directive) {
-            return at + 1;
-        }
-        if matches!(word.as_str(), "typedef" | "using" | "static_assert" | "_Static_assert" | "friend") {
-            let end = self.skip_to_semicolon(at);
-            if matches!(word.as_str(), "typedef" | "using") {
-                class.type_names.extend(self.alias_name(at, end));
-            }
-            class.types.push(self.verbatim(at, end));
-            return end;
-        }
-        if word == "template" {
-            let end = self.after_declaration(at);
-            class.plain.push(self.verbatim(at, end));
-            return end;
-        }
-        if CLASS_KEYS.contains(&word.as_str())
-            && let Some(end) = self.nested_type(at)
-        {
-            class.type_names.extend(self.nested_name(at));
-            class.types.push(self.verbatim(at, end));
-            return end;
-        }
-        self.declaration(class, at)
-    }
-
-    fn skip_to_semicolon(&self, mut at: usize) -> usize {
-        while at < self.tokens.len() {
-            match self.text(at) {
-                ";" => return at + 1,
-                "(" | "[" | "{" => at = self.after_group(at),
-                _ => at += 1,
-            }
-        }
-        at
-    }
-
-    /// After a declaration that ends with `;` or with a body.
-    fn after_declaration(&self, at: usize) -> usize {
-        let end = self.declaration_end(at);
-        if self.text(end) != "{" {
-            return (end + 1).min(self.tokens.len());
-        }
-        let after = self.after_group(end);
-        if self.text(after) == ";" { after + 1 } else { after }
-    }
-
-    /// The end of `struct X {...} ...;` or `struct X;`; `None` if the words only name a member's type.
-    fn nested_type(&self, at: usize) -> Option<usize> {
-        let mut next = at + 1;
-        loop {
-            match self.text(next) {
-                "{" => return Some(self.skip_to_semicolon(next)),
-                ";" if next <= at + 3 => return Some(next + 1),
-                "(" if !matches!(self.text(next - 1), "__attribute__" | "alignas") => return None,
-                "=" | ";" | "" | "*" | "&" => return None,
-                "(" | "[" => next = self.after_group(next),
-                // `struct X member;`: two names in a row without a body
-                _ => next += 1,
-            }
-            if next > at + 2 && self.text(next) == ";" && self.text(at) != "enum" {
-                let names = self.tokens.get(at + 1..next).unwrap_or(&[]);
-                if names.iter().filter(|t| t.kind == Kind::Ident).count() > 1 {
-                    return None;
-                }
-            }
-        }
-    }
-
-    fn nested_name(&self, at: usize) -> Option<String> {
-        let mut next = at + 1;
-        while matches!(self.text(next), "class" | "struct" | "__attribute__" | "alignas" | "[") {
-            next += 1;
-            if matches!(self.text(next), "(" | "[") {
-                next = self.after_group(next);
-            }
-        }
-        let token = self.tokens.get(next)?;
-        (token.kind == Kind::Ident).then(|| self.source.slice(token).to_owned())
-    }
-
-    fn alias_name(&self, at: usize, end: usize) -> Option<String> {
-        let mut names = self.tokens.get(at + 1..end)?.iter().filter(|token| token.kind == Kind::Ident);
-        let token = if self.text(at) == "using" { names.next() } else { names.next_back() }?;
-        Some(self.source.slice(token).to_owned())
-    }
-
-    fn declaration(&mut self, class: &mut Class, at: usize) -> usize {
-        let end = self.declaration_end(at);
-        let after = self.after_declaration(at);
-        let Some(open) = self.parameter_list(at, end) else {
-            class.plain.push(self.verbatim(at, self.field_end(at, after)));
-            return self.field_end(at, after);
-        };
-        let name = self.text(open - 1).to_owned();
-        let special = name == class.name || self.text(open.wrapping_sub(2)) == "~" || self.operator(at, open);
-        if special || self.text(end) == "{" {
-            self.inline_function(class, at, open, after);
-            return after;
-        }
-        if end >= self.tokens.len() {
-            self.error(open - 1, format!("declaration of `{name}` does not end"), "close it with `;`");
-            return after;
-        }
-        if let Some(method) = self.method(at, open, end) {
-            if method.qualifiers.contains("= default") || method.qualifiers.contains("= delete") {
-                class.plain.push(self.verbatim(at, after));
-            } else {
-                let local_only = method.local_only || class.local_only;
-                class.methods.push(Method { local_only, ..method });
-            }
-        }
-        after
-    }
-
-    /// A field may have a braced initialiser: `int a{1}, b{2};`.
-    fn field_end(&self, at: usize, after: usize) -> usize {
-        if self.text(after.saturating_sub(1)) == ";" { after } else { self.skip_to_semicolon(at) }
-    }
-
-    fn operator(&self, at: usize, open: usize) -> bool {
-        self.tokens.get(at..open).is_some_and(|head| head.iter().any(|t| self.source.slice(t) == "operator"))
-    }
-
-    /// A function with a body, a constructor, an operator: plain C++, copied.
-    fn inline_function(&mut self, class: &mut Class, at: usize, open: usize, after: usize) {
-        let annotated = (self.after_group(open)..after)
-            .take_while(|index| !matches!(self.text(*index), "{" | ";" | ":"))
-            .find(|index| self.annotation(*index));
-        if let Some(index) = annotated {
-            self.error(
-                index,
-                format!("`{}` has a body here, so it cannot carry this annotation", self.text(open - 1)),
-                "declare the method in the class and define it in the .cpp file",
-            );
-            return;
-        }
-        class.plain.push(self.verbatim(at, after));
-    }
-
-    fn annotation(&self, at: usize) -> bool {
-        let word = self.text(at);
-        let word = word.strip_prefix("IIG_").unwrap_or(word);
-        matches!(
-            word,
-            "KERNEL" | "NATIVE" | "LOCAL" | "LOCALONLY" | "REMOTE" | "LOCALHOST" | "INVOKEREPLY" | "REPLY" | "TYPE" | "QUEUENAME"
-        )
-    }
-
-    /// The `(` of a function's parameters; `None` for a data member.
-    fn parameter_list(&self, at: usize, end: usize) -> Option<usize> {
-        let mut index = at;
-        let mut angles = 0_i32;
-        while index < end {
-            match self.text(index) {
-                "=" => return None,
-                "<" => angles += 1,
-                ">" => angles -= 1,
-                "[" => {
-                    index = self.after_group(index);
-                    continue;
-                }
-                "(" if angles == 0 => {
-                    let before = index.checked_sub(1).filter(|b| *b >= at)?;
-                    if matches!(self.text(before), "__attribute__" | "alignas" | "decltype" | "__declspec") {
-                        index = self.after_group(index);
-                        continue;
-                    }
-                    if self.operator(at, index) {
-                        return Some(index);
-                    }
-                    if matches!(self.text(index + 1), "*" | "^" | "&") || self.tokens.get(before)?.kind != Kind::Ident {
-                        return None;
-                    }
-                    if self.known_attribute(before) && self.text(self.after_group(index)) != ";" {
-                        index = self.after_group(index);
-                        continue;
-                    }
-                    return Some(index);
-                }
-                _ => {}
-            }
-            index += 1;
-        }
-        None
-    }
-
-    fn method(&mut self, at: usize, open: usize, end: usize) -> Option<Method> {
+    pub(super) fn method(&mut self, at: usize, open: usize, end: usize) -> Option<Method> {
         let errors = self.errors.len();
         let name_token = *self.tokens.get(open - 1)?;
         let mut method = Method {
@@ -309,7 +61,11 @@ impl Body<'_> {
             at += 1;
         }
         if result.is_empty() {
-            self.error(name, format!("`{}` has no result type", method.name), "write `kern_return_t` or `void` before it");
+            self.error(
+                name,
+                format!("`{}` has no result type", method.name),
+                "write `kern_return_t` or `void` before it",
+            );
         }
         method.result = self.source.join(&result);
         method.leading = self.source.join(&leading);
@@ -321,16 +77,21 @@ impl Body<'_> {
             "__attribute__" | "alignas" | "__declspec" => self.after_group(at + 1),
             "[" if self.text(at + 1) == "[" => self.after_group(at),
             _ if self.known_attribute(at) => {
-                if self.text(at + 1) == "(" { self.after_group(at + 1) } else { at + 1 }
+                if self.text(at + 1) == "(" {
+                    self.after_group(at + 1)
+                } else {
+                    at + 1
+                }
             }
             _ => at,
         }
     }
 
     /// A macro that stands for an attribute: one of the system's families, or any that the file defines or sees.
-    fn known_attribute(&self, at: usize) -> bool {
+    pub(super) fn known_attribute(&self, at: usize) -> bool {
         let word = self.text(at);
-        let families = ["DRIVERKIT_", "LIBKERN_", "API_", "__API_", "SPI_", "OS_", "NS_", "AVAILABLE_", "__OSX_", "_Null", "_Non"];
+        let families =
+            ["DRIVERKIT_", "LIBKERN_", "API_", "__API_", "SPI_", "OS_", "NS_", "AVAILABLE_", "__OSX_", "_Null", "_Non"];
         families.iter().any(|family| word.starts_with(family))
             || matches!(word, "__unused" | "__printflike" | "__deprecated" | "__nonnull" | "__result_use_check")
             || (self.macros.is_defined(word) && !self.annotation(at))
@@ -480,7 +241,13 @@ impl Body<'_> {
     }
 }
 
-fn build_parameter(source: &Source, tokens: &[Token], number: usize, default: Option<String>, target: bool) -> Parameter {
+fn build_parameter(
+    source: &Source,
+    tokens: &[Token],
+    number: usize,
+    default: Option<String>,
+    target: bool,
+) -> Parameter {
     let position = name_position(source, tokens);
     let pointee = pointee(source, tokens, position);
     let (name, text, type_text) = match position {
@@ -516,7 +283,8 @@ fn name_position(source: &Source, tokens: &[Token]) -> Option<usize> {
     let end = (0..tokens.len()).find(|at| text(*at) == "[").unwrap_or(tokens.len());
     let last = end.checked_sub(1)?;
     let is_name = tokens.get(last)?.kind == Kind::Ident && !TYPE_WORDS.contains(&text(last));
-    let has_type = (0..last).any(|at| !matches!(text(at), "const" | "volatile" | "class" | "struct" | "union" | "enum" | "typename"));
+    let has_type = (0..last)
+        .any(|at| !matches!(text(at), "const" | "volatile" | "class" | "struct" | "union" | "enum" | "typename"));
     (is_name && has_type && text(last - 1) != "::").then_some(last)
 }
 
@@ -533,24 +301,6 @@ fn pointee(source: &Source, tokens: &[Token], name: Option<usize>) -> Option<Str
         [class, "*"] => Some((*class).to_owned()),
         _ => None,
     }
-}
-
-/// Index after the bracket that closes the one at `at`.
-pub fn after_group(source: &Source, tokens: &[Token], at: usize) -> usize {
-    let mut depth = 0_u32;
-    let mut index = at;
-    while let Some(token) = tokens.get(index) {
-        match source.slice(token) {
-            "(" | "[" | "{" => depth += 1,
-            ")" | "]" | "}" => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        index += 1;
-        if depth == 0 {
-            return index;
-        }
-    }
-    index
 }
 
 fn nearest_annotation(word: &str) -> String {

@@ -2,6 +2,8 @@
 //!
 //! Only what `refuse` lets through comes here.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 
 use weir_core::filter::{
@@ -9,6 +11,7 @@ use weir_core::filter::{
     TcpFlagsMatch,
 };
 
+use crate::anchor::Unfold;
 use crate::ast::{Direction, Port, SetOption};
 use crate::diag::Sink;
 use crate::flat::{Addr, Flat, FlatAction, FlatHost, FlatLine, FlatRule, FlatTable, FlatTablePart};
@@ -44,18 +47,12 @@ impl<'a> Compiler<'a> {
     /// Compiles a file.
     pub fn file(sink: &'a mut Sink, flat: &Flat) -> Ruleset {
         let mut compiler = Self { sink, ruleset: Ruleset::default(), places: Vec::new() };
-        for line in &flat.lines {
-            match line {
-                FlatLine::Table(table) => compiler.table(table),
-                FlatLine::Set(SetOption::Skip(interfaces)) => {
-                    for interface in interfaces.iter().filter(|i| i.name != "none") {
-                        compiler.skip(&interface.name, interface.span);
-                    }
-                }
-                _ => {}
-            }
+        compiler.tables(flat);
+        for (_, inner) in &flat.loaded {
+            compiler.tables(inner);
         }
-        for rule in &flat.set.filter {
+        let rules = Unfold::file(compiler.sink, flat);
+        for rule in &rules {
             compiler.rule(rule);
         }
         let Self { sink, ruleset, places } = compiler;
@@ -63,6 +60,21 @@ impl<'a> Compiler<'a> {
             lint::rules(&ruleset, &places, sink);
         }
         ruleset
+    }
+
+    /// Tables and skipped interfaces of a file. A table of an anchor's file is one of the whole ruleset here.
+    fn tables(&mut self, flat: &Flat) {
+        for line in &flat.lines {
+            match line {
+                FlatLine::Table(table) => self.table(table),
+                FlatLine::Set(SetOption::Skip(interfaces)) => {
+                    for interface in interfaces.iter().filter(|i| i.name != "none") {
+                        self.skip(&interface.name, interface.span);
+                    }
+                }
+                _ => {}
+            }
+        }
     }
 
     /// `set skip on IF`: a rule before all others that ends evaluation there. A loopback never meets a NIC.
@@ -91,6 +103,7 @@ impl<'a> Compiler<'a> {
 
     fn table(&mut self, table: &FlatTable) {
         let mut entries: Vec<TableEntry> = Vec::new();
+        let mut places = HashMap::new();
         for part in &table.parts {
             let (FlatTablePart::File(_, hosts) | FlatTablePart::List(hosts)) = part;
             for host in hosts {
@@ -103,10 +116,12 @@ impl<'a> Compiler<'a> {
                     len: *len,
                     negate: host.negate,
                 };
-                let place = |e: &TableEntry| (e.family, e.addr, e.len);
-                match entries.iter_mut().find(|e| place(e) == place(&entry)) {
-                    Some(old) => *old = entry,
-                    None => entries.push(entry),
+                match places.entry((entry.addr, entry.len, addr.is_ipv4())) {
+                    Entry::Occupied(old) => entries[*old.get()] = entry,
+                    Entry::Vacant(new) => {
+                        new.insert(entries.len());
+                        entries.push(entry);
+                    }
                 }
             }
         }

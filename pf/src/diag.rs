@@ -1,5 +1,6 @@
 //! What is wrong with a file: every problem, each with its place, reason and hint.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -175,6 +176,11 @@ impl Diagnostic for Errors {
     }
 }
 
+/// How far back a problem is looked for that was noted before: expansion finds the same one many times in a row.
+const RECENT: usize = 256;
+/// Most problems that are kept; a file with more is not a ruleset.
+const MOST_PROBLEMS: usize = 10_000;
+
 /// Collects problems while a file is worked on.
 #[derive(Debug, Default)]
 pub struct Sink {
@@ -206,7 +212,12 @@ impl Sink {
 
     fn push(&mut self, severity: Severity, kind: Kind, span: Span, reason: String) -> &mut Problem {
         let file = self.sources.file(span.file).clone();
-        let seen = self.problems.iter().position(|p| p.span == span && p.severity == severity && p.reason == reason);
+        let recent = self.problems.len().saturating_sub(RECENT);
+        let seen = self.problems[recent..]
+            .iter()
+            .position(|p| p.span == span && p.severity == severity && p.reason == reason)
+            .map(|at| recent + at)
+            .or_else(|| (self.problems.len() >= MOST_PROBLEMS).then(|| self.problems.len() - 1));
         let index = seen.unwrap_or_else(|| {
             self.problems.push(Problem { severity, kind, reason, hint: None, expansion: None, span, file });
             self.problems.len() - 1
@@ -249,7 +260,7 @@ impl Sink {
             }
         }
         // Where the language is wrong, it does not help to hear that it could not be done either.
-        let wrong: Vec<(u32, u32)> = problems
+        let wrong: HashSet<(u32, u32)> = problems
             .iter()
             .filter(|p| p.severity == Severity::Error && p.kind == Kind::Language)
             .map(|p| (p.span.file, p.line_column().0))

@@ -306,8 +306,8 @@ pub struct FlatEther {
     pub src: Option<Mac>,
     /// Destination MAC address.
     pub dst: Option<Mac>,
-    /// `l3` addresses, if the clause was there.
-    pub l3: Option<(FlatHost, FlatHost)>,
+    /// `l3` addresses.
+    pub l3: (FlatHost, FlatHost),
     /// `label`s
     pub labels: Vec<String>,
     /// `ridentifier`; 0 = none.

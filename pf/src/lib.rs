@@ -7,11 +7,12 @@
 //! | names | [`resolve`], [`resolver`] | addresses of hosts and interfaces |
 //! | lists, defaults | [`expand`] | one rule each ([`flat`]) |
 //! | text | [`print`] | the normal form of `pfctl -nv` |
-//! | driver | [`refuse`], [`compile`], [`lint`] | [`weir_core::filter::Ruleset`] |
+//! | driver | [`refuse`], [`anchor`], [`compile`], [`lint`] | [`weir_core::filter::Ruleset`] |
 //!
 //! [`check`] does all of it and reports every problem; [`load`] is for who only wants the ruleset.
 #![forbid(unsafe_code)]
 
+pub mod anchor;
 pub mod ast;
 pub mod compile;
 pub mod diag;

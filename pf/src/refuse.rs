@@ -31,8 +31,10 @@ impl<'a> Refusal<'a> {
                             .hint("write the name without them: its addresses are looked up when the file is loaded");
                     }
                 }
-                Statement::LoadAnchor { anchor, .. } => {
-                    self.sink.unsupported(anchor.span, "`load anchor`");
+                Statement::LoadAnchor { body, .. } => {
+                    let outer = std::mem::take(&mut self.block_return);
+                    self.statements(body);
+                    self.block_return = outer;
                 }
                 Statement::Ether(rule) => {
                     self.sink.unsupported(rule.span, "a layer 2 (`ether`) rule");
@@ -87,8 +89,13 @@ impl<'a> Refusal<'a> {
             Action::Scrub(_) => Some("`scrub`"),
             Action::Translate { .. } => Some("address translation"),
             Action::Dummynet(_) => Some("`dummynet`"),
-            Action::Anchor(AnchorKind::Filter) => Some("`anchor`"),
-            Action::Anchor(_) => Some("an anchor for translation or normalisation"),
+            Action::Anchor(AnchorKind::Filter) if rule.quick => Some("an anchor that is `quick`"),
+            Action::Anchor(AnchorKind::Filter) => {
+                self.statements(rule.anchor.body.as_deref().unwrap_or_default());
+                None
+            }
+            // The rules such an anchor could call are refused themselves.
+            Action::Anchor(_) => return,
         };
         if let Some(what) = what {
             self.sink.unsupported(at, what);

@@ -202,6 +202,7 @@ fn file() -> impl Strategy<Value = String> {
         "ext = \"en0\"\ntable <t> persist\n",
         "set reassemble yes\nset state-defaults no-sync, max 50\n",
         "ether pass in quick on en0 proto 0x88cc from 00:11:22:33:44:55 to ! 01:80:c2:00:00:00/24\n",
+        "ether block proto { arp, 0x88cc } to { 00:11:22:33:44:55, ff:ff:ff:ff:ff:ff }\n",
         "ether block l3 from 10.0.0.1 to any label \"x\"\n",
         "scrub in on en0 all no-df random-id min-ttl 5 max-mss 1400 reassemble tcp\n",
         "scrub on en0 all fragment reassemble\nscrub-anchor \"s/*\"\n",

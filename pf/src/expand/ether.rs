@@ -65,7 +65,7 @@ impl Expander<'_> {
                                     protocol: if given == 0 { inferred } else { given },
                                     src,
                                     dst,
-                                    l3: rule.l3.as_ref().map(|_| (from, to)),
+                                    l3: (from, to),
                                     labels: o.labels.iter().map(|l| l.node.clone()).collect(),
                                     ridentifier: o.ridentifier.unwrap_or(0),
                                     queue: o.queue.as_ref().map(|q| q.node.0.clone()),

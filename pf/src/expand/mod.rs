@@ -98,7 +98,13 @@ impl<'a> Expander<'a> {
                 (self.section, self.require_order, self.block_return, self.if_bound) = outer;
                 self.state_defaults = defaults;
                 match loaded {
-                    Some(loaded) => loaded.push((anchor.node.clone(), inner)),
+                    Some(loaded) => {
+                        let mut inner = inner;
+                        let deeper = std::mem::take(&mut inner.loaded);
+                        loaded.push((anchor.node.clone(), inner));
+                        let below = |name: String| format!("{}/{name}", anchor.node);
+                        loaded.extend(deeper.into_iter().map(|(name, flat)| (below(name), flat)));
+                    }
                     None => {
                         self.sink.error(anchor.span, "an anchor cannot be loaded from inside another one's braces");
                     }

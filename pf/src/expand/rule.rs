@@ -12,6 +12,9 @@ const SYN: u8 = 0x02;
 /// See [`SYN`].
 const SYN_ACK: u8 = 0x12;
 
+/// Most rules of one statement.
+const MOST_RULES: usize = 100_000;
+
 /// A list's members, or one nothing.
 fn each<T: Clone>(list: &[T]) -> Vec<Option<T>> {
     if list.is_empty() {
@@ -163,6 +166,25 @@ impl Expander<'_> {
         decide_family(&dst, &mut template.family);
         self.check_statement(rule);
         if !self.routes_and_pools(rule, &mut template, &src, &dst) || self.sink.error_count() > before {
+            return;
+        }
+        let lists = [
+            rule.interfaces.len(),
+            rule.protocols.len(),
+            rule.options.icmp.len(),
+            src.len(),
+            rule.from.ports.len(),
+            rule.os.len(),
+            dst.len(),
+            rule.to.ports.len(),
+            rule.options.user.len(),
+            rule.options.group.len(),
+        ];
+        let count = lists.iter().fold(1usize, |all, n| all.saturating_mul((*n).max(1)));
+        if count > MOST_RULES {
+            self.sink
+                .error(rule.span, format!("this rule expands to {count} rules, more than {MOST_RULES}"))
+                .hint("put addresses into a table: a table makes one rule, however many addresses it has");
             return;
         }
         let added = self.product(&template, rule, &src, &dst, out);

@@ -32,6 +32,8 @@ type Res<T> = Result<T, Fail>;
 
 /// Deepest nesting of `include`.
 const DEEPEST_INCLUDE: usize = 16;
+/// Most files of a load.
+const MOST_FILES: usize = 1000;
 /// Deepest nesting of anchors and of lists in lists.
 const DEEPEST_BRACE: usize = 32;
 /// What the members of a table are called; theirs is the only list that may be empty.
@@ -319,6 +321,10 @@ impl<'a> Parser<'a> {
         }
         if self.files.len() > DEEPEST_INCLUDE {
             self.sink.error(name.span, format!("more than {DEEPEST_INCLUDE} files include one another"));
+            return Err(Fail);
+        }
+        if self.sink.sources.files().len() >= MOST_FILES {
+            self.sink.error(name.span, format!("more than {MOST_FILES} files are included"));
             return Err(Fail);
         }
         let text = match self.resolver.read(&name.node) {

@@ -7,6 +7,9 @@ use crate::lex::{Macro, Tok};
 use crate::source::{Span, Spanned};
 use crate::suggest::did_you_mean;
 
+/// Longest value of a macro, in bytes: values can double from line to line.
+const LONGEST_VALUE: usize = 65_536;
+
 impl Parser<'_> {
     /// Reads one statement, up to but without its line's end.
     pub(super) fn statement(&mut self, out: &mut Vec<Statement>) -> Res<()> {
@@ -157,6 +160,14 @@ impl Parser<'_> {
             return Err(Fail);
         }
         let value = parts.join(" ");
+        if value.len() > LONGEST_VALUE {
+            define(self, None);
+            let span = self.span_from(value_start);
+            self.sink
+                .error(span, format!("the value of macro `{}` is longer than {LONGEST_VALUE} bytes", name.node))
+                .hint("put addresses into a table");
+            return Err(Fail);
+        }
         define(self, Some(value.clone()));
         let span = name.span.to(self.span_from(value_start));
         Ok(Statement::Macro { name: name.node, value, span })

@@ -2,7 +2,7 @@
 
 use super::addr::host;
 use crate::ast::{Direction, Family, Mac};
-use crate::flat::FlatEther;
+use crate::flat::{FlatEther, FlatHost};
 
 fn mac(mac: Mac) -> String {
     let pairs = |bytes: [u8; 6]| bytes.map(|b| format!("{b:02x}")).join(":");
@@ -54,16 +54,15 @@ pub fn ether_rule(r: &FlatEther) -> String {
             out.push_str(&format!(" {word} {}", mac(side)));
         }
     }
-    if let Some((from, to)) = &r.l3 {
-        let family = match r.protocol {
-            0x86dd => Family::V6,
-            _ => Family::V4,
-        };
-        let all = super::addr::is_any(&from.addr) && super::addr::is_any(&to.addr) && !from.negate && !to.negate;
-        match all {
-            true => out.push_str(" l3 all"),
-            false => out.push_str(&format!(" l3 from {} to {}", host(from, family), host(to, family))),
-        }
+    let (from, to) = &r.l3;
+    let family = match r.protocol {
+        0x86dd => Family::V6,
+        _ => Family::V4,
+    };
+    let any = |h: &FlatHost| super::addr::is_any(&h.addr) && !h.negate;
+    match any(from) && any(to) {
+        true => out.push_str(" l3 all"),
+        false => out.push_str(&format!(" l3 from {} to {}", host(from, family), host(to, family))),
     }
     for label in &r.labels {
         out.push_str(&format!(" label \"{label}\""));

@@ -138,8 +138,11 @@ void destroyCore(WeirEthernet *nic)
         core = nic->ivars->core;
         nic->ivars->core = nullptr;
     }
+    if (core == nullptr) {
+        return;
+    }
     weir_destroy(core);
-    /* Wake-ups that the core asked for before it went. */
+    /* Polls that the core asked for before it went. */
     drainQueues(nic);
 }
 

@@ -429,7 +429,7 @@ enum {
     WEIR_EVENT_MISUSE = 4,
 };
 typedef struct weir_event {
-    uint64_t time_ns;
+    uint64_t time_ns;  /* 0 = not known */
     uint32_t kind;     /* WEIR_EVENT_* */
     uint32_t rule;     /* 0xffffffff = no rule */
     uint8_t direction; /* 1 in, 2 out */

@@ -9,6 +9,7 @@
 mod command;
 mod config;
 mod lane;
+mod settings;
 mod shard;
 
 use alloc::boxed::Box;
@@ -23,9 +24,8 @@ use crate::filter::Installed;
 use crate::filter::epoch::Publisher;
 use crate::mem::Burst;
 use crate::mem::doorbell::Doorbell;
-use crate::mem::region::Shared as SharedMemory;
 use crate::mem::seat::{Guard, Seat};
-use crate::nic::{Device, Events, Link, MULTICAST_MAX, MulticastList, Nic, NicEnv, Offloads, WirePort, loopback};
+use crate::nic::{Device, Events, Nic, NicEnv, loopback};
 use crate::pipeline::{Pipeline, Shared};
 use crate::telemetry::{Counters, Event, EventKind, ShardCounters};
 use lane::LaneEnds;
@@ -52,13 +52,14 @@ impl Common {
     }
 
     /// Counts a call that breaks the contract, and leaves an event for the first, second, fourth, eighth...: who
-    /// misbehaves in a loop must not flush everything else out of the ring.
+    /// misbehaves in a loop must not flush everything else out of the ring. The event has no time, because the
+    /// misbehaviour may be the clock's.
     fn count_misuse(&self) {
         let Some(counters) = self.outside() else {
             return;
         };
         if counters.misuse.bump_shared().is_power_of_two() {
-            self.event(Event::plain(EventKind::Misuse, self.host.now_ns()));
+            self.event(Event::plain(EventKind::Misuse, 0));
         }
     }
 
@@ -276,142 +277,6 @@ impl Driver {
         stopped.map_err(Error::from)
     }
 
-    /// Takes frames for every station, or no more.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] only.
-    pub fn set_promiscuous(&self, on: bool) -> Result<(), Error> {
-        self.claim()?.nic.set_promiscuous(on);
-        Ok(())
-    }
-
-    /// Takes all multicast frames, or only those on the list.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] only.
-    pub fn set_all_multicast(&self, on: bool) -> Result<(), Error> {
-        self.claim()?.nic.set_all_multicast(on);
-        Ok(())
-    }
-
-    /// Replaces the multicast list. One that is too long is replaced by "all multicast frames".
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] if an address is none of a group.
-    pub fn set_multicast(&self, addresses: &[[u8; 6]]) -> Result<(), Error> {
-        let mut control = self.claim()?;
-        let is_long = addresses.len() > MULTICAST_MAX;
-        let list = MulticastList::from_slice(if is_long { &[] } else { addresses }).map_err(|_| Error::Invalid)?;
-        control.nic.set_multicast(&list)?;
-        control.nic.set_all_multicast(is_long);
-        Ok(())
-    }
-
-    /// Sets the station address.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for a group address or zero.
-    pub fn set_mac(&self, mac: Mac) -> Result<(), Error> {
-        Ok(self.claim()?.nic.set_mac(mac.0)?)
-    }
-
-    /// The station address.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] only.
-    pub fn mac(&self) -> Result<Mac, Error> {
-        Ok(Mac(self.claim()?.nic.mac()))
-    }
-
-    /// Sets the MTU, bytes without the Ethernet header.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] outside 68 and the configured maximum.
-    pub fn set_mtu(&self, mtu: u32) -> Result<(), Error> {
-        Ok(self.claim()?.nic.set_mtu(mtu)?)
-    }
-
-    /// Tells the interface's name, which `on` in rules compares with.
-    ///
-    /// # Errors
-    /// [`Error::NoMemory`]; the old name stays then.
-    pub fn set_if_name(&self, name: IfName) -> Result<(), Error> {
-        let mut control = self.claim()?;
-        let renamed = control.publisher.current().renamed(name.as_str()).ok_or(Error::NoMemory)?;
-        control.if_name = name;
-        self.publish(&mut control, renamed);
-        Ok(())
-    }
-
-    /// Every assist that the NIC has; empty if control is busy.
-    #[must_use]
-    pub fn offloads(&self) -> Offloads {
-        self.claim().map_or(Offloads::empty(), |control| control.nic.offloads_supported())
-    }
-
-    /// Says which assists the stack will use (`WEIR_OFFLOAD_*`).
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`] for one that the NIC does not have.
-    pub fn set_offloads(&self, offloads: u32) -> Result<(), Error> {
-        let offloads = Offloads::from_bits(offloads).ok_or(Error::Unsupported)?;
-        Ok(self.claim()?.nic.set_offloads(offloads)?)
-    }
-
-    /// State of the cable.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] only.
-    pub fn link(&self) -> Result<Link, Error> {
-        Ok(self.claim()?.nic.link())
-    }
-
-    /// Pulls or plugs the cable of a virtual NIC.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`] for a real one.
-    pub fn set_link(&self, up: bool) -> Result<(), Error> {
-        Ok(self.claim()?.nic.set_link(up)?)
-    }
-
-    /// Bytes of memory that a wire client needs; 0 if there can be none.
-    #[must_use]
-    pub fn wire_size(&self) -> u64 {
-        self.claim().ok().and_then(|mut control| control.nic.wire().map(|wire| wire.size() as u64)).unwrap_or(0)
-    }
-
-    fn with_wire<T>(&self, call: impl FnOnce(&mut dyn WirePort) -> Result<T, Error>) -> Result<T, Error> {
-        let mut control = self.claim()?;
-        call(control.nic.wire().ok_or(Error::Unsupported)?)
-    }
-
-    /// Connects a wire client.
-    ///
-    /// # Errors
-    /// [`Error::NoMemory`] if it is too small, [`Error::Busy`] if there is one already, [`Error::Unsupported`].
-    pub fn wire_attach(&self, mem: SharedMemory<'static>) -> Result<(), Error> {
-        self.with_wire(|wire| Ok(wire.attach(mem)?))
-    }
-
-    /// Disconnects the wire client; on return its memory is not touched any more.
-    ///
-    /// # Errors
-    /// [`Error::State`] if there is none, [`Error::Unsupported`].
-    pub fn wire_detach(&self) -> Result<(), Error> {
-        self.with_wire(|wire| Ok(wire.detach()?))
-    }
-
-    /// The wire client has made frames or room.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`] without such a wire.
-    pub fn wire_kick(&self) -> Result<(), Error> {
-        self.with_wire(|wire| {
-            wire.kick();
-            Ok(())
-        })
-    }
-
     /// Hands a ruleset to the shards and sees to it that they look.
     fn publish(&self, control: &mut Control, next: Installed) {
         control.publisher.publish(next);
@@ -466,6 +331,3 @@ impl Drop for Driver {
 fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
-
-#[cfg(test)]
-mod tests;

@@ -939,6 +939,7 @@ pub type _bindgen_ty_11 = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct weir_event {
+    /// 0 = not known
     pub time_ns: u64,
     /// WEIR_EVENT_*
     pub kind: u32,

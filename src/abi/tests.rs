@@ -1,1 +1,150 @@
-//! Tests.
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::*;
+use crate::telemetry::{Counters, EventKind, HistogramKind};
+
+const SYS: &str = include_str!("sys.rs");
+
+/// Names behind `keyword ` in the generated file.
+fn names(keyword: &str) -> Vec<String> {
+    let lines = SYS.lines().filter_map(|line| line.trim().strip_prefix(keyword));
+    lines.map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()).collect()
+}
+
+#[test]
+fn every_declared_function_is_exported() {
+    let declared: Vec<_> = names("pub fn ").into_iter().filter(|name| !name.starts_with("weir_hook_")).collect();
+    assert_eq!(declared, EXPORTED);
+}
+
+#[test]
+fn the_counters_have_the_fields_of_the_header_in_its_order() {
+    let body = SYS.split_once("pub struct weir_counters {").unwrap().1.split_once('}').unwrap().0;
+    let fields: Vec<_> = body
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(':'))
+        .map(|(name, _)| name)
+        .collect();
+    let ours: Vec<_> = Counters::NAMES.iter().copied().chain(["rx_dropped", "tx_dropped"]).collect();
+    assert_eq!(fields, ours);
+}
+
+#[test]
+fn drop_reasons_have_the_names_and_numbers_of_the_header() {
+    let declared: Vec<_> = names("pub const WEIR_DROP_").into_iter().filter(|name| name != "REASONS").collect();
+    let ours: Vec<_> = DropReason::ALL.iter().map(|reason| reason.name().replace('-', "_").to_uppercase()).collect();
+    assert_eq!(declared, ours);
+    for (number, reason) in DropReason::ALL.iter().enumerate() {
+        assert_eq!(reason.index(), number);
+        assert_eq!(DropReason::from_number(number as u8), Some(*reason));
+    }
+    assert_eq!(DropReason::from_number(DropReason::ALL.len() as u8), None);
+}
+
+#[test]
+fn numbers_that_have_a_twin_agree() {
+    assert_eq!(EventKind::Log as u32, sys::WEIR_EVENT_LOG);
+    assert_eq!(EventKind::Link as u32, sys::WEIR_EVENT_LINK);
+    assert_eq!(EventKind::Ruleset as u32, sys::WEIR_EVENT_RULESET);
+    assert_eq!(EventKind::Misuse as u32, sys::WEIR_EVENT_MISUSE);
+    assert_eq!(HistogramKind::RxBurstNs as u32, sys::WEIR_HIST_RX_BURST_NS);
+    assert_eq!(HistogramKind::TxBurstNs as u32, sys::WEIR_HIST_TX_BURST_NS);
+    assert_eq!(HistogramKind::RxBurstLen as u32, sys::WEIR_HIST_RX_BURST_LEN);
+    assert_eq!(HistogramKind::TxBurstLen as u32, sys::WEIR_HIST_TX_BURST_LEN);
+    assert_eq!(HistogramKind::from_number(sys::WEIR_HIST_COUNT), None);
+    use crate::pipeline::Mode;
+    assert_eq!(Mode::Filter as u32, sys::WEIR_MODE_FILTER);
+    assert_eq!(Mode::Bypass as u32, sys::WEIR_MODE_BYPASS);
+    assert_eq!(Mode::Block as u32, sys::WEIR_MODE_BLOCK);
+    use crate::control::Command;
+    let commands = [
+        (sys::WEIR_CMD_INFO, Command::Info),
+        (sys::WEIR_CMD_COUNTERS, Command::Counters { queue: Some(0) }),
+        (sys::WEIR_CMD_RULESET_LOAD, Command::RulesetLoad { image: &[] }),
+        (sys::WEIR_CMD_RULESET_CLEAR, Command::RulesetClear),
+        (sys::WEIR_CMD_RULE_COUNTERS, Command::RuleCounters { first: 0 }),
+        (sys::WEIR_CMD_MODE, Command::Mode { mode: 0 }),
+        (sys::WEIR_CMD_HISTOGRAM, Command::Histogram { kind: HistogramKind::RxBurstNs }),
+        (sys::WEIR_CMD_EVENTS, Command::Events),
+        (sys::WEIR_CMD_RULESET_TEXT, Command::RulesetText { first: 0 }),
+    ];
+    assert_eq!(commands.len(), names("pub const WEIR_CMD_").len());
+    for (number, command) in commands {
+        let request = [sys::WEIR_ABI_VERSION, number, 0, 0].map(u32::to_ne_bytes).concat();
+        assert_eq!(Command::parse(&request), Ok(command));
+    }
+}
+
+#[test]
+fn replies_are_the_structs_of_the_header() {
+    use crate::control::{Info, LoadResult, Reply};
+    use crate::filter::image::{ImageError, ImageErrorKind};
+    use crate::telemetry::Event;
+
+    let mut reply = Reply::new(4096);
+    assert!(reply.info(&Info {
+        queues: 2,
+        mode: 3,
+        mtu: 4,
+        ruleset_epoch: 5,
+        rules: 6,
+        offloads: 7,
+        mac: [8; 6],
+        enabled: true,
+        promiscuous: false,
+        multicast_count: 9,
+        if_name: "en0",
+        link_up: true,
+        full_duplex: false,
+        speed_bps: 10,
+        version: "a version that is much longer than the field",
+    }));
+    // SAFETY: the reply is as long as the struct, which is plain numbers.
+    let info = unsafe { reply.bytes().as_ptr().cast::<sys::weir_info>().read_unaligned() };
+    assert_eq!((info.abi_version, info.queues, info.mode, info.mtu), (1, 2, 3, 4));
+    assert_eq!((info.ruleset_epoch, info.rules, info.offloads, info.mac), (5, 6, 7, [8; 6]));
+    assert_eq!((info.enabled, info.promiscuous, info.multicast_count), (1, 0, 9));
+    assert_eq!(info.if_name.map(|c| c as u8)[..4], *b"en0\0");
+    assert_eq!((info.link.up, info.link.full_duplex, info.link.speed_bps), (1, 0, 10));
+    assert_eq!(info.version.map(|c| c as u8), *b"a version that is much longer t\0");
+
+    let mut reply = Reply::new(4096);
+    let error = Some(ImageError { kind: ImageErrorKind::Magic, offset: 3 });
+    assert!(reply.load_result(&LoadResult { epoch: 1, rules: 2, error }));
+    // SAFETY: as above.
+    let result = unsafe { reply.bytes().as_ptr().cast::<sys::weir_load_result>().read_unaligned() };
+    assert_eq!((result.epoch, result.rules, result.error, result.error_at), (1, 2, ImageErrorKind::Magic as u32, 3));
+    assert_eq!(result.text.map(|c| c as u8)[..20], *b"not a ruleset image\0");
+
+    let mut reply = Reply::new(4096);
+    assert!(reply.rule_counters([1, 2, 3, 4]));
+    // SAFETY: as above.
+    let counters = unsafe { reply.bytes().as_ptr().cast::<sys::weir_rule_counters>().read_unaligned() };
+    assert_eq!((counters.evaluations, counters.packets, counters.bytes, counters.states), (1, 2, 3, 4));
+
+    let mut reply = Reply::new(4096);
+    assert!(reply.event(&Event {
+        time_ns: 1,
+        kind: EventKind::Log,
+        rule: 2,
+        direction: 3,
+        action: 4,
+        reason: 5,
+        protocol: 6,
+        ethertype: 7,
+        vlan: 8,
+        sport: 9,
+        dport: 10,
+        len: 11,
+        family: 12,
+        src: [13; 16],
+        dst: [14; 16],
+    }));
+    // SAFETY: as above.
+    let event = unsafe { reply.bytes().as_ptr().cast::<sys::weir_event>().read_unaligned() };
+    assert_eq!((event.time_ns, event.kind, event.rule, event.direction, event.action), (1, 1, 2, 3, 4));
+    assert_eq!((event.reason, event.protocol, event.ethertype, event.vlan), (5, 6, 7, 8));
+    assert_eq!((event.sport, event.dport, event.len, event.family), (9, 10, 11, 12));
+    assert_eq!((event.reserved, event.src, event.dst), (0, [13; 16], [14; 16]));
+}

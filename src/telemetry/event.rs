@@ -20,7 +20,7 @@ pub enum EventKind {
 /// One event (`weir_event`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Monotonic time, nanoseconds.
+    /// Monotonic time, nanoseconds; 0 = not known.
     pub time_ns: u64,
     /// What happened.
     pub kind: EventKind,

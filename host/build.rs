@@ -123,7 +123,8 @@ fn listing(directory: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut left = vec![directory.to_owned()];
     while let Some(directory) = left.pop() {
-        let entries = fs::read_dir(&directory).unwrap_or_else(|error| fail(&format!("{}: {error}", directory.display())));
+        let entries =
+            fs::read_dir(&directory).unwrap_or_else(|error| fail(&format!("{}: {error}", directory.display())));
         for entry in entries.flatten() {
             let path = entry.path();
             if path.is_dir() {

@@ -400,6 +400,9 @@ impl NetQ {
         }
         let n = self.dequeue_inside(out);
         self.inside.store(false, Ordering::Release);
+        if n > 0 {
+            self.refill();
+        }
         n
     }
 
@@ -423,9 +426,6 @@ impl NetQ {
         };
         if tx && was_full && n > 0 {
             self.pool.wake_waiters();
-        }
-        if !tx && n > 0 {
-            self.refill();
         }
         self.trace(if tx { "tx dequeue" } else { "rx dequeue" }, n);
         n as u32
@@ -516,6 +516,7 @@ impl NetQ {
             let accepted = f(actions.ctx, packets.as_mut_ptr(), n).min(n) as usize;
             let refused = packets.get(accepted..n as usize).unwrap_or_default();
             if refused.is_empty() {
+                self.refill();
                 continue;
             }
             let back = if self.kind == NetqKind::TxSubmission { state::TX_QUEUED } else { state::RX_POSTED };
@@ -525,6 +526,9 @@ impl NetQ {
                 ring.push_front(index);
             }
             self.len.store(ring.len() as u32, Ordering::Relaxed);
+            drop(ring);
+            // Only now: packets that came back count against the capacity.
+            self.refill();
             return;
         }
     }

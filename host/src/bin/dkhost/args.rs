@@ -19,7 +19,7 @@ const EXIT_CODES: &str = "Exit codes:
   0    the driver ran and stopped in order
   1    the driver did not start, or an attachment failed
   2    the command line is wrong
-  3    the driver did not stop in order, or left packets or objects behind
+  3    the driver did not stop in order, or left packets behind; with --strict-leaks also: left objects behind
   134  (SIGABRT) the driver broke a rule of the runtime; what and where is on standard error";
 
 #[derive(Subcommand)]
@@ -58,12 +58,16 @@ pub struct RunArgs {
     /// At the end, print every call that can be made to fail, and how often it was made.
     #[arg(long)]
     pub list_calls: bool,
-    /// Serve user clients on this Unix socket; clients of this user get every entitlement the driver may ask for.
+    /// Serve user clients of this user and of root on this Unix socket.
     #[arg(long, value_name = "SOCK")]
     pub control: Option<PathBuf>,
-    /// Entitlement of --control's clients; may be repeated.
+    /// Entitlement that --control's clients have; may be repeated.
     #[arg(long, value_name = "KEY", requires = "control")]
     pub entitlement: Vec<String>,
+    /// Objects that the driver never frees are a failure, not a warning. (On a Mac they go with the driver's process,
+    /// and many drivers leave some.)
+    #[arg(long)]
+    pub strict_leaks: bool,
     /// Print the driver's os_log.
     #[arg(long)]
     pub log: bool,

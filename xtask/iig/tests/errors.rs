@@ -258,3 +258,44 @@ fn conditions_select_members() {
 ";
     assert_eq!(errors_in_class(body), []);
 }
+
+/// Definitions with pieces cut out, doubled or swapped end in an error or in output, never in a panic or a hang.
+#[test]
+fn mutilated_definitions() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let files = [
+        root.join("host/tests/fixtures/mirror_nic/MirrorNIC.iig"),
+        root.join("host/include/DriverKit/IOUserClient.iig"),
+        root.join("xtask/iig/tests/golden/Clock.iig"),
+    ];
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let path = dir.path().join("Mutated.iig");
+    let generator = Generator::new([root.join("host/include")]);
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("read");
+        let pieces: Vec<&str> = text.split_inclusive(|c: char| !c.is_alphanumeric()).collect();
+        for seed in 0..300_u64 {
+            let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+            let mut next = |bound: usize| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) as usize % bound
+            };
+            let mut mutated: Vec<&str> = pieces.clone();
+            for _ in 0..1 + next(6) {
+                let (a, b) = (next(mutated.len()), next(mutated.len()));
+                match next(4) {
+                    0 => drop(mutated.remove(a)),
+                    1 => mutated.insert(a, pieces[b % pieces.len()]),
+                    2 => mutated.swap(a, b),
+                    _ => mutated.truncate(a.max(1)),
+                }
+            }
+            std::fs::write(&path, mutated.concat()).expect("write");
+            let outcome = std::panic::catch_unwind(|| {
+                let _ = generator.user(&path);
+                let _ = generator.framework(&path);
+            });
+            assert!(outcome.is_ok(), "panic with seed {seed} of {}", file.display());
+        }
+    }
+}

@@ -224,10 +224,11 @@ pub(crate) fn leaks(host: u64) -> Vec<Leak> {
         .collect()
 }
 
-/// A crashed service's objects are nobody's leak.
-pub(crate) fn abandon(host: u64, owner: u64) {
+/// A crashed service's objects are nobody's leak: what was made on its queues, and `service` itself.
+pub(crate) fn abandon(host: u64, owner: u64, service: *mut c_void) {
     let l = LEDGER.lock().unwrap_or_else(PoisonError::into_inner);
-    for e in l.live.values().filter(|e| e.host == host && e.owner == owner) {
+    let is_its = |e: &Entry| e.owner == owner || e.object() == service;
+    for e in l.live.values().filter(|e| e.host == host && is_its(e)) {
         e.flags.fetch_or(ABANDONED, Ordering::Relaxed);
     }
 }

@@ -312,8 +312,12 @@ impl Svc {
             i.reclaim();
             i.set_listener(None);
         }
-        ledger::abandon(self.rt().generation, self.id());
+        ledger::abandon(self.rt().generation, self.id(), self.object());
         self.set_phase(Phase::Stopped);
         lock(&self.rt().registry.services).remove(&self.id());
+        // The nub outlives the dext's process and goes with nobody left on it.
+        if let Some(p) = self.provider().filter(|p| p.phase() == Phase::New) {
+            p.release_later();
+        }
     }
 }

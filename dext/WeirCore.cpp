@@ -123,7 +123,6 @@ kern_return_t createCore(WeirEthernet *nic)
         weir_destroy(core);
         return toIOReturn(status);
     }
-    ivars->mtu = ivars->settings.config.mtu;
     ivars->assists = toAssists(ivars->settings.offloads);
     ivars->core = core;
     return kIOReturnSuccess;

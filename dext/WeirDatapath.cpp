@@ -206,9 +206,10 @@ void poll(Queue &queue)
     for (uint32_t round = 0; busy && round < kPollRounds; ++round) {
         bool more = false;
         uint32_t moved = reapTx(queue, core);
+        /* Before anything is sent: what a loopback wire answers at once needs a buffer. */
+        moved += refillRx(queue, core);
         /* Also after completions: the doorbell rings only when the submission queue was empty. */
         moved += submitTx(queue, core);
-        moved += refillRx(queue, core);
         moved += receive(queue, core, more);
         busy = moved != 0 || more;
     }

@@ -138,24 +138,12 @@ kern_return_t setMulticast(WeirEthernet *nic, const uint8_t (*addresses)[6], uin
     });
 }
 
-kern_return_t setMtu(WeirEthernet *nic, uint32_t mtu, bool chain)
+kern_return_t setMtu(WeirEthernet *nic, uint32_t mtu)
 {
-    WeirEthernet_IVars *ivars = nic->ivars;
-    if (mtu < kMtuMin || mtu > ivars->settings.config.mtu_max) {
+    if (mtu < kMtuMin || mtu > nic->ivars->settings.config.mtu_max) {
         return kIOReturnBadArgument;
     }
-    kern_return_t ret = control(nic, [mtu](weir_core *core) { return weir_set_mtu(core, mtu); });
-    if (ret == kIOReturnSuccess && chain) {
-        ret = nic->super::setMaxTransferUnit(mtu);
-        if (ret != kIOReturnSuccess) {
-            const uint32_t old = ivars->mtu;
-            (void)control(nic, [old](weir_core *core) { return weir_set_mtu(core, old); });
-        }
-    }
-    if (ret == kIOReturnSuccess) {
-        ivars->mtu = mtu;
-    }
-    return ret;
+    return control(nic, [mtu](weir_core *core) { return weir_set_mtu(core, mtu); });
 }
 
 /* Bits that were not offered are ignored. */
@@ -302,9 +290,9 @@ IOReturn WeirEthernet::getSupportedMediaArray(MediaWord *mediaArray, uint32_t *m
 
 MediaWord WeirEthernet::getInitialMedia() { return kIOUserNetworkMediaEthernetAuto; }
 
-kern_return_t WeirEthernet::SetMTU_Impl(uint32_t mtu) { return weir::setMtu(this, mtu, false); }
+kern_return_t WeirEthernet::SetMTU_Impl(uint32_t mtu) { return weir::setMtu(this, mtu); }
 
-IOReturn WeirEthernet::setMaxTransferUnit(uint32_t mtu) { return weir::setMtu(this, mtu, true); }
+IOReturn WeirEthernet::setMaxTransferUnit(uint32_t mtu) { return weir::setMtu(this, mtu); }
 
 kern_return_t WeirEthernet::GetMaxTransferUnit_Impl(uint32_t *mtu)
 {

@@ -91,7 +91,6 @@ struct WeirEthernet_IVars {
     bool stopping;
 
     weir::Settings settings;
-    uint32_t mtu;
     uint32_t assists; /* kIOUserNetworkHWAssist* that are on */
     MediaWord chosenMedia;
     bool allMulticast;      /* asked for */

@@ -84,10 +84,7 @@ fn session(host: &mut Host, args: &RunArgs, signals: &Receiver<Signal>) -> Resul
     }
     let service = host.boot(&args.class, properties(args)).map_err(|e| e.to_string())?;
     let attached = attach(host, &service, args);
-    let waited = attached.map(|id| {
-        wait(host, args, signals);
-        id
-    });
+    let waited = attached.inspect(|_| wait(host, args, signals));
     let outcome = waited.map(|id| (service.set_enabled(false), host.detach(id).unwrap_or_default()));
     let counters = service.counters();
     let report = service.terminate();

@@ -115,7 +115,9 @@ impl<'a> Lookup<'a> {
             }
         };
         if ends.1 < ends.0 {
-            sink.warn(host.span, format!("the range {} - {} is empty and never matches", ends.0, ends.1));
+            sink.error(host.span, format!("the range {} - {} is empty", ends.0, ends.1))
+                .hint(format!("did you mean {} - {}?", ends.1, ends.0));
+            return Vec::new();
         }
         vec![FlatHost {
             negate: host.negate,

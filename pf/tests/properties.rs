@@ -263,6 +263,80 @@ proptest! {
     }
 }
 
+/// A rule of the part of the language that the driver evaluates.
+fn supported_rule() -> impl Strategy<Value = String> {
+    let address = one_of(&[
+        "any",
+        "10.0.0.1",
+        "! 10.1.2.3/16",
+        "0/0",
+        "::/0",
+        "2001:db8::1/64",
+        "{ 10.0.0.1, ::1 }",
+        "<t>",
+        "! <u>",
+        "lo0",
+        "self",
+        "10.0.0.1 - 10.0.0.9",
+        "! 2001:db8::1 - 2001:db8::ff",
+    ]);
+    let port =
+        one_of(&["", "", " port 22", " port { 1:1023, > 1024, 0 }", " port 1 >< 9", " port 9:1", " port != http"]);
+    let rule = (
+        one_of(&["pass", "block", "block drop", "match"]),
+        one_of(&["", " in", " out"]),
+        one_of(&["", " log", " quick", " log (all) quick"]),
+        one_of(&["", " on en0", " on ! en0", " on { en0 ! lo }", " on any"]),
+        one_of(&["", " inet", " inet6"]),
+        one_of(&["", " proto tcp", " proto { tcp udp }", " proto icmp", " proto 47", " proto icmp6"]),
+        (address.clone(), port.clone(), address, port),
+        one_of(&[
+            "",
+            " flags S/SA",
+            " flags any",
+            " icmp-type { 3 code 4, 11 }",
+            " icmp6-type neighbrsol",
+            " no state",
+            " label \"$proto $srcaddr\"",
+            " fragment",
+            " allow-opts",
+        ]),
+    );
+    rule.prop_map(|(action, direction, log, on, family, proto, (from, a, to, b), option)| {
+        format!("{action}{direction}{log}{on}{family}{proto} from {from}{a} to {to}{b}{option}\n")
+    })
+}
+
+/// Whatever is compiled is an image that the core takes as the same ruleset.
+#[test]
+fn the_core_takes_what_is_compiled() {
+    use proptest::strategy::ValueTree;
+    use weir_core::filter::image;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut compiled = 0;
+    for _ in 0..2000 {
+        let rule = supported_rule().new_tree(&mut runner).expect("a rule").current();
+        let text = format!(
+            "set skip on en5\ntable <t> {{ 10.0.0.0/8 !10.0.0.1 ::1 }}\n{rule}anchor in on en {{\n{rule}}}\nantispoof for lo0\n"
+        );
+        let Some(ruleset) = checked(&text).ruleset else { continue };
+        compiled += 1;
+        match image::parse(&image::encode(&ruleset)) {
+            Ok(read) => {
+                let sorted = |mut set: weir_core::filter::Ruleset| {
+                    for table in &mut set.tables {
+                        table.entries.sort_by_key(|e| (e.family as u8, e.addr, e.len));
+                    }
+                    set
+                };
+                assert_eq!(sorted(read), sorted(ruleset), "{text}");
+            }
+            Err(error) => panic!("{error}: {text}"),
+        }
+    }
+    assert!(compiled > 150, "only {compiled} compiled");
+}
+
 /// Single rules are valid more often than whole files of them.
 #[test]
 fn most_generated_rules_are_correct() {

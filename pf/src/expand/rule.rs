@@ -12,6 +12,8 @@ const SYN: u8 = 0x02;
 /// See [`SYN`].
 const SYN_ACK: u8 = 0x12;
 
+use crate::parse::LONGEST_LABEL;
+
 /// Most rules of one statement.
 const MOST_RULES: usize = 100_000;
 
@@ -216,6 +218,11 @@ impl Expander<'_> {
         one.labels = one.labels.iter().map(|l| label::expand(l, one)).collect();
         one.tag = one.tag.as_ref().map(|t| label::expand(t, one));
         one.tagged = one.tagged.as_ref().map(|(not, t)| (*not, label::expand(t, one)));
+        let texts = one.labels.iter().chain(&one.tag).chain(one.tagged.as_ref().map(|t| &t.1));
+        if let Some(text) = texts.into_iter().find(|t| t.len() > LONGEST_LABEL) {
+            let reason = format!("`{text}` is longer than {LONGEST_LABEL} bytes, its variables replaced");
+            self.sink.error(one.span, reason);
+        }
     }
 
     /// The product of all lists; whether there was a valid combination.

@@ -1,12 +1,14 @@
 //! Users and groups of a BSD base system, by name, for the `user` and `group` tests pfctl prints as numbers.
 
-/// Users of FreeBSD's base system.
+/// Users of FreeBSD's base system, and some of macOS'.
 #[rustfmt::skip]
 const USERS: &[(&str, u32)] = &[
     ("root", 0), ("toor", 0), ("daemon", 1), ("operator", 2), ("bin", 3), ("tty", 4), ("kmem", 5), ("games", 7),
     ("news", 8), ("man", 9), ("sshd", 22), ("smmsp", 25), ("mailnull", 26), ("bind", 53), ("unbound", 59),
     ("proxy", 62), ("_pflogd", 64), ("_dhcp", 65), ("uucp", 66), ("pop", 68), ("auditdistd", 78), ("www", 80),
     ("ntpd", 123), ("_ypldap", 160), ("hast", 845), ("nobody", 65534),
+    // macOS names its own with `_`.
+    ("_networkd", 24), ("_lp", 26), ("_postfix", 27), ("_mdnsresponder", 65), ("_www", 70), ("_sshd", 75),
 ];
 
 /// Groups of FreeBSD's base system.

@@ -28,6 +28,9 @@ impl Parser<'_> {
             let start = p.tok.span;
             let negate = p.take_punct('!');
             if p.tok.is("any") {
+                if negate {
+                    p.error_here("`! any` can never match").hint("leave out the `!`");
+                }
                 // OpenBSD's `on any`: every interface.
                 p.bump();
                 return Ok(());
@@ -47,6 +50,7 @@ impl Parser<'_> {
                 self.error_here(format!("interface name too long, at most {LONGEST_INTERFACE} bytes"));
             }
             let span = self.tok.span;
+            self.check_name(&text, span, true);
             self.bump();
             return Ok(Interface { negate: false, name: text.to_string(), dynamic: false, span });
         }
@@ -182,6 +186,7 @@ impl Parser<'_> {
         let start = self.tok.span;
         self.want_punct('<', "before the name of a table")?;
         let name = self.string("the name of a table")?;
+        self.check_name(&name.node, name.span, true);
         if name.node.len() > LONGEST_TABLE {
             self.sink.error(name.span, format!("table name too long, at most {LONGEST_TABLE} bytes"));
         }

@@ -8,12 +8,13 @@ mod ether;
 mod host;
 mod option;
 mod rule;
+mod scrub;
 mod set;
 mod state;
 mod statement;
 mod translate;
 
-pub use option::TCP_FLAGS;
+pub use option::{LONGEST_LABEL, TCP_FLAGS};
 pub use rule::RETURN_ICMP;
 
 use crate::ast::Statement;
@@ -372,6 +373,15 @@ impl Parser<'_> {
         let problem = self.sink.error(token.span, reason);
         problem.expansion = expansion;
         problem
+    }
+
+    /// Refuses what a name that goes into the driver cannot have: control characters, or, for a name that is compared,
+    /// anything but visible ASCII.
+    fn check_name(&mut self, text: &str, span: Span, compared: bool) {
+        let wrong = |c: char| if compared { !c.is_ascii_graphic() } else { c.is_control() };
+        if let Some(c) = text.chars().find(|c| wrong(*c)) {
+            self.sink.error(span, format!("a name cannot have the character `{}`", c.escape_default()));
+        }
     }
 
     /// Replaces the hint of the problem noted last.

@@ -1,14 +1,15 @@
 //! What follows `from ... to ...`: filter and scrub options.
 
+use super::scrub::SCRUB_OPTIONS;
 use super::{Parser, Res};
-use crate::ast::{FilterOptions, FragmentPolicy, IcmpType, IdMatch, Pipe, PortOp, ScrubOptions};
+use crate::ast::{FilterOptions, IcmpType, IdMatch, Pipe, PortOp};
 use crate::lex::Tok;
 use crate::names::{accounts, icmp, protocols, tos};
 use crate::source::{Span, Spanned};
 use crate::suggest::did_you_mean;
 
 /// Longest label, tag and queue name, in bytes (PF_RULE_LABEL_SIZE - 1, PF_TAG_NAME_SIZE - 1).
-const LONGEST_LABEL: usize = 63;
+pub const LONGEST_LABEL: usize = 63;
 /// Most labels of a rule (PF_RULE_MAX_LABEL_COUNT).
 const MOST_LABELS: usize = 5;
 
@@ -85,6 +86,7 @@ impl Parser<'_> {
             "label" => {
                 self.bump();
                 let label = self.string("a label")?;
+                self.check_name(&label.node, label.span, false);
                 if label.node.len() > LONGEST_LABEL {
                     self.sink.error(label.span, format!("label too long, at most {LONGEST_LABEL} bytes"));
                 }
@@ -212,6 +214,7 @@ impl Parser<'_> {
 
     fn tag_name(&mut self) -> Res<String> {
         let tag = self.strings("the name of a tag")?;
+        self.check_name(&tag.node, tag.span, false);
         if tag.node.len() > LONGEST_LABEL {
             self.sink.error(tag.span, format!("tag too long, at most {LONGEST_LABEL} bytes"));
         }
@@ -387,7 +390,7 @@ impl Parser<'_> {
     }
 
     /// A type of service by name, number or `0x` number.
-    fn tos(&mut self) -> Res<u8> {
+    pub(super) fn tos(&mut self) -> Res<u8> {
         if matches!(self.tok.tok, Tok::Number(_)) {
             return Ok(self.number("a type of service", 0, 255)?.node as u8);
         }
@@ -429,7 +432,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `set prio n`, `set tos n`, or both in parentheses; `set` was read.
+    /// `set prio n`, `set tos n`, `set queue q`, or several in parentheses; `set` was read.
     fn filter_sets(&mut self, o: &mut FilterOptions) -> Res<()> {
         let several = self.take_punct('(');
         loop {
@@ -451,8 +454,12 @@ impl Parser<'_> {
                 let value = self.tos()?;
                 o.scrub.span = o.scrub.span.or(Some(start));
                 o.scrub.set_tos = Some(value);
+            } else if self.take("queue") {
+                let names = self.queue_names()?;
+                self.once(&o.queue, start, "queue");
+                o.queue = Some(Spanned::new(names, self.span_from(start)));
             } else {
-                return Err(self.expected("`prio` or `tos` after `set`", &["prio", "tos"]));
+                return Err(self.expected("`prio`, `tos` or `queue` after `set`", &["prio", "tos", "queue"]));
             }
             if !several {
                 return Ok(());
@@ -463,70 +470,4 @@ impl Parser<'_> {
             }
         }
     }
-
-    /// Reads one scrub option; false if the token does not begin one.
-    pub(super) fn scrub_option(&mut self, s: &mut ScrubOptions) -> Res<bool> {
-        let start = self.tok.span;
-        let Tok::Word(word) = self.tok.tok.clone() else {
-            return Ok(false);
-        };
-        let again = match &*word {
-            "no-df" => s.no_df,
-            "random-id" => s.random_id,
-            "min-ttl" => s.min_ttl.is_some(),
-            "max-mss" => s.max_mss.is_some(),
-            "set-tos" => s.set_tos.is_some(),
-            "reassemble" => s.reassemble_tcp,
-            "fragment" => s.fragment.is_some(),
-            _ => return Ok(false),
-        };
-        if again {
-            self.error_here(format!("{word} cannot be respecified"));
-        }
-        s.span = s.span.or(Some(start));
-        self.bump();
-        match &*word {
-            "no-df" => s.no_df = true,
-            "random-id" => s.random_id = true,
-            "min-ttl" => s.min_ttl = Some(self.number("a time to live", 0, 255)?.node as u8),
-            "max-mss" => s.max_mss = Some(self.number("a maximum segment size", 0, 65535)?.node as u16),
-            "set-tos" => s.set_tos = Some(self.tos()?),
-            "reassemble" => {
-                let what = self.string("`tcp` after `reassemble`")?;
-                if !what.node.eq_ignore_ascii_case("tcp") {
-                    self.sink.error(what.span, format!("scrub reassemble supports only tcp, not `{}`", what.node));
-                }
-                s.reassemble_tcp = true;
-            }
-            _ => s.fragment = Some(self.fragment_policy()?),
-        }
-        Ok(true)
-    }
-
-    fn fragment_policy(&mut self) -> Res<FragmentPolicy> {
-        if self.take("reassemble") {
-            return Ok(FragmentPolicy::Reassemble);
-        }
-        if self.take("no") {
-            self.want("reassemble", "after `fragment no`")?;
-            return Ok(FragmentPolicy::NoReassemble);
-        }
-        match self.tok.string().map(|t| t.to_string()).as_deref() {
-            Some("crop") => {
-                self.bump();
-                Ok(FragmentPolicy::Crop)
-            }
-            Some("drop-ovl") => {
-                self.bump();
-                Ok(FragmentPolicy::DropOverlap)
-            }
-            _ => Err(self.expected(
-                "`reassemble`, `no reassemble`, `crop` or `drop-ovl` after `fragment`",
-                &["reassemble", "no", "crop", "drop-ovl"],
-            )),
-        }
-    }
 }
-
-/// Scrub options, for suggestions.
-pub const SCRUB_OPTIONS: &[&str] = &["no-df", "random-id", "min-ttl", "max-mss", "set-tos", "reassemble", "fragment"];

@@ -1,6 +1,7 @@
 //! Rules: the parts in the order of pfctl's grammar.
 
-use super::option::{OPTIONS, SCRUB_OPTIONS};
+use super::option::OPTIONS;
+use super::scrub::SCRUB_OPTIONS;
 use super::{Parser, Res};
 use crate::ast::{Action, Direction, Family, Log, Return, Route, RouteHost, RouteKind, Rule};
 use crate::lex::Tok;

@@ -3,7 +3,6 @@
 //! Pumps work on the rings that the NIC shares with a wire client (`weir_core::mem::wire_ring`); a [`WireLink`] is
 //! the user client that maps them.
 
-pub mod client_link;
 mod direct;
 mod far;
 mod link;

@@ -64,6 +64,36 @@ const Step kSteps[] = {
     {"register the interface", registerInterface}, {"register the service", registerService},
 };
 
+/* Cancels every source and action. `cancelled` runs once for each of them and once for the caller, at once or later;
+ * for one that cannot be cancelled, whose handler will never run, here. `pending` is how many are still to come. */
+void cancelAll(WeirEthernet *nic, uint32_t *pending, void (^cancelled)(void))
+{
+    WeirEthernet_IVars *ivars = nic->ivars;
+    __atomic_store_n(pending, 1, __ATOMIC_SEQ_CST);
+    for (uint32_t i = 0; i < ivars->queueCount; ++i) {
+        Queue &queue = ivars->queues[i];
+        IODataQueueDispatchSource *const sources[] = {queue.txSource, queue.rxSource};
+        for (IODataQueueDispatchSource *source : sources) {
+            if (source != nullptr) {
+                __atomic_add_fetch(pending, 1, __ATOMIC_SEQ_CST);
+                if (source->Cancel(cancelled) != kIOReturnSuccess) {
+                    cancelled();
+                }
+            }
+        }
+        OSAction *const actions[] = {queue.txAction, queue.rxAction};
+        for (OSAction *action : actions) {
+            if (action != nullptr) {
+                __atomic_add_fetch(pending, 1, __ATOMIC_SEQ_CST);
+                if (action->Cancel(cancelled) != kIOReturnSuccess) {
+                    cancelled();
+                }
+            }
+        }
+    }
+    cancelled();
+}
+
 void releaseAll(WeirEthernet *nic)
 {
     WeirEthernet_IVars *ivars = nic->ivars;
@@ -135,6 +165,10 @@ kern_return_t WeirEthernet::Start_Impl(IOService *provider)
         if (ret != kIOReturnSuccess) {
             WEIR_LOG("Start: cannot %{public}s: 0x%08x", step.what, ret);
             ivars->stopping = true;
+            /* Breaks the circle of sources, actions and this. No handler can run: nothing was ever enabled. */
+            uint32_t pending = 0;
+            weir::cancelAll(this, &pending, ^{
+            });
             weir::releaseAll(this);
             (void)Stop(provider, SUPERDISPATCH);
             return ret;
@@ -174,30 +208,7 @@ kern_return_t WeirEthernet::Stop_Impl(IOService *provider)
       this->release();
     };
 
-    /* One for this function, so that handlers that run at once do not finish in the middle of the loop. */
-    __atomic_store_n(&ivars->stopsPending, 1, __ATOMIC_SEQ_CST);
-    for (uint32_t i = 0; i < ivars->queueCount; ++i) {
-        weir::Queue &queue = ivars->queues[i];
-        IODataQueueDispatchSource *const sources[] = {queue.txSource, queue.rxSource};
-        for (IODataQueueDispatchSource *source : sources) {
-            if (source != nullptr) {
-                __atomic_add_fetch(&ivars->stopsPending, 1, __ATOMIC_SEQ_CST);
-                if (source->Cancel(done) != kIOReturnSuccess) {
-                    done();
-                }
-            }
-        }
-        OSAction *const actions[] = {queue.txAction, queue.rxAction};
-        for (OSAction *action : actions) {
-            if (action != nullptr) {
-                __atomic_add_fetch(&ivars->stopsPending, 1, __ATOMIC_SEQ_CST);
-                if (action->Cancel(done) != kIOReturnSuccess) {
-                    done();
-                }
-            }
-        }
-    }
-    done();
+    weir::cancelAll(this, &ivars->stopsPending, done);
     return kIOReturnSuccess;
 }
 

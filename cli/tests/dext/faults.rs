@@ -63,8 +63,9 @@ fn life(host: &Host) -> Outcome {
     outcome
 }
 
+/// Violations are collected, so that one run names every failing call that is not survived.
 fn config(inject: Vec<Fault>) -> HostConfig {
-    HostConfig { faults: FaultPlan { inject, record: true }, ..strict(1) }
+    HostConfig { faults: FaultPlan { inject, record: true }, collect_violations: true, ..strict(1) }
 }
 
 #[test]
@@ -77,16 +78,19 @@ fn each_failing_call_is_survived() {
     assert!(points.len() > 20, "the runtime counts calls: {points:?}");
 
     let mut injected = 0;
+    let mut broken = Vec::new();
     for (name, count) in points {
         // Calls of the data path come in hundreds that are all alike.
         for at in (1..=count).filter(|n| *n <= 12 || *n == count) {
             let host = Host::new(config(vec![Fault { name: name.clone(), count: at, code: None }]));
             let outcome = life(&host);
             let hit = !host.fault_hits().is_empty();
-            assert!(hit || !outcome.started || !outcome.enabled || at > 12, "{name}:{at} was never reached");
-            finish(host);
+            let report = host.finish();
+            broken.extend(report.violations.iter().map(|v| format!("{name}:{at}: {outcome:?}: {v}")));
+            broken.extend(report.leaks.iter().map(|l| format!("{name}:{at}: {outcome:?}: {l}")));
             injected += usize::from(hit);
         }
     }
+    assert!(broken.is_empty(), "{} broken:\n{}", broken.len(), broken.join("\n"));
     assert!(injected > 50, "{injected} failures");
 }

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use weir_core::abi::sys;
+use weir_core::telemetry::DropReason;
 
 /// Something that carries one command to the core and brings the reply back.
 pub trait Transport {
@@ -80,7 +81,7 @@ impl Counters {
 
 /// Name of a drop reason, pf's where pf has one.
 pub fn drop_name(reason: usize) -> &'static str {
-    u8::try_from(reason).ok().map_or("unknown", weir_core::telemetry::drop_name)
+    DropReason::ALL.get(reason).map_or("unknown", |reason| reason.name())
 }
 
 /// What one rule did.
@@ -139,6 +140,11 @@ impl<T: Transport> Control<T> {
     /// Commands go through `transport`.
     pub fn new(transport: T) -> Self {
         Self { transport }
+    }
+
+    /// What carries the commands.
+    pub fn transport(&self) -> &T {
+        &self.transport
     }
 
     fn send(&mut self, command: u32, arg: u64, payload: &[u8], capacity: usize) -> Result<Vec<u8>> {

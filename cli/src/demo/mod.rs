@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use weir_host::stack::spec::TapSpec;
 use weir_host::stack::tap::Tap;
-use weir_host::{Host, HostConfig, Mode};
+use weir_host::{Host, HostConfig};
 
 use crate::netns::Namespace;
 use crate::nic::{Nic, NicOptions, Wire};
@@ -41,13 +41,13 @@ const RULES: &str = include_str!("demo.conf");
 /// The driver did not start, or a tool is missing.
 pub fn run(args: &DemoArgs) -> Result<ExitCode> {
     let mut report = if args.in_process {
-        inprocess::run(RULES)?
+        inprocess::run(RULES, args.queues)?
     } else {
         match Namespace::new() {
             Ok(left) => kernel(left, args.queues)?,
             Err(error) => {
                 eprintln!("weir: {error:#}; using the in-process stack (run as root for the kernel's)");
-                inprocess::run(RULES)?
+                inprocess::run(RULES, args.queues)?
             }
         }
     };
@@ -77,9 +77,9 @@ struct Side {
 }
 
 fn kernel(left: Namespace, queues: u16) -> Result<Report> {
-    let host = Host::new(HostConfig { mode: Mode::Threads, ..HostConfig::default() })?;
+    let mut host = Host::new(HostConfig { strict_leaks: false, ..HostConfig::threads() });
     let image = rules::compile_text("demo.conf", RULES, &[])?;
-    let side = |namespace: Namespace, index: usize| -> Result<Side> {
+    let mut side = |namespace: Namespace, index: usize| -> Result<Side> {
         let options = NicOptions { wire: Wire::Pair("demo".into()), queues, ..NicOptions::default() };
         let mut nic = Nic::boot(&host, &options)?;
         nic.control().load(&image)?;
@@ -91,8 +91,7 @@ fn kernel(left: Namespace, queues: u16) -> Result<Report> {
             netns: Some(namespace.path().to_string_lossy().into_owned()),
             mtu: None,
         });
-        nic.attach(Box::new(tap))?;
-        nic.enable(true)?;
+        nic.attach(&mut host, Box::new(tap))?;
         Ok(Side { namespace, nic })
     };
     let a = side(left, 0)?;
@@ -121,7 +120,7 @@ fn kernel(left: Namespace, queues: u16) -> Result<Report> {
     report.rows = rows;
     for side in [a, b] {
         let name = side.nic.name().to_owned();
-        let last = side.nic.stop().with_context(|| format!("{name} did not stop in order"))?;
+        let last = side.nic.stop(&mut host).with_context(|| format!("{name} did not stop in order"))?;
         report.nics.push((name, last.rules, last.counters));
     }
     Ok(report)
@@ -135,41 +134,31 @@ fn tests(a: &Namespace, b: &Namespace) -> Result<Vec<Row>> {
         ("ping IPv6", IpAddr::V6(B6), 56),
     ] {
         let echo = traffic::ping(a, to, 200, size, Duration::from_secs(2))?;
-        rows.push(Row {
-            test: name.into(),
-            sent: echo.sent.into(),
-            passed: echo.received.into(),
-            expect_blocked: false,
-            note: format!("round trip median {}, p99 {}", short(echo.percentile(50)), short(echo.percentile(99))),
-        });
+        let note = format!("round trip median {}, p99 {}", short(echo.percentile(50)), short(echo.percentile(99)));
+        rows.push(Row::new(name, echo.sent, echo.received, false, note));
     }
     for (name, host) in [("UDP echo IPv4", IpAddr::V4(B4)), ("UDP echo IPv6", IpAddr::V6(B6))] {
         let back = traffic::udp_echo(a, b, SocketAddr::new(host, 7777), 200, 512, Duration::from_secs(2))?;
-        rows.push(Row { test: name.into(), sent: 200, passed: back.into(), expect_blocked: false, note: "512 bytes each".into() });
+        rows.push(Row::new(name, 200, back, false, "512 bytes each".into()));
     }
     for (name, host, client, server) in
         [("TCP A to B, 3 s", IpAddr::V4(B4), a, b), ("TCP B to A, 3 s", IpAddr::V4(A4), b, a), ("TCP IPv6, 2 s", IpAddr::V6(B6), a, b)]
     {
         let seconds = if host.is_ipv6() { 2 } else { 3 };
         let speed = traffic::tcp_throughput(client, server, SocketAddr::new(host, 5555), Duration::from_secs(seconds))?;
-        rows.push(Row { test: name.into(), sent: 1, passed: 1, expect_blocked: false, note: rate(speed) });
+        rows.push(Row::new(name, 1, 1, false, rate(speed)));
     }
-    let blocked = |test: &str, sent: u64, passed: u64| Row {
-        test: test.into(),
-        sent,
-        passed,
-        expect_blocked: true,
-        note: "the rules forbid it".into(),
-    };
+    let blocked =
+        |test: &str, sent: u32, passed: u32| Row::new(test, sent, passed, true, "the rules forbid it".into());
     let telnet = traffic::tcp_connects(a, b, SocketAddr::new(B4.into(), 23), PATIENCE)?;
     rows.push(blocked("TCP to port telnet", 1, telnet.into()));
     let telnet = traffic::tcp_connects(a, b, SocketAddr::new(B6.into(), 2323), PATIENCE)?;
     rows.push(blocked("TCP IPv6 to port 2323", 1, telnet.into()));
     let discard = traffic::udp_echo(a, b, SocketAddr::new(B4.into(), 9), 3, 64, PATIENCE / 4)?;
-    rows.push(blocked("UDP to port discard", 3, discard.into()));
+    rows.push(blocked("UDP to port discard", 3, discard));
     for (name, host) in [("ping a hidden host, IPv4", IpAddr::V4(HIDDEN4)), ("ping a hidden host, IPv6", IpAddr::V6(HIDDEN6))] {
         let echo = traffic::ping(a, host, 3, 56, PATIENCE / 4)?;
-        rows.push(blocked(name, echo.sent.into(), echo.received.into()));
+        rows.push(blocked(name, echo.sent, echo.received));
     }
     Ok(rows)
 }

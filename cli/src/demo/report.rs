@@ -22,6 +22,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// One line.
+    pub fn new(test: &str, sent: u32, passed: u32, expect_blocked: bool, note: String) -> Self {
+        Self { test: test.into(), sent: sent.into(), passed: passed.into(), expect_blocked, note }
+    }
+
     /// True if what happened is what the rules say.
     pub fn as_expected(&self) -> bool {
         if self.expect_blocked { self.passed == 0 } else { self.passed == self.sent }

@@ -50,8 +50,8 @@ pub fn ping(from: &Namespace, to: IpAddr, count: u32, size: usize, timeout: Dura
             let mut packet = vec![request, 0, 0, 0, id[0], id[1], sequence[0], sequence[1]];
             packet.extend((0..size).map(|i| u8::try_from(i & 0xff).unwrap_or(0)));
             if to.is_ipv4() {
-                let sum = weir_core::wire::checksum::sum(&packet);
-                packet[2..4].copy_from_slice(&(!weir_core::wire::checksum::fold(sum)).to_be_bytes());
+                let sum = weir_core::wire::checksum::checksum(&packet);
+                packet[2..4].copy_from_slice(&sum.to_be_bytes());
             }
             let start = Instant::now();
             socket.send_to(&packet, &address).context("cannot send an echo request")?;

@@ -15,10 +15,10 @@ struct Outcome {
 }
 
 /// Start, client, enable, traffic, sleep and wake, disable, Stop. Goes on as far as the driver lets it.
-fn life(host: &Host) -> Outcome {
+fn life(host: &Host, wire: &str) -> Outcome {
     let mut outcome = Outcome::default();
     let more = [("WeirQueues", 2u32.into()), ("WeirRingSize", 64u32.into())];
-    let service = match host.boot("WeirEthernet", personality("reflect", &more)) {
+    let service = match host.boot("WeirEthernet", personality(wire, &more)) {
         Ok(service) => service,
         Err(error) => {
             assert_ne!(error.code(), IoReturn::SUCCESS);
@@ -42,6 +42,13 @@ fn life(host: &Host) -> Outcome {
         host.run_until_idle();
         client.close();
     }
+    let far_end = nic.client(WIRE_CLIENT, writer()).ok();
+    if let Some(client) = &far_end {
+        let _ = client.call(Call { selector: OPEN_WIRE, scalars_out: 2, ..Call::default() });
+        let _ = client.map_memory(0);
+        let _ = client.call(Call { selector: KICK_WIRE, ..Call::default() });
+        host.run_until_idle();
+    }
     for n in 0..40 {
         let _ = nic.send(n, &ping([2; 6], nic.mac(), 1, 64), Offload::default());
     }
@@ -56,6 +63,7 @@ fn life(host: &Host) -> Outcome {
     let _ = nic.service.set_enabled(true);
     let _ = nic.send(0, &arp_request(nic.mac()), Offload::default());
     nic.port.set_sink(None);
+    drop(far_end);
     let report = nic.service.terminate();
     drop(nic);
     assert!(report.finished && report.freed, "{report:?}");
@@ -68,11 +76,9 @@ fn config(inject: Vec<Fault>) -> HostConfig {
     HostConfig { faults: FaultPlan { inject, record: true }, collect_violations: true, ..strict(1) }
 }
 
-#[test]
-fn each_failing_call_is_survived() {
+fn survive_each_failing_call(wire: &str, healthy: Outcome) {
     let host = Host::new(config(Vec::new()));
-    let healthy = life(&host);
-    assert_eq!(healthy, Outcome { started: true, enabled: true, pinged: true });
+    assert_eq!(life(&host, wire), healthy);
     let points = host.fault_points();
     finish(host);
     assert!(points.len() > 20, "the runtime counts calls: {points:?}");
@@ -83,7 +89,7 @@ fn each_failing_call_is_survived() {
         // Calls of the data path come in hundreds that are all alike.
         for at in (1..=count).filter(|n| *n <= 12 || *n == count) {
             let host = Host::new(config(vec![Fault { name: name.clone(), count: at, code: None }]));
-            let outcome = life(&host);
+            let outcome = life(&host, wire);
             let hit = !host.fault_hits().is_empty();
             let report = host.finish();
             broken.extend(report.violations.iter().map(|v| format!("{name}:{at}: {outcome:?}: {v}")));
@@ -92,5 +98,15 @@ fn each_failing_call_is_survived() {
         }
     }
     assert!(broken.is_empty(), "{} broken:\n{}", broken.len(), broken.join("\n"));
-    assert!(injected > 50, "{injected} failures");
+    assert!(injected > 100, "{injected} failures");
+}
+
+#[test]
+fn each_failing_call_is_survived() {
+    survive_each_failing_call("reflect", Outcome { started: true, enabled: true, pinged: true });
+}
+
+#[test]
+fn each_failing_call_is_survived_with_a_client_on_the_wire() {
+    survive_each_failing_call("client", Outcome { started: true, enabled: true, pinged: false });
 }

@@ -170,14 +170,8 @@ pub struct Counters(Vec<u64>);
 impl Counters {
     const FIELDS: usize = 24;
 
-    pub fn rx_frames(&self) -> u64 {
-        self.0[0]
-    }
     pub fn rx_delivered(&self) -> u64 {
         self.0[2]
-    }
-    pub fn tx_dequeued(&self) -> u64 {
-        self.0[6]
     }
     pub fn tx_sent(&self) -> u64 {
         self.0[8]
@@ -192,9 +186,6 @@ impl Counters {
     }
     pub fn tx_dropped(&self, reason: u32) -> u64 {
         self.dropped(true)[reason as usize]
-    }
-    pub fn rx_dropped(&self, reason: u32) -> u64 {
-        self.dropped(false)[reason as usize]
     }
 
     /// The identities of dext/weir_core.h.
@@ -219,12 +210,6 @@ impl Counters {
 pub struct GlueCounters(Vec<u64>);
 
 impl GlueCounters {
-    pub fn tx_dequeued(&self) -> u64 {
-        self.0[0]
-    }
-    pub fn tx_completed(&self) -> u64 {
-        self.0[1]
-    }
     pub fn in_flight(&self) -> u64 {
         self.0[12]
     }

@@ -1,0 +1,218 @@
+//! Commands to a driver that somebody else runs: `weir show`, `weir load`, `weir mode`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use weir_core::abi::sys;
+use weir_host::RemoteClient;
+
+use crate::RuleArgs;
+use crate::control::{Control, Transport};
+use crate::nic::{CLASS, CLIENT_CONTROL, command_call, command_reply};
+use crate::output::{counters_json, rule_json};
+use crate::rules;
+
+/// Which running driver.
+#[derive(Args)]
+pub struct Target {
+    /// The socket that `weir run --control` listens on.
+    #[arg(long, value_name = "SOCKET", default_value = "/run/weir.sock")]
+    control: PathBuf,
+    /// Which NIC, by its class or BSD name, where there are several.
+    #[arg(long, default_value = CLASS)]
+    service: String,
+}
+
+/// Arguments of `weir show`.
+#[derive(Args)]
+pub struct ShowArgs {
+    /// What to look at.
+    #[arg(value_enum)]
+    what: What,
+    #[command(flatten)]
+    target: Target,
+    /// One JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum What {
+    /// State of the NIC.
+    Info,
+    /// Every counter.
+    Counters,
+    /// Whether every frame and every buffer is accounted for.
+    Accounting,
+    /// Rules with their counters.
+    Rules,
+    /// Logged frames and other events since the last look.
+    Events,
+}
+
+/// Arguments of `weir load`.
+#[derive(Args)]
+pub struct LoadArgs {
+    #[command(flatten)]
+    rules: RuleArgs,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Arguments of `weir mode`.
+#[derive(Args)]
+pub struct ModeArgs {
+    /// What the driver does with frames.
+    #[arg(value_enum)]
+    mode: ModeName,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ModeName {
+    /// The rules decide.
+    Filter,
+    /// Nothing is judged, everything passes and is counted.
+    Bypass,
+    /// Nothing passes.
+    Block,
+}
+
+struct Remote(RemoteClient);
+
+impl Transport for Remote {
+    fn command(&mut self, request: &[u8], capacity: usize) -> Result<Vec<u8>> {
+        command_reply(self.0.call(command_call(request, capacity))?)
+    }
+}
+
+fn connect(target: &Target) -> Result<Control<Remote>> {
+    let client = RemoteClient::open(&target.control, &target.service, CLIENT_CONTROL)
+        .with_context(|| format!("cannot reach a driver at {} (start it with `weir run --control`)", target.control.display()))?;
+    Ok(Control::new(Remote(client)))
+}
+
+/// `weir show`.
+///
+/// # Errors
+/// No driver listens there. An accounting that does not add up makes the exit code 1.
+pub fn show(args: &ShowArgs) -> Result<ExitCode> {
+    let mut control = connect(&args.target)?;
+    match args.what {
+        What::Info => {
+            let info = control.info()?;
+            let mode = ["filter", "bypass", "block"].get(info.mode as usize).copied().unwrap_or("unknown");
+            let mac = info.mac.map(|byte| format!("{byte:02x}")).join(":");
+            if args.json {
+                let value = json!({
+                    "name": info.name, "mac": mac, "queues": info.queues, "mtu": info.mtu, "mode": mode,
+                    "enabled": info.enabled, "link": info.link_up, "rules": info.rules, "epoch": info.epoch,
+                    "version": info.version,
+                });
+                println!("{value}");
+            } else {
+                println!("{}: {mac} mtu {} queues {} core {}", info.name, info.mtu, info.queues, info.version);
+                let state = if info.enabled { "up" } else { "down" };
+                let link = if info.link_up { "carrier" } else { "no carrier" };
+                println!("\t{state}, {link}, mode {mode}, {} rules (epoch {})", info.rules, info.epoch);
+            }
+        }
+        What::Counters => {
+            let counters = control.counters(None)?;
+            if args.json {
+                println!("{}", counters_json(&counters));
+            } else {
+                for (name, value) in counters.fields() {
+                    println!("{name:<14} {value}");
+                }
+                for (direction, transmit) in [("rx", false), ("tx", true)] {
+                    for (reason, count) in counters.dropped(transmit) {
+                        println!("{direction}_dropped {reason} {count}");
+                    }
+                }
+            }
+        }
+        What::Accounting => {
+            let checked = control.counters(None)?.check();
+            let text = checked.as_ref().map_or_else(|error| format!("FAILED: {error:#}"), |()| "ok".into());
+            if args.json {
+                println!("{}", json!({ "accounting": text }));
+            } else {
+                println!("accounting: {text}");
+            }
+            if checked.is_err() {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        What::Rules => {
+            let rules = control.rules()?;
+            if args.json {
+                println!("{}", json!(rules.iter().map(rule_json).collect::<Vec<_>>()));
+            } else {
+                for rule in rules {
+                    println!("@{} {}", rule.number, rule.text);
+                    println!(
+                        "  [ Evaluations: {:<9} Packets: {:<9} Bytes: {:<11} States: {:<6}]",
+                        rule.evaluations, rule.packets, rule.bytes, rule.states
+                    );
+                }
+            }
+        }
+        What::Events => {
+            for event in control.events()? {
+                let rule = event.rule.map_or_else(|| "-".into(), |rule| format!("rule {rule}"));
+                let action = if event.action == 0 { "pass" } else { "block" };
+                let direction = ["", "in", "out"].get(usize::from(event.direction)).copied().unwrap_or("");
+                let seconds = event.time_ns as f64 / 1e9;
+                if args.json {
+                    let value = json!({
+                        "time_ns": event.time_ns, "kind": event.kind, "rule": event.rule, "action": action,
+                        "direction": direction, "protocol": event.protocol, "src": event.source,
+                        "dst": event.destination, "len": event.len,
+                    });
+                    println!("{value}");
+                } else if event.kind == sys::WEIR_EVENT_LOG {
+                    println!(
+                        "{seconds:.6} {rule}: {action} {direction}: {} > {}: proto {} length {}",
+                        event.source, event.destination, event.protocol, event.len
+                    );
+                } else {
+                    let kind = if event.kind == sys::WEIR_EVENT_LINK { "link changed" } else { "ruleset changed" };
+                    println!("{seconds:.6} {kind}");
+                }
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `weir load`.
+///
+/// # Errors
+/// The rules are wrong, or the driver refused them; it keeps those that it has.
+pub fn load(args: &LoadArgs) -> Result<ExitCode> {
+    let Some(image) = rules::compile(&args.rules)? else {
+        bail!("name the rules with -f FILE");
+    };
+    let epoch = connect(&args.target)?.load(&image)?;
+    println!("loaded (epoch {epoch})");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `weir mode`.
+///
+/// # Errors
+/// No driver listens there.
+pub fn mode(args: &ModeArgs) -> Result<ExitCode> {
+    let mode = match args.mode {
+        ModeName::Filter => sys::WEIR_MODE_FILTER,
+        ModeName::Bypass => sys::WEIR_MODE_BYPASS,
+        ModeName::Block => sys::WEIR_MODE_BLOCK,
+    };
+    connect(&args.target)?.set_mode(mode)?;
+    Ok(ExitCode::SUCCESS)
+}

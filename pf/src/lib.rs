@@ -6,7 +6,7 @@
 //! | grammar | [`parse`] | statements ([`ast`]) |
 //! | names | [`resolve`], [`resolver`] | addresses of hosts and interfaces |
 //! | lists, defaults | [`expand`] | one rule each ([`flat`]) |
-//! | text | [`print`] | the normal form of `pfctl -nv` |
+//! | text | [`mod@print`] | the normal form of `pfctl -nv` |
 //! | driver | [`refuse`], [`anchor`], [`compile`], [`lint`] | [`weir_core::filter::Ruleset`] |
 //!
 //! [`check`] does all of it and reports every problem; [`load`] is for who only wants the ruleset.

@@ -314,6 +314,11 @@ fn address_hint(text: &str) -> Option<String> {
             return Some(format!("each part of an IPv4 address is 0 to 255, this has `{part}`"));
         }
     }
+    let modified = [":network", ":broadcast", ":peer", ":0"].iter().any(|m| text.ends_with(m));
+    if modified && text.matches(':').count() <= 2 {
+        let name = text.split(':').next().unwrap_or(text);
+        return Some(format!("there is no interface {name}; write ({text}) to look it up later"));
+    }
     if text.matches(':').count() > 1 {
         return Some("an IPv6 address has eight groups of four hexadecimal digits, or one `::`".to_owned());
     }

@@ -85,10 +85,6 @@ impl Parser<'_> {
     }
 
     pub(super) fn host_item(&mut self, out: &mut Vec<Host>) -> Res<()> {
-        if self.tok.is_punct('{') {
-            out.extend(self.list("address", Self::host_item)?);
-            return Ok(());
-        }
         let start = self.tok.span;
         let negate = self.take_punct('!');
         let kind = match &self.tok.tok {

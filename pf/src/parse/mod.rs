@@ -290,7 +290,15 @@ impl<'a> Parser<'a> {
             return Err(Fail);
         }
         loop {
-            item(self, items)?;
+            if self.tok.is_punct('{') {
+                // A macro that is a list, inside a list.
+                self.nesting += 1;
+                let inner = self.braced(what, items, item);
+                self.nesting -= 1;
+                inner?;
+            } else {
+                item(self, items)?;
+            }
             self.skip_newlines();
             if self.take_punct('}') {
                 return Ok(());

@@ -184,6 +184,12 @@ impl Counters {
         let at = Self::FIELDS + if tx { reasons } else { 0 };
         &self.0[at..at + reasons]
     }
+    pub fn rx_dropped_total(&self) -> u64 {
+        self.dropped(false).iter().sum()
+    }
+    pub fn tx_dropped_total(&self) -> u64 {
+        self.dropped(true).iter().sum()
+    }
     pub fn tx_dropped(&self, reason: u32) -> u64 {
         self.dropped(true)[reason as usize]
     }

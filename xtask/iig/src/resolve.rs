@@ -137,12 +137,12 @@ impl Table {
 
     fn role(&self, class: &Class, method: &Method, mode: Mode) -> Result<Role, (usize, String, String, String)> {
         let fail = |message: String, hint: String| Err((method.at, method.name.clone(), message, hint));
-        if let (Mode::User, Some(queue)) = (mode, &method.queue) {
+        if let (Mode::User, true, Some(queue)) = (mode, method.local_only, &method.queue) {
             return Err((
                 queue.at,
                 "QUEUENAME".to_owned(),
-                format!("`{}` names a queue of its own, which is not supported", method.name),
-                "leave QUEUENAME out: the method then runs on the object's default queue".to_owned(),
+                format!("`{}` names a queue, but a LOCALONLY method runs wherever it is called", method.name),
+                "remove QUEUENAME".to_owned(),
             ));
         }
         if let Some(kind) = &method.callback_type {

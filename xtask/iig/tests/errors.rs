@@ -55,8 +55,8 @@ fn new_dispatched_method_with_annotation() {
 
 #[test]
 fn queue_names() {
-    let text = "virtual kern_return_t Start(IOService * provider) override QUEUENAME(Mine);";
-    expect(&errors_in_class(text), 6, 60, "QUEUENAME", "names a queue of its own", "leave QUEUENAME out");
+    let text = "virtual kern_return_t Help(IOService * provider) LOCALONLY QUEUENAME(Mine);";
+    expect(&errors_in_class(text), 6, 60, "QUEUENAME", "runs wherever it is called", "remove QUEUENAME");
 }
 
 #[test]

@@ -150,7 +150,8 @@ impl Writer<'_> {
                 flags.push("kOSMethodAction");
             }
             let flags = if flags.is_empty() { "0".to_owned() } else { flags.join(" | ") };
-            let queue = introduced.queue.as_ref().map_or("NULL".to_owned(), |queue| format!("\"{}\"", queue.text));
+            let queue = method.queue.as_ref().or(introduced.queue.as_ref());
+            let queue = queue.map_or("NULL".to_owned(), |queue| format!("\"{}\"", queue.text));
             let method_name = &introduced.name;
             let _ = writeln!(rows, "    {{ {owner}_{method_name}_ID, \"{owner}::{method_name}\", {queue}, {flags} }},");
             count += 1;

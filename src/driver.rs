@@ -182,7 +182,7 @@ impl Driver {
     }
 
     /// Takes empty receive buffers from the front; returns how many. The rest stays the caller's.
-    pub fn rx_post(&self, queue: u32, packets: Burst) -> u32 {
+    pub fn rx_post(&self, queue: u32, packets: &mut Burst) -> u32 {
         self.enter(queue).map_or(0, |mut shard| count(shard.rx_post(packets)))
     }
 
@@ -204,7 +204,7 @@ impl Driver {
     }
 
     /// Takes frames to transmit from the front; returns how many. The rest stays the caller's.
-    pub fn tx_submit(&self, queue: u32, packets: Burst) -> u32 {
+    pub fn tx_submit(&self, queue: u32, packets: &mut Burst) -> u32 {
         if !self.is_enabled() {
             return 0;
         }

@@ -153,8 +153,8 @@ impl Pipeline {
         }
     }
 
-    /// Judges the burst: one outcome per frame. When [`Pipeline::looks_at_frames`], needs [`Pipeline::parse`].
-    /// `now_ns` goes into events.
+    /// Judges the burst: one outcome per frame, and true if all of them pass. When [`Pipeline::looks_at_frames`],
+    /// needs [`Pipeline::parse`]. `now_ns` goes into events.
     pub fn judge(
         &mut self,
         direction: Direction,
@@ -162,7 +162,7 @@ impl Pipeline {
         burst: &Burst,
         counters: &ShardCounters,
         outcomes: &mut Outcomes,
-    ) {
+    ) -> bool {
         outcomes.clear();
         match self.mode {
             Mode::Block => outcomes.extend(burst.iter().map(|_| Outcome::Drop(DropReason::Admin))),
@@ -175,6 +175,7 @@ impl Pipeline {
                 }))
             }
         }
+        outcomes.iter().all(|outcome| *outcome == Outcome::Pass)
     }
 
     fn classify(

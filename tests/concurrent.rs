@@ -3,10 +3,10 @@
 mod common;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use common::frames::*;
-use common::{Queue, Station, config, settle};
+use common::{Glue, Queue, Station, config, settle};
 use weir_core::abi::{sys, weir_link_set, weir_set_mtu};
 use weir_core::filter::{Action, Direction, Ruleset, Table, TableEntry};
 
@@ -188,4 +188,58 @@ fn stopping_and_starting_under_traffic() {
     // What one side sent the other received, or had in its ring when it went down.
     assert_eq!(a.tx_sent, b.rx_frames);
     assert_eq!(b.tx_sent, a.rx_frames);
+}
+
+/// Threads that sleep until they are woken, as dispatch queues do: whoever has work and is not woken hangs this test.
+#[test]
+fn nobody_sleeps_through_work() {
+    const FRAMES: u32 = 20_000;
+    let mut a = Station::enabled(&config(sys::WEIR_WIRE_PAIR, "woken", A, 2));
+    let mut b = Station::enabled(&config(sys::WEIR_WIRE_PAIR, "woken", B, 2));
+    a.load(&ruleset(vec![rule(Action::Pass, Direction::Any)]));
+    let received = AtomicU32::new(0);
+    let stop = AtomicBool::new(false);
+    let (received, stop) = (&received, &stop);
+    let glues = [a.glue.clone(), b.glue.clone()];
+    let serve = |queue: &mut Queue, glue: &Glue, frames: u32| {
+        let mut sent = 0;
+        loop {
+            // Everything that can be done now, down to a refusal by `weir_arm`.
+            loop {
+                while sent < frames && queue.tx_space() > 0 {
+                    let burst: Vec<_> = (0..(frames - sent).min(32).min(queue.tx_space() as u32))
+                        .map(|n| a_to_b((sent + n) as u16, queue.index as u16, sent + n))
+                        .collect();
+                    sent += queue.submit(&burst) as u32;
+                }
+                let more = queue.turn();
+                received.fetch_add(std::mem::take(&mut queue.received).len() as u32, Ordering::SeqCst);
+                if !more {
+                    break;
+                }
+            }
+            while glue.woken.fetch_and(!(1 << queue.index), Ordering::SeqCst) & (1 << queue.index) == 0 {
+                if stop.load(Ordering::SeqCst) {
+                    return;
+                }
+                std::thread::yield_now();
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for (station, glue, frames) in [(&mut a, &glues[0], FRAMES / 2), (&mut b, &glues[1], 0)] {
+            for queue in &mut station.queues {
+                scope.spawn(move || serve(queue, glue, frames));
+            }
+        }
+        while received.load(Ordering::SeqCst) < FRAMES {
+            std::thread::yield_now();
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+    settle(&mut [&mut a, &mut b]);
+    assert_eq!(received.load(Ordering::SeqCst), FRAMES);
+    let counters = a.close();
+    assert!(counters.steered > 0 && counters.wakes > 0);
+    b.close();
 }

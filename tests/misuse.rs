@@ -275,11 +275,10 @@ fn two_threads_on_one_queue_share_it_without_harm() {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let core = core;
+            let core = &core;
             while !stop.load(Ordering::Relaxed) {
                 // SAFETY: a live core.
-                let _ =
-                    unsafe { weir_arm({ core }.0, 0) + weir_tx_space({ core }.0, 0) + weir_rx_space({ core }.0, 0) };
+                let _ = unsafe { weir_arm(core.0, 0) + weir_tx_space(core.0, 0) + weir_rx_space(core.0, 0) };
             }
         });
         for n in 0..5000 {

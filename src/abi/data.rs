@@ -31,9 +31,9 @@ fn room<'a>(out: *mut sys::weir_pkt, n: u32) -> Option<&'a mut [MaybeUninit<RawP
 }
 
 /// Hands packets back; `packets` has at most as many as `out`.
-fn give_back(packets: Burst, out: &mut [MaybeUninit<RawPacket>]) -> u32 {
+fn give_back(packets: &mut Burst, out: &mut [MaybeUninit<RawPacket>]) -> u32 {
     let mut count = 0u32;
-    for (packet, slot) in packets.into_iter().zip(out) {
+    for (packet, slot) in packets.drain(..).zip(out) {
         slot.write(packet.into_raw());
         count = count.saturating_add(1);
     }
@@ -57,7 +57,7 @@ fn with_room(
     };
     let mut packets = Burst::new();
     body(driver, out.len(), &mut packets);
-    give_back(packets, out)
+    give_back(&mut packets, out)
 }
 
 /// Lends `n` empty buffers for receive. Returns how many were taken, from the front. A descriptor that is no good
@@ -89,7 +89,7 @@ pub unsafe extern "C" fn weir_rx_post(
             break;
         }
     }
-    driver.rx_post(queue, packets)
+    driver.rx_post(queue, &mut packets)
 }
 
 /// How many empty buffers [`weir_rx_post`] would take now.
@@ -157,7 +157,7 @@ pub unsafe extern "C" fn weir_tx_submit(
             break;
         }
     }
-    driver.tx_submit(queue, packets)
+    driver.tx_submit(queue, &mut packets)
 }
 
 /// Progresses transmit and returns completed packets with their status.

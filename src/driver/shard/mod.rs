@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use self::tx::Tx;
 use super::Common;
 use super::lane::LaneEnds;
-use crate::mem::packet::{BURST_MAX, move_burst};
+use crate::mem::packet::BURST_MAX;
 use crate::mem::pool::Pool;
 use crate::mem::{Burst, Packet, Status};
 use crate::nic::{NicQueue, Refused};
@@ -60,9 +60,9 @@ impl Shard {
         self.pool.room()
     }
 
-    /// Takes buffers from the front; returns how many.
-    pub fn rx_post(&mut self, mut burst: Burst) -> usize {
-        let count = self.pool.lend(&mut burst);
+    /// Takes buffers from the front of `burst`; returns how many.
+    pub fn rx_post(&mut self, burst: &mut Burst) -> usize {
+        let count = self.pool.lend(burst);
         self.refill();
         self.set_gauges();
         count
@@ -91,26 +91,27 @@ impl Shard {
     pub fn rx_poll(&mut self, budget: usize, out: &mut Burst) -> bool {
         let counters = &*self.counters;
         self.pipeline.begin();
-        let mut burst = Burst::new();
-        let found = self.queue.rx_burst(&mut burst, budget.min(BURST_MAX));
+        let found = self.queue.rx_burst(out, budget.min(BURST_MAX));
         let refused = self.queue.take_refused();
         if found > 0 || refused.frames() > 0 {
             let start_ns = self.common.host.now_ns();
             count_refused(counters, &refused);
-            count_received(counters, &burst);
+            count_received(counters, out);
             if self.pipeline.looks_at_frames() {
-                self.pipeline.parse(&burst);
+                self.pipeline.parse(out);
             }
-            self.pipeline.judge(Direction::In, start_ns, &burst, counters, &mut self.outcomes);
-            for (packet, outcome) in burst.into_iter().zip(&self.outcomes) {
-                match outcome {
-                    Outcome::Pass => {
-                        // The NIC gave at most a burst, and `out` has room for one.
-                        let _ = out.push(packet);
-                    }
-                    Outcome::Drop(reason) => {
-                        counters.rx_dropped.add(*reason, 1);
-                        recycle(&mut self.pool, &self.common, packet);
+            let all_pass = self.pipeline.judge(Direction::In, start_ns, out, counters, &mut self.outcomes);
+            if !all_pass {
+                for (packet, outcome) in core::mem::take(out).into_iter().zip(&self.outcomes) {
+                    match outcome {
+                        Outcome::Pass => {
+                            // It was there before, so it fits.
+                            let _ = out.push(packet);
+                        }
+                        Outcome::Drop(reason) => {
+                            counters.rx_dropped.add(*reason, 1);
+                            recycle(&mut self.pool, &self.common, packet);
+                        }
                     }
                 }
             }
@@ -133,36 +134,36 @@ impl Shard {
         self.tx.space()
     }
 
-    /// Takes frames from the front; returns how many.
-    pub fn tx_submit(&mut self, mut offered: Burst) -> usize {
+    /// Takes frames from the front of `burst`; returns how many. What is not taken is cut off: its handles end, and
+    /// the packets stay the caller's.
+    pub fn tx_submit(&mut self, burst: &mut Burst) -> usize {
         let (common, counters) = (&*self.common, &*self.counters);
-        let mut burst = Burst::new();
-        let taken = move_burst(&mut offered, &mut burst, self.tx.room());
+        burst.truncate(self.tx.room());
+        let taken = burst.len();
         if taken == 0 {
             return 0;
         }
         let start_ns = common.host.now_ns();
-        self.tx.take(&mut burst);
+        self.tx.take(burst);
         counters.tx_dequeued.add(taken as u64);
-        let mut bytes = 0u64;
-        let mut good = Burst::new();
-        for packet in burst {
-            bytes = bytes.saturating_add(packet.len() as u64);
-            if packet.status() == Status::Ok {
-                // At most as many as were taken, which fit.
-                let _ = good.push(packet);
-            } else {
-                let (reason, status) = (DropReason::BadDescriptor, Status::BadDescriptor);
-                self.tx.drop(common, counters, packet, reason, status);
+        counters.tx_bytes.add(burst.iter().fold(0u64, |sum, packet| sum.saturating_add(packet.len() as u64)));
+        if burst.iter().any(|packet| packet.status() != Status::Ok) {
+            for packet in core::mem::take(burst) {
+                if packet.status() == Status::Ok {
+                    // It was there before, so it fits.
+                    let _ = burst.push(packet);
+                } else {
+                    let (reason, status) = (DropReason::BadDescriptor, Status::BadDescriptor);
+                    self.tx.drop(common, counters, packet, reason, status);
+                }
             }
         }
-        counters.tx_bytes.add(bytes);
         self.pipeline.begin();
         if self.tx.has_lanes() {
-            self.pipeline.parse(&good);
+            self.pipeline.parse(burst);
             let mut refused = Burst::new();
             let tx = &mut self.tx;
-            self.pipeline.steer(&mut good, common.shards, |target, packet| {
+            self.pipeline.steer(burst, common.shards, |target, packet| {
                 if let Err(packet) = tx.steer(counters, target, packet) {
                     // At most the frames of one burst, which fit.
                     let _ = refused.push(packet);
@@ -173,9 +174,9 @@ impl Shard {
                 self.tx.drop(common, counters, packet, reason, status);
             }
         } else if self.pipeline.looks_at_frames() {
-            self.pipeline.parse(&good);
+            self.pipeline.parse(burst);
         }
-        self.judge_tx(start_ns, good);
+        self.judge_tx(start_ns, burst);
         self.tx.flush(&mut *self.queue);
         self.tx.ring_lanes(&self.common);
         let counters = &*self.counters;
@@ -187,18 +188,25 @@ impl Shard {
         taken
     }
 
-    /// Judges frames and queues those that pass for the NIC. When something looks at frames, they have been parsed.
-    fn judge_tx(&mut self, now_ns: u64, burst: Burst) {
+    /// Judges frames and hands those that pass on to the NIC; `burst` is empty then. When something looks at frames,
+    /// they have been parsed.
+    fn judge_tx(&mut self, now_ns: u64, burst: &mut Burst) {
         let (common, counters) = (&*self.common, &*self.counters);
-        self.pipeline.judge(Direction::Out, now_ns, &burst, counters, &mut self.outcomes);
-        for (packet, outcome) in burst.into_iter().zip(&self.outcomes) {
-            match outcome {
-                Outcome::Pass => self.tx.send(common, counters, packet),
-                Outcome::Drop(reason) => {
-                    self.tx.drop(common, counters, packet, *reason, Status::Dropped);
+        let all_pass = self.pipeline.judge(Direction::Out, now_ns, burst, counters, &mut self.outcomes);
+        if !all_pass {
+            for (packet, outcome) in core::mem::take(burst).into_iter().zip(&self.outcomes) {
+                match outcome {
+                    Outcome::Pass => {
+                        // It was there before, so it fits.
+                        let _ = burst.push(packet);
+                    }
+                    Outcome::Drop(reason) => {
+                        self.tx.drop(common, counters, packet, *reason, Status::Dropped);
+                    }
                 }
             }
         }
+        self.tx.send(common, counters, &mut *self.queue, burst);
     }
 
     /// Progresses transmit and appends up to `max` finished frames to `out`.
@@ -225,7 +233,7 @@ impl Shard {
             if self.pipeline.looks_at_frames() {
                 self.pipeline.parse(&burst);
             }
-            self.judge_tx(now_ns, core::mem::take(&mut burst));
+            self.judge_tx(now_ns, &mut burst);
         }
     }
 

@@ -102,9 +102,13 @@ impl Tx {
         found
     }
 
-    /// Queues a judged frame for the NIC.
-    pub fn send(&mut self, common: &Common, counters: &ShardCounters, packet: Packet) {
-        if let Err(packet) = self.pending.tail.push(packet) {
+    /// Hands judged frames on to the NIC, behind those that wait; `burst` is empty then.
+    pub fn send(&mut self, common: &Common, counters: &ShardCounters, queue: &mut dyn NicQueue, burst: &mut Burst) {
+        if self.sending.is_empty() && self.pending.head.is_empty() {
+            queue.tx_burst(burst);
+        }
+        self.pending.tail.push_burst(burst);
+        for packet in burst.drain(..) {
             // Cannot happen while the limits hold (see `new`); if they did not, this is what it is.
             self.drop(common, counters, packet, DropReason::Congestion, Status::Dropped);
         }
@@ -171,7 +175,7 @@ impl Tx {
     pub fn reap(&mut self, common: &Common, counters: &ShardCounters, queue: &mut dyn NicQueue) {
         let mut burst = Burst::new();
         while queue.tx_reap(&mut burst) > 0 {
-            for packet in core::mem::take(&mut burst) {
+            for packet in burst.drain(..) {
                 self.complete(common, counters, packet);
             }
         }
@@ -223,7 +227,7 @@ impl Tx {
     }
 
     fn drop_burst(&mut self, common: &Common, counters: &ShardCounters, burst: &mut Burst) {
-        for packet in core::mem::take(burst) {
+        for packet in burst.drain(..) {
             self.drop(common, counters, packet, DropReason::Disabled, Status::Disabled);
         }
     }

@@ -11,7 +11,7 @@ const TABLE: [u32; 256] = {
             value = if value & 1 == 1 { value >> 1 ^ 0xedb8_8320 } else { value >> 1 };
             bit += 1;
         }
-        #[allow(clippy::indexing_slicing)] // evaluated by the compiler
+        #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
         {
             table[index] = value;
         }

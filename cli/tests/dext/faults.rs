@@ -36,7 +36,13 @@ fn life(host: &Host, wire: &str) -> Outcome {
     if let Ok(client) = nic.client(CONTROL_CLIENT, writer()) {
         let _ = client.call(Call { selector: NOTIFY, scalars: vec![7], async_reference: 1, ..Call::default() });
         let big = command_bytes(3, 0, &[0; 6000]);
-        let _ = client.call(Call { selector: COMMAND, input: Some(big), scalars_out: 2, output_max: 5000, ..Call::default() });
+        let _ = client.call(Call {
+            selector: COMMAND,
+            input: Some(big),
+            scalars_out: 2,
+            output_max: 5000,
+            ..Call::default()
+        });
         let _ = client.call(Call { selector: SET_LINK, scalars: vec![0], ..Call::default() });
         let _ = client.call(Call { selector: SET_LINK, scalars: vec![1], ..Call::default() });
         host.run_until_idle();

@@ -119,11 +119,7 @@ fn a_bad_property_is_named_and_refused() {
     let host = Host::new(strict(5));
     for (key, value) in cases {
         let error = host.boot("WeirEthernet", personality("reflect", &[(key, value.clone())])).err();
-        assert_eq!(
-            error,
-            Some(BootError::Start("WeirEthernet".into(), IoReturn::BAD_ARGUMENT)),
-            "{key} = {value:?}"
-        );
+        assert_eq!(error, Some(BootError::Start("WeirEthernet".into(), IoReturn::BAD_ARGUMENT)), "{key} = {value:?}");
         assert!(host.log_lines().iter().any(|l| l.text.contains(&format!("property {key}: must be"))), "{key}");
     }
     finish(host);

@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex};
 // Linked for the symbols that the dext refers to.
 use weir_core::abi::sys;
 use weir_host::port::{Offload, Port, RxFrame, Sink, TxFrame};
-use weir_host::{
-    Call, FinalReport, Host, HostConfig, IoReturn, Prop, Properties, Reply, Report, Service, UserClient,
-};
+use weir_host::{Call, FinalReport, Host, HostConfig, IoReturn, Prop, Properties, Reply, Report, Service, UserClient};
 
 /// Selectors and types of dext/weir_client.h.
 pub const COMMAND: u64 = 0;
@@ -196,8 +194,20 @@ impl Counters {
 
     /// The identities of dext/weir_core.h.
     pub fn check(&self) {
-        let [rx_frames, _, delivered, rx_consumed, rx_held, _, tx_dequeued, _, tx_sent, tx_consumed, tx_held, in_flight] =
-            self.0[..12]
+        let [
+            rx_frames,
+            _,
+            delivered,
+            rx_consumed,
+            rx_held,
+            _,
+            tx_dequeued,
+            _,
+            tx_sent,
+            tx_consumed,
+            tx_held,
+            in_flight,
+        ] = self.0[..12]
         else {
             panic!("{self:?}")
         };
@@ -221,7 +231,8 @@ impl GlueCounters {
     }
 
     pub fn check(&self) {
-        let [txd, txc, rxd, rxc, tx_back, rx_back, bad @ ..] = self.0[..6 + 5].try_into().map(|a: [u64; 11]| a).unwrap();
+        let [txd, txc, rxd, rxc, tx_back, rx_back, bad @ ..] =
+            self.0[..6 + 5].try_into().map(|a: [u64; 11]| a).unwrap();
         assert_eq!(txd + rxd, txc + tx_back + rxc + rx_back + self.in_flight(), "{self:?}");
         assert_eq!(bad, [0; 5], "{self:?}");
     }
@@ -237,13 +248,8 @@ pub fn command_bytes(number: u32, arg: u64, payload: &[u8]) -> Vec<u8> {
 }
 
 pub fn command_call(client: &UserClient, request: Vec<u8>, room: usize) -> Reply {
-    let call = Call {
-        selector: COMMAND,
-        input: Some(request),
-        scalars_out: 2,
-        output_max: room as u64,
-        ..Call::default()
-    };
+    let call =
+        Call { selector: COMMAND, input: Some(request), scalars_out: 2, output_max: room as u64, ..Call::default() };
     client.call(call).unwrap()
 }
 
@@ -302,6 +308,17 @@ pub fn udp_partial(dst: [u8; 6], src: [u8; 6], ports: (u16, u16), data: &[u8]) -
     udp.extend(data);
     let frame = ethernet(dst, src, 0x0800, &ipv4(LOCAL_IP, FAR_IP, 17, &udp));
     (frame, Offload { partial_csum: Some((34, 40)), ..Offload::default() })
+}
+
+/// A TCP super-frame of `data` bytes that the NIC is to cut into segments of `mss`.
+pub fn tcp_super(dst: [u8; 6], src: [u8; 6], data: &[u8], mss: u16) -> (Vec<u8>, Offload) {
+    let len = (20 + data.len()) as u16;
+    let mut tcp = vec![0x0f, 0xa0, 0x0f, 0xa1, 0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0];
+    let pseudo = [&LOCAL_IP[..], &FAR_IP, &[0, 6], &len.to_be_bytes()].concat();
+    tcp[16..18].copy_from_slice(&sum16(&pseudo).to_be_bytes());
+    tcp.extend(data);
+    let frame = ethernet(dst, src, 0x0800, &ipv4(LOCAL_IP, FAR_IP, 6, &tcp));
+    (frame, Offload { partial_csum: Some((34, 50)), mss, ..Offload::default() })
 }
 
 pub fn arp_request(src: [u8; 6]) -> Vec<u8> {

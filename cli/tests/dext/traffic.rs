@@ -38,7 +38,8 @@ fn reflect_answers_arp_ping_and_udp_echo() {
 fn every_ping_of_many_bursts_is_answered() {
     for queues in [1u32, 2, 8] {
         let host = Host::new(strict(2));
-        let nic = Nic::up(&host, personality("reflect", &[("WeirQueues", queues.into()), ("WeirRingSize", 64u32.into())]));
+        let nic =
+            Nic::up(&host, personality("reflect", &[("WeirQueues", queues.into()), ("WeirRingSize", 64u32.into())]));
         assert_eq!(nic.port.info().tx_queues, queues as usize);
         let far = resolve(&host, &nic);
         let mut answered = 0;
@@ -67,12 +68,18 @@ fn every_ping_of_many_bursts_is_answered() {
 #[test]
 fn two_instances_are_joined_back_to_back() {
     let host = Host::new(strict(3));
-    let a = Nic::boot(&host, personality("pair", &[("WeirWireName", "pair0".into()), ("WeirMAC", "02:00:00:00:00:0a".into())]));
+    let a = Nic::boot(
+        &host,
+        personality("pair", &[("WeirWireName", "pair0".into()), ("WeirMAC", "02:00:00:00:00:0a".into())]),
+    );
     a.service.set_enabled(true).unwrap();
     host.run_until_idle();
     assert_eq!(a.service.link().unwrap().status, 1, "alone there is no carrier");
 
-    let b = Nic::up(&host, personality("pair", &[("WeirWireName", "pair0".into()), ("WeirMAC", Prop::Data(vec![2, 0, 0, 0, 0, 0xb]))]));
+    let b = Nic::up(
+        &host,
+        personality("pair", &[("WeirWireName", "pair0".into()), ("WeirMAC", Prop::Data(vec![2, 0, 0, 0, 0, 0xb]))]),
+    );
     host.run_until_idle();
     assert!(a.port.running() && b.port.running());
 
@@ -120,6 +127,44 @@ fn offload_metadata_crosses_a_pair() {
     let pseudo = [&LOCAL_IP[..], &FAR_IP, &[0, 17], &(segment.len() as u16).to_be_bytes(), segment].concat();
     let sum: u32 = pseudo.chunks(2).map(|c| u32::from(c[0]) << 8 | u32::from(*c.get(1).unwrap_or(&0))).sum();
     assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff, "the checksum was finished");
+    a.terminate();
+    b.terminate();
+    finish(host);
+}
+
+#[test]
+fn a_super_frame_arrives_whole_or_in_segments() {
+    let host = Host::new(strict(9));
+    let a = Nic::up(&host, personality("pair", &[("WeirMAC", "02:00:00:00:00:0a".into())]));
+    let b = Nic::up(&host, personality("pair", &[("WeirMAC", "02:00:00:00:00:0b".into())]));
+    host.run_until_idle();
+    let data: Vec<u8> = (0..40_000u32).map(|i| (i % 251) as u8).collect();
+    let (frame, offload) = tcp_super(b.mac(), a.mac(), &data, 1448);
+
+    assert!(a.send(0, &frame, offload));
+    host.run_until_idle();
+    let got = b.take();
+    assert_eq!(got.len(), 1, "the receiver takes super-frames");
+    assert_eq!(got[0].offload.segments, 28);
+    assert!(got[0].offload.data_valid);
+    assert!(got[0].bytes.ends_with(&data));
+
+    b.service.set_assists(0, 0x1000_0000).unwrap();
+    assert!(a.send(0, &frame, offload));
+    host.run_until_idle();
+    let got = b.take();
+    assert_eq!(got.len(), 28, "the receiver does not");
+    let joined: Vec<u8> = got.iter().flat_map(|f| f.bytes[54..].to_vec()).collect();
+    assert_eq!(joined, data);
+    assert!(got.iter().all(|f| f.bytes.len() <= 14 + 1500));
+
+    // The sender's stack may not ask for what it was told is off.
+    a.service.set_assists(0, 0x0020_0000).unwrap();
+    assert!(a.send(0, &frame, offload));
+    host.run_until_idle();
+    assert!(b.take().is_empty());
+    a.check();
+    b.check();
     a.terminate();
     b.terminate();
     finish(host);
@@ -229,7 +274,8 @@ fn the_address_filter_follows_the_stack() {
 fn taking_down_with_packets_in_flight_returns_every_packet() {
     for seed in 0..20 {
         let host = Host::new(strict(seed));
-        let nic = Nic::up(&host, personality("reflect", &[("WeirQueues", 2u32.into()), ("WeirRingSize", 64u32.into())]));
+        let nic =
+            Nic::up(&host, personality("reflect", &[("WeirQueues", 2u32.into()), ("WeirRingSize", 64u32.into())]));
         let far = resolve(&host, &nic);
         for round in 0..5u16 {
             for n in 0..100 {

@@ -224,7 +224,7 @@ fn no_call_of_a_hostile_client_brings_the_driver_down() {
         let mut state = seed;
         for round in 0..60 {
             let kind = (next(&mut state) % 2) as u32;
-            let rights = if next(&mut state) % 4 == 0 { Properties::new() } else { writer() };
+            let rights = if next(&mut state).is_multiple_of(4) { Properties::new() } else { writer() };
             let client = nic.client(kind, rights).unwrap();
             for _ in 0..20 {
                 let r = next(&mut state);

@@ -252,6 +252,8 @@ impl Svc {
         // A provider that the engine made has no life of its own.
         if let Some(p) = provider.filter(|p| p.phase() == Phase::New) {
             p.let_go();
+            // Now, or the end of the host could come first.
+            p.barrier();
         }
         leaked
     }
@@ -317,7 +319,7 @@ impl Svc {
         lock(&self.rt().registry.services).remove(&self.id());
         // The nub outlives the dext's process and goes with nobody left on it.
         if let Some(p) = self.provider().filter(|p| p.phase() == Phase::New) {
-            p.release_later();
+            p.let_go();
         }
     }
 }

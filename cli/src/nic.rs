@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use weir_core::abi::sys;
 use weir_host::port::{Port, Stack};
-use weir_host::{Call, Host, Prop, Properties, Reply, Service, UserClient};
+use weir_host::{Call, FinalReport, Host, Prop, Properties, Reply, Service, UserClient};
 
 use crate::control::{Control, Counters, RuleCounters, Transport};
 
@@ -55,6 +55,8 @@ pub struct NicOptions {
     pub mtu_max: u32,
     /// Checksum and segmentation offloads.
     pub offloads: bool,
+    /// Tells instances in one process apart; the driver derives the hardware address from it.
+    pub instance: usize,
     /// Hardware address; `None` = a locally administered one.
     pub mac: Option<[u8; 6]>,
     /// Keys hashes.
@@ -63,7 +65,7 @@ pub struct NicOptions {
 
 impl Default for NicOptions {
     fn default() -> Self {
-        Self { wire: Wire::Reflect, queues: 1, mtu: 1500, mtu_max: 9000, offloads: true, mac: None, seed: None }
+        Self { wire: Wire::Reflect, queues: 1, mtu: 1500, mtu_max: 9000, offloads: true, instance: 0, mac: None, seed: None }
     }
 }
 
@@ -78,6 +80,7 @@ impl NicOptions {
         let mut properties = Properties::new();
         let mut set = |key: &str, value: Prop| properties.insert(key.to_owned(), value);
         set("WeirWire", wire.into());
+        set("IOMatchCategory", format!("dev.weir.nic{}", self.instance).into());
         set("WeirQueues", u32::from(self.queues).into());
         set("WeirMTU", self.mtu.into());
         set("WeirMaxMTU", self.mtu_max.max(self.mtu).into());
@@ -154,6 +157,17 @@ pub struct Nic {
     control: Control<Local>,
     name: String,
     attachment: Option<u64>,
+}
+
+/// Nothing that the driver made may outlive it.
+///
+/// # Errors
+/// The first object that does.
+pub fn no_leaks(report: &FinalReport) -> Result<()> {
+    match report.leaks.first() {
+        Some(leak) => bail!("the driver leaked {} objects, the first is {leak}", report.leaks.len()),
+        None => Ok(()),
+    }
 }
 
 /// What an instance leaves behind.

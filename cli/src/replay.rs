@@ -20,7 +20,7 @@ use weir_host::wire::{ClientLink, Direct, WireLink};
 use weir_host::{Host, HostConfig};
 
 use crate::RuleArgs;
-use crate::nic::{Nic, NicOptions, Wire, entitlements};
+use crate::nic::{Nic, NicOptions, Wire, entitlements, no_leaks};
 use crate::output::rule_json;
 use crate::rules;
 
@@ -127,7 +127,7 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let mut reader = Reader::open(&args.input)?;
     let mut output = args.write.as_deref().map(Output::create).transpose()?;
 
-    let mut host = Host::new(HostConfig { strict_leaks: true, ..HostConfig::simulated(args.seed) });
+    let mut host = Host::new(HostConfig::simulated(args.seed));
     let options = NicOptions {
         wire: Wire::Client,
         mtu: MTU_MAX,
@@ -207,10 +207,7 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode> {
     if let Some(output) = output {
         output.finish()?;
     }
-    let report = host.finish();
-    if let Some(leak) = report.leaks.first() {
-        bail!("the driver leaked {leak}");
-    }
+    no_leaks(&host.finish())?;
     Ok(print(args, &totals, &last))
 }
 

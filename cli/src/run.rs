@@ -16,7 +16,7 @@ use weir_host::wire::{ClientLink, WireLink};
 use weir_host::{Host, HostConfig};
 
 use crate::RuleArgs;
-use crate::nic::{Last, Nic, NicOptions, Wire, entitlements};
+use crate::nic::{Last, Nic, NicOptions, Wire, entitlements, no_leaks};
 use crate::rules;
 
 /// Arguments of `weir run`.
@@ -63,14 +63,14 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     if stacks.len() != instances {
         bail!("--nic {} takes {instances} --stack, not {}", args.nic, stacks.len());
     }
-    let mut host = Host::new(HostConfig { strict_leaks: true, ..HostConfig::threads() });
+    let mut host = Host::new(HostConfig::threads());
     if let Some(path) = &args.control {
         let me = nix::unistd::getuid().as_raw();
         let policy = move |user: u32| (user == 0 || user == me).then(entitlements);
         host.listen(path, Arc::new(policy)).with_context(|| format!("cannot listen on {}", path.display()))?;
     }
     let mut nics = Vec::new();
-    for spec in &stacks {
+    for (instance, spec) in stacks.iter().enumerate() {
         let options = NicOptions {
             wire: match &wire {
                 WireSpec::None => Wire::None,
@@ -79,6 +79,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
                 WireSpec::Packet { .. } | WireSpec::Pcap(_) => Wire::Client,
             },
             queues: args.queues,
+            instance,
             mtu: args.mtu,
             mtu_max: args.mtu.max(9000),
             offloads: !args.no_offloads,
@@ -94,10 +95,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     }
     let mut pump = open_pump(&wire, &nics)?;
     for (nic, spec) in nics.iter().zip(&args.stack) {
-        // A TAP interface says itself when it is up.
-        if !spec.starts_with("tap:") {
-            nic.enable(true)?;
-        }
+        nic.enable(true)?;
         println!("{}: {} to {spec}", nic.name(), args.nic);
     }
     println!("ready");
@@ -119,10 +117,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         let name = nic.name().to_owned();
         last.push((name.clone(), nic.stop(&mut host).with_context(|| format!("{name} did not stop in order"))?));
     }
-    let report = host.finish();
-    if let Some(leak) = report.leaks.first() {
-        bail!("the driver leaked {leak}");
-    }
+    no_leaks(&host.finish())?;
     Ok(summary(&last))
 }
 

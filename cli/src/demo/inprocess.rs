@@ -12,7 +12,7 @@ use weir_host::{Host, HostConfig};
 
 use super::report::{Report, Row, rate, short};
 use super::{A4, A6, B4, B6, HIDDEN4, HIDDEN6};
-use crate::nic::{Nic, NicOptions, Wire};
+use crate::nic::{Nic, NicOptions, Wire, no_leaks};
 use crate::rules;
 
 /// How long any one test may take.
@@ -25,15 +25,16 @@ const BULK: u64 = 64 << 20;
 /// # Errors
 /// The driver did not start or stop, or a stack gave up.
 pub fn run(text: &str, queues: u16) -> Result<Report> {
-    let mut host = Host::new(HostConfig { strict_leaks: false, ..HostConfig::threads() });
+    let mut host = Host::new(HostConfig::threads());
     let image = rules::compile_text("demo.conf", text, &[])?;
     let mut nics = Vec::new();
     let mut clients = Vec::new();
-    for addresses in [
+    let sides = [
         vec![(IpAddr::V4(A4), 24), (A6.into(), 64)],
         vec![(IpAddr::V4(B4), 24), (B6.into(), 64), (HIDDEN4.into(), 24), (HIDDEN6.into(), 64)],
-    ] {
-        let options = NicOptions { wire: Wire::Pair("demo".into()), queues, ..NicOptions::default() };
+    ];
+    for (instance, addresses) in sides.into_iter().enumerate() {
+        let options = NicOptions { wire: Wire::Pair("demo".into()), queues, instance, ..NicOptions::default() };
         let mut nic = Nic::boot(&host, &options)?;
         nic.control().load(&image)?;
         let stack = Smoltcp::new(SmoltcpSpec { addresses, gateways: Vec::new() }, Mode::Threads);
@@ -55,7 +56,7 @@ pub fn run(text: &str, queues: u16) -> Result<Report> {
         let last = nic.stop(&mut host)?;
         report.nics.push((name, last.rules, last.counters));
     }
-    host.finish();
+    no_leaks(&host.finish())?;
     Ok(report)
 }
 

@@ -15,7 +15,7 @@ use weir_host::stack::tap::Tap;
 use weir_host::{Host, HostConfig};
 
 use crate::netns::Namespace;
-use crate::nic::{Nic, NicOptions, Wire};
+use crate::nic::{Nic, NicOptions, Wire, no_leaks};
 use crate::rules;
 use report::{Report, Row, rate, short};
 
@@ -77,10 +77,10 @@ struct Side {
 }
 
 fn kernel(left: Namespace, queues: u16) -> Result<Report> {
-    let mut host = Host::new(HostConfig { strict_leaks: false, ..HostConfig::threads() });
+    let mut host = Host::new(HostConfig::threads());
     let image = rules::compile_text("demo.conf", RULES, &[])?;
     let mut side = |namespace: Namespace, index: usize| -> Result<Side> {
-        let options = NicOptions { wire: Wire::Pair("demo".into()), queues, ..NicOptions::default() };
+        let options = NicOptions { wire: Wire::Pair("demo".into()), queues, instance: index, ..NicOptions::default() };
         let mut nic = Nic::boot(&host, &options)?;
         nic.control().load(&image)?;
         let name = format!("weir{index}");
@@ -92,6 +92,7 @@ fn kernel(left: Namespace, queues: u16) -> Result<Report> {
             mtu: None,
         });
         nic.attach(&mut host, Box::new(tap))?;
+        nic.enable(true)?;
         Ok(Side { namespace, nic })
     };
     let a = side(left, 0)?;
@@ -123,6 +124,7 @@ fn kernel(left: Namespace, queues: u16) -> Result<Report> {
         let last = side.nic.stop(&mut host).with_context(|| format!("{name} did not stop in order"))?;
         report.nics.push((name, last.rules, last.counters));
     }
+    no_leaks(&host.finish())?;
     Ok(report)
 }
 

@@ -23,7 +23,7 @@ use ::smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
 use super::spec::SmoltcpSpec;
 use super::vnet::complete_checksum;
-use crate::port::{Mode, Port, RxFrame, Sink, Stack, StackCounters};
+use crate::port::{PortRequest, Mode, Port, RxFrame, Sink, Stack, StackCounters};
 pub use client::{Client, Op, PingReport, TcpReport, UdpReport, echo};
 use client::{Context, Task};
 use device::Device;
@@ -143,6 +143,20 @@ impl Smoltcp {
         Client::new(Arc::clone(&self.shared))
     }
 
+    /// Group addresses that neighbour discovery needs (RFC 2464 section 7, RFC 4291 section 2.7.1).
+    fn groups(&self) -> Vec<[u8; 6]> {
+        let mut groups = Vec::new();
+        for (address, _) in &self.spec.addresses {
+            if let IpAddr::V6(v6) = address {
+                let [.., a, b, c] = v6.octets();
+                groups.extend([[0x33, 0x33, 0, 0, 0, 1], [0x33, 0x33, 0xff, a, b, c]]);
+            }
+        }
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    }
+
     fn interface(&self, mac: [u8; 6], device: &mut Device, now: Instant) -> io::Result<Interface> {
         let mut config = Config::new(HardwareAddress::Ethernet(EthernetAddress(mac)));
         // Sequence numbers and the like: the same for the same address, so that runs repeat.
@@ -178,6 +192,9 @@ impl Stack for Smoltcp {
         let services = Services::new(&mut sockets)?;
         *self.shared.net() = Some(Net { interface, device, sockets, services, tasks: Vec::new() });
         self.shared.inbox().stop = false;
+        if port.running() {
+            let _ = port.request(PortRequest::Multicast(self.groups()));
+        }
         port.set_sink(Some(Arc::new(SmoltcpSink(Arc::clone(&self.shared)))));
         self.port = Some(Arc::clone(&port));
         if self.mode == Mode::Threads {
@@ -201,7 +218,12 @@ impl Stack for Smoltcp {
         }
     }
 
-    fn link_changed(&mut self, _up: bool) {}
+    fn link_changed(&mut self, up: bool) {
+        // As a kernel joins its groups once the interface is up; a driver may forget them while it is down.
+        if up && let Some(port) = &self.port {
+            let _ = port.request(PortRequest::Multicast(self.groups()));
+        }
+    }
 
     fn counters(&self) -> StackCounters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

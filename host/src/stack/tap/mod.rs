@@ -27,6 +27,8 @@ use device::{Queue, Read};
 
 /// Frames handed to the driver at once.
 const BURST: usize = 32;
+/// Bytes of a burst: super-frames go on while they are still in a core's own cache, and while the sender makes more.
+const BURST_BYTES: usize = 192 * 1024;
 /// How long a reader waits for the driver before it looks whether it is to stop.
 const WAIT_MS: u64 = 50;
 /// `kIOUserNetworkHWAssist*` (NetworkingDriverKit, IOUserNetworkTypes.h).
@@ -217,7 +219,8 @@ impl Running {
     fn spawn(&mut self, count: usize, tx_queues: usize, watch: control::Watch, netlink: Netlink) -> io::Result<()> {
         for queue in 0..count {
             let (shared, port) = (Arc::clone(&self.shared), Arc::clone(&self.port));
-            let reader = Reader { shared, port, queue, tx_queue: queue % tx_queues.max(1), burst: Vec::new() };
+            let tx_queue = queue % tx_queues.max(1);
+            let reader = Reader { shared, port, queue, tx_queue, burst: Vec::new(), burst_bytes: 0 };
             let thread = std::thread::Builder::new().name(format!("{}-q{queue}", self.shared.name));
             self.threads.push(thread.spawn(move || reader.run())?);
         }
@@ -262,6 +265,7 @@ struct Reader {
     queue: usize,
     tx_queue: usize,
     burst: Vec<Box<dyn TxFrame>>,
+    burst_bytes: usize,
 }
 
 impl Reader {
@@ -287,7 +291,8 @@ impl Reader {
                     frame.finish(len, offload);
                     self.count(len);
                     self.burst.push(frame);
-                    if self.burst.len() >= BURST && !self.submit() {
+                    self.burst_bytes += len;
+                    if (self.burst.len() >= BURST || self.burst_bytes >= BURST_BYTES) && !self.submit() {
                         return;
                     }
                 }
@@ -316,6 +321,7 @@ impl Reader {
     /// Hands the burst over. False when the interface is gone or the attachment stops.
     fn submit(&mut self) -> bool {
         let mut backoff = Backoff::default();
+        self.burst_bytes = 0;
         while !self.burst.is_empty() {
             let before = self.burst.len();
             self.port.tx_submit(self.tx_queue, &mut self.burst);

@@ -191,6 +191,8 @@ impl Nic {
             }
             anyhow::Error::from(error).context("the driver did not start")
         })?;
+        // A kernel brings an Ethernet interface up with 1500 and changes it on request.
+        service.set_mtu(options.mtu).context("the driver refused the MTU")?;
         let client = service.open_user_client(CLIENT_CONTROL, entitlements(), None).context("no control connection")?;
         let name = service.port().map(|port| port.info().bsd_name).unwrap_or_default();
         Ok(Self { service, control: Control::new(Local(client)), name, attachment: None })

@@ -26,9 +26,9 @@ pub fn tagged_frames(a: &str, b: &str, interface: &str) {
     for (index, tags) in ["8100 0005", "8100 e00a", "88a8 0064 8100 0005", "88a8 2064 8100 4fff"].iter().enumerate() {
         frames.push(frame(tags, 64 + 100 * index));
     }
-    // The largest a 1500-byte MTU allows with one and with two tags.
+    // The largest that a packet socket sends at MTU 1500: an 802.1Q tag is not counted, an 802.1ad one is.
     frames.push(frame("8100 0001", 1500));
-    frames.push(frame("88a8 0001 8100 0002", 1500));
+    frames.push(frame("88a8 0001 8100 0002", 1492));
     let send = format!(
         "import socket,sys\n\
          s=socket.socket(socket.AF_PACKET,socket.SOCK_RAW);s.bind(('{interface}',0))\n\

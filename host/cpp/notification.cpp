@@ -53,6 +53,10 @@ void take_entry(void *context, const void *data, size_t)
 
 void post(IOServiceNotificationDispatchSource *source, uint64_t type, IOService *service)
 {
+    // What nobody will take must not hold the service.
+    if (dk_source_cancelled(dk::state_of(source)->source)) {
+        return;
+    }
     Entry entry{type, service};
     service->retain();
     if (dk_dataq_enqueue(dk::state_of(source)->source, sizeof entry, fill_entry, &entry) != kIOReturnSuccess) {
@@ -88,6 +92,15 @@ void send_ready(OSAction *to, uint64_t, uint64_t)
 kern_return_t next(IOServiceNotificationDispatchSource *source, Entry *entry)
 {
     return dk_dataq_dequeue(dk::state_of(source)->source, take_entry, entry);
+}
+
+/// Lets go of what waits.
+void drain(IOServiceNotificationDispatchSource *source)
+{
+    Entry entry{};
+    while (next(source, &entry) == kIOReturnSuccess) {
+        entry.service->release();
+    }
 }
 
 } // namespace
@@ -146,10 +159,8 @@ void IOServiceNotificationDispatchSource::free()
         auto &sources = registry().sources;
         sources.erase(std::remove(sources.begin(), sources.end(), this), sources.end());
     }
-    Entry entry{};
-    while (dk::state_of(this) != nullptr && dk::state_of(this)->source != nullptr &&
-           next(this, &entry) == kIOReturnSuccess) {
-        entry.service->release();
+    if (dk::state_of(this) != nullptr && dk::state_of(this)->source != nullptr) {
+        drain(this);
     }
     dk::drop(ivars);
     IODispatchSource::free();
@@ -162,7 +173,11 @@ kern_return_t IMPL(IOServiceNotificationDispatchSource, SetEnableWithCompletion)
 
 kern_return_t IMPL(IOServiceNotificationDispatchSource, Cancel)
 {
-    return dk::source_cancel(this, "IOServiceNotificationDispatchSource::Cancel", handler);
+    const kern_return_t result = dk::source_cancel(this, "IOServiceNotificationDispatchSource::Cancel", handler);
+    if (result == kIOReturnSuccess) {
+        drain(this);
+    }
+    return result;
 }
 
 kern_return_t IMPL(IOServiceNotificationDispatchSource, SetHandler)

@@ -591,8 +591,15 @@ bool dk::service_matches(IOService *service, OSDictionary *matching)
         return true;
     }
     OSDictionary *properties = copy_properties(service);
+    const char *class_name = dk_service_class(service_of(service));
     const bool same = properties != nullptr && wanted->iterateObjects(^bool(OSObject *key, OSObject *value) {
       const OSObject *mine = properties->getObject(key);
+      if (mine == nullptr && OSDynamicCast(OSString, key) != nullptr &&
+          static_cast<OSString *>(key)->isEqualTo(kIOUserClassKey)) {
+          // A service that was booted by its class name carries that instead of the property.
+          const auto *named = OSDynamicCast(OSString, value);
+          return named != nullptr && named->isEqualTo(class_name);
+      }
       return mine != nullptr && mine->isEqualTo(value);
     });
     OSSafeReleaseNULL(properties);

@@ -20,6 +20,12 @@ fn build(source: &Path, out: &Path) {
         src_dirs: vec![source.to_owned()],
         include_dirs: vec![manifest.join("include")],
         out: out.to_owned(),
+        // As the runtime was built (build.rs).
+        sanitizer: match option_env!("WEIR_SANITIZE") {
+            Some("address") => weir_iig::Sanitizer::Address,
+            Some("thread") => weir_iig::Sanitizer::Thread,
+            _ => weir_iig::Sanitizer::None,
+        },
         ..weir_iig::Dext::default()
     };
     if let Err(error) = weir_iig::build_dext(&dext) {

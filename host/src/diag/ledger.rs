@@ -101,7 +101,7 @@ impl Entry {
             return false;
         }
         violation(
-            "unbalanced retain",
+            if what == "release" { "unbalanced release" } else { "unbalanced retain" },
             format!("{what} of a freed {} (object {})", self.class(), self.serial),
             site,
             self.describe(),

@@ -4,66 +4,15 @@
 //! Apple's NetworkingDriverKitSample is not part of this repository: name a directory that holds it in `WEIR_SAMPLES`
 //! to try it too.
 
+mod common;
+
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use weir_host::port::{Offload, Port, RxFrame, Sink};
+use common::{Recorder, SEED, build, echoed, fixture, frame, try_send};
+use weir_host::port::Port;
 use weir_host::{Host, HostConfig, Properties, Service};
-
-const SEED: u64 = 0x5eed_0001;
-
-/// Builds the driver in `source` once per process.
-fn build(source: &Path, out: &Path) {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let dext = weir_iig::Dext {
-        src_dirs: vec![source.to_owned()],
-        include_dirs: vec![manifest.join("include")],
-        out: out.to_owned(),
-        // As the runtime was built (build.rs).
-        sanitizer: match option_env!("WEIR_SANITIZE") {
-            Some("address") => weir_iig::Sanitizer::Address,
-            Some("thread") => weir_iig::Sanitizer::Thread,
-            _ => weir_iig::Sanitizer::None,
-        },
-        ..weir_iig::Dext::default()
-    };
-    if let Err(error) = weir_iig::build_dext(&dext) {
-        panic!("{}: {error}", source.display());
-    }
-}
-
-fn scratch() -> &'static Path {
-    static DIR: OnceLock<tempfile::TempDir> = OnceLock::new();
-    DIR.get_or_init(|| tempfile::tempdir().expect("a temporary directory")).path()
-}
-
-fn fixture(name: &str) -> PathBuf {
-    static BUILT: Mutex<Vec<String>> = Mutex::new(Vec::new());
-    let out = scratch().join(format!("lib{name}.so"));
-    let mut built = BUILT.lock().expect("no test panics while it builds");
-    if !built.iter().any(|known| known == name) {
-        build(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name), &out);
-        built.push(name.to_owned());
-    }
-    out
-}
-
-/// Keeps what the driver delivers.
-#[derive(Default)]
-struct Recorder(Mutex<Vec<Vec<u8>>>);
-
-impl Recorder {
-    fn take(&self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut *self.0.lock().expect("deliver does not panic"))
-    }
-}
-
-impl Sink for Recorder {
-    fn deliver(&self, _queue: usize, frames: &[RxFrame<'_>]) {
-        self.0.lock().expect("take does not panic").extend(frames.iter().map(|frame| frame.bytes.to_vec()));
-    }
-}
 
 fn boot(host: &Host, library: &Path, class: &str) -> (Service, Arc<Recorder>) {
     // A library that an earlier test loaded brings no new classes.
@@ -79,24 +28,8 @@ fn boot(host: &Host, library: &Path, class: &str) -> (Service, Arc<Recorder>) {
     (service, recorder)
 }
 
-fn frame(number: u8, length: usize) -> Vec<u8> {
-    let mut bytes = vec![0x02, 1, 1, 1, 1, 1, 0x02, 2, 2, 2, 2, 2, 0x88, 0xb5];
-    bytes.resize(length, number);
-    bytes
-}
-
-/// What EchoNic and PullNic make of a frame.
-fn echoed(sent: &[u8]) -> Vec<u8> {
-    [&sent[6..12], &sent[..6], &sent[12..]].concat()
-}
-
 fn send(port: &Arc<dyn Port>, bytes: &[u8]) {
-    let mut packet = port.tx_alloc().unwrap_or_else(|| panic!("no packet is free for frame {}", bytes[14]));
-    packet.buffer()[..bytes.len()].copy_from_slice(bytes);
-    packet.finish(bytes.len(), Offload::default());
-    let mut frames = vec![packet];
-    port.tx_submit(0, &mut frames);
-    assert!(frames.is_empty(), "the queue has room");
+    assert!(try_send(port, bytes), "frame {}: a packet is free and the queue has room", bytes[14]);
 }
 
 /// Boots, sends more frames than the queues hold, stops; returns the trace's hash.
@@ -152,6 +85,51 @@ fn frames_cross_a_driver_of_the_action_model() {
     round_trip(&fixture("pull"), "PullNic");
 }
 
+/// Real queues and threads: frames from two senders at once, then Stop in the middle of it.
+fn threads(library: &Path, class: &str, rounds: usize) {
+    const FRAMES: usize = 1000;
+    for round in 0..rounds {
+        let host = Host::new(HostConfig { collect_violations: true, ..HostConfig::threads() });
+        host.load_dext(library).expect("the driver loads");
+        let service = host.boot(class, Properties::new()).unwrap_or_else(|error| panic!("{class}: {error}"));
+        let recorder = Arc::new(Recorder::default());
+        let port = service.port().expect("an interface is registered");
+        port.set_sink(Some(recorder.clone()));
+        service.set_enabled(true).expect("the interface comes up");
+        let sender = |number: u8| {
+            let port = port.clone();
+            move || {
+                let bytes = frame(number, 64);
+                let mut left = FRAMES;
+                while left > 0 && port.tx_wait(0, 1000) {
+                    left -= usize::from(try_send(&port, &bytes));
+                }
+                left
+            }
+        };
+        let left: usize = std::thread::scope(|scope| {
+            let senders = [1, 2].map(|number| scope.spawn(sender(number)));
+            senders.into_iter().map(|thread| thread.join().expect("a sender does not panic")).sum()
+        });
+        assert_eq!(left, 0, "{class}, round {round}: the interface went away");
+        port.set_sink(None);
+        drop(port);
+        let report = service.terminate();
+        assert!(report.finished, "{class}, round {round}: {report:?}");
+        let received = recorder.take();
+        assert!(received.iter().all(|bytes| (1..=2).any(|number| *bytes == echoed(&frame(number, 64)))));
+        drop(service);
+        let report = host.finish();
+        assert!(report.violations.is_empty() && report.leaks.is_empty(), "{class}, round {round}: {report:#?}");
+    }
+}
+
+#[test]
+fn drivers_of_both_models_run_on_threads() {
+    threads(&fixture("echo"), "EchoNic", 5);
+    threads(&fixture("pull"), "PullNic", 5);
+}
+
 #[test]
 fn timers_follow_virtual_time_and_the_log_hides_what_is_not_public() {
     let host = Host::new(HostConfig { collect_violations: true, ..HostConfig::simulated(SEED) });
@@ -175,8 +153,7 @@ fn apples_sample_runs_unchanged() {
         eprintln!("skipped: WEIR_SAMPLES names no directory with NetworkingDriverKitSample");
         return;
     };
-    let library = scratch().join("libNetworkingDriverKitSample.so");
-    build(&source, &library);
+    let library = build(&source);
     let host = Host::new(HostConfig { collect_violations: true, ..HostConfig::simulated(SEED) });
     let (service, recorder) = boot(&host, &library, "NetworkingDriverKitSample");
     // Its timer fakes received ICMP echo requests: after one second, then every five.

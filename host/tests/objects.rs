@@ -1,36 +1,13 @@
 //! The object layer from a driver's side: the fixture `lab` checks containers, queues, sources, actions and memory from
 //! inside; here its results, and what the runtime says to misuse.
 
-use std::path::Path;
-use std::sync::{Mutex, OnceLock};
+mod common;
+
+use std::sync::Mutex;
 use std::time::Duration;
 
+use common::{SEED, fixture};
 use weir_host::{FinalReport, Host, HostConfig, Prop, Properties};
-
-const SEED: u64 = 0x1ab;
-
-fn library() -> &'static Path {
-    static BUILT: OnceLock<(tempfile::TempDir, std::path::PathBuf)> = OnceLock::new();
-    let (_, path) = BUILT.get_or_init(|| {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let out = dir.path().join("liblab.so");
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let dext = weir_iig::Dext {
-            src_dirs: vec![manifest.join("tests/fixtures/lab")],
-            include_dirs: vec![manifest.join("include")],
-            out: out.clone(),
-            sanitizer: match option_env!("WEIR_SANITIZE") {
-                Some("address") => weir_iig::Sanitizer::Address,
-                Some("thread") => weir_iig::Sanitizer::Thread,
-                _ => weir_iig::Sanitizer::None,
-            },
-            ..weir_iig::Dext::default()
-        };
-        weir_iig::build_dext(&dext).unwrap_or_else(|error| panic!("{error}"));
-        (dir, out)
-    });
-    path
-}
 
 /// Boots the lab for one case, lets two seconds pass, stops it; the log and how it ended.
 fn run(case: &str) -> (Vec<String>, FinalReport) {
@@ -38,7 +15,7 @@ fn run(case: &str) -> (Vec<String>, FinalReport) {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let host = Host::new(HostConfig { collect_violations: true, ..HostConfig::simulated(SEED) });
-    host.load_dext(library()).expect("the lab loads");
+    host.load_dext(&fixture("lab")).expect("the lab loads");
     let properties = Properties::from([("case".to_owned(), Prop::String(case.to_owned()))]);
     let service = host
         .boot("Lab", properties)

@@ -17,7 +17,6 @@
 #include <DriverKit/OSString.h>
 
 #include <atomic>
-#include <cstdio>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -447,125 +446,7 @@ kern_return_t IMPL(IOService, SetLegend)
     return dk_service_set_properties(dk::service_of(this), tree);
 }
 
-kern_return_t IMPL(IOService, StringFromReturn)
-{
-    CHECK_FAULT("StringFromReturn", kIOReturnNoMemory);
-    static constexpr struct {
-        IOReturn value;
-        const char *text;
-    } kNames[] = {
-        {kIOReturnSuccess, "success"},
-        {kIOReturnError, "general error"},
-        {kIOReturnNoMemory, "memory allocation error"},
-        {kIOReturnNoResources, "resource shortage"},
-        {kIOReturnNoDevice, "no such device"},
-        {kIOReturnNotPrivileged, "privilege violation"},
-        {kIOReturnBadArgument, "invalid argument"},
-        {kIOReturnExclusiveAccess, "device is already open exclusively"},
-        {kIOReturnUnsupported, "unsupported function"},
-        {kIOReturnVMError, "virtual memory error"},
-        {kIOReturnInternalError, "internal driver error"},
-        {kIOReturnIOError, "I/O error"},
-        {kIOReturnNotOpen, "device is not open"},
-        {kIOReturnBusy, "device is busy"},
-        {kIOReturnTimeout, "I/O timeout"},
-        {kIOReturnOffline, "device is off line"},
-        {kIOReturnNotReady, "device is not ready"},
-        {kIOReturnNotAttached, "device or channel is not attached"},
-        {kIOReturnNoSpace, "no space for data"},
-        {kIOReturnNotPermitted, "operation is not permitted"},
-        {kIOReturnUnderrun, "data underrun"},
-        {kIOReturnOverrun, "data overrun"},
-        {kIOReturnDeviceError, "device error"},
-        {kIOReturnAborted, "operation was aborted"},
-        {kIOReturnNotResponding, "device is not responding"},
-        {kIOReturnInvalid, "invalid return code"},
-        {kIOReturnNotFound, "not found"},
-    };
-    for (const auto &name : kNames) {
-        if (name.value == retval) {
-            *str = OSString::withCString(name.text);
-            return *str != nullptr ? kIOReturnSuccess : kIOReturnNoMemory;
-        }
-    }
-    char text[16];
-    std::snprintf(text, sizeof text, "0x%08x", static_cast<uint32_t>(retval));
-    *str = OSString::withCString(text);
-    return *str != nullptr ? kIOReturnSuccess : kIOReturnNoMemory;
-}
-
-// ---- matching dictionaries ---------------------------------------------------------------------------------------------------
-
-static OSDictionary *matching_with(OSDictionary *matching, const char *key, OSObject *value)
-{
-    if (value == nullptr) {
-        return nullptr;
-    }
-    if (matching != nullptr) {
-        matching->retain();
-    } else {
-        matching = OSDictionary::withCapacity(1);
-    }
-    if (matching != nullptr && !matching->setObject(key, value)) {
-        OSSafeReleaseNULL(matching);
-    }
-    return matching;
-}
-
-static OSDictionary *matching_with_text(OSDictionary *matching, const char *key, const char *text)
-{
-    OSString *value = text != nullptr ? OSString::withCString(text) : nullptr;
-    OSDictionary *made = matching_with(matching, key, value);
-    OSSafeReleaseNULL(value);
-    return made;
-}
-
-OSDictionary *IOService::CreatePropertyMatchingDictionary(const char *key, OSObjectPtr value, OSDictionary *matching)
-{
-    OSDictionary *inner = matching_with(nullptr, key, value);
-    OSDictionary *made = matching_with(matching, kIOPropertyMatchKey, inner);
-    OSSafeReleaseNULL(inner);
-    return made;
-}
-
-OSDictionary *IOService::CreatePropertyMatchingDictionary(const char *key, const char *stringValue,
-                                                          OSDictionary *matching)
-{
-    OSDictionary *inner = matching_with_text(nullptr, key, stringValue);
-    OSDictionary *made = matching_with(matching, kIOPropertyMatchKey, inner);
-    OSSafeReleaseNULL(inner);
-    return made;
-}
-
-OSDictionary *IOService::CreateKernelClassMatchingDictionary(OSString *className, OSDictionary *matching)
-{
-    return matching_with(matching, kIOProviderClassKey, className);
-}
-
-OSDictionary *IOService::CreateKernelClassMatchingDictionary(const char *className, OSDictionary *matching)
-{
-    return matching_with_text(matching, kIOProviderClassKey, className);
-}
-
-OSDictionary *IOService::CreateUserClassMatchingDictionary(OSString *className, OSDictionary *matching)
-{
-    return CreatePropertyMatchingDictionary(kIOUserClassKey, className, matching);
-}
-
-OSDictionary *IOService::CreateUserClassMatchingDictionary(const char *className, OSDictionary *matching)
-{
-    return CreatePropertyMatchingDictionary(kIOUserClassKey, className, matching);
-}
-
-OSDictionary *IOService::CreateNameMatchingDictionary(OSString *serviceName, OSDictionary *matching)
-{
-    return matching_with(matching, kIONameMatchKey, serviceName);
-}
-
-OSDictionary *IOService::CreateNameMatchingDictionary(const char *serviceName, OSDictionary *matching)
-{
-    return matching_with_text(matching, kIONameMatchKey, serviceName);
-}
+// ---- matching ----------------------------------------------------------------------------------------------------------------
 
 bool dk::service_matches(IOService *service, OSDictionary *matching)
 {
@@ -605,53 +486,3 @@ bool dk::service_matches(IOService *service, OSDictionary *matching)
     OSSafeReleaseNULL(properties);
     return same;
 }
-
-// ---- up-calls ------------------------------------------------------------------------------------------------------------------
-
-namespace {
-
-IOService *service_at(void *object) { return static_cast<IOService *>(object); }
-
-bool up_init(void *object) { return service_at(object)->init(); }
-
-dk_ret up_start(void *object, void *provider) { return service_at(object)->Start(service_at(provider)); }
-
-dk_ret up_stop(void *object, void *provider) { return service_at(object)->Stop(service_at(provider)); }
-
-dk_ret up_new_user_client(void *object, uint32_t type, void **client)
-{
-    IOUserClient *made = nullptr;
-    *client = nullptr;
-    const kern_return_t result = service_at(object)->NewUserClient(type, &made);
-    if (result == kIOReturnSuccess) {
-        *client = made;
-        return made != nullptr ? kIOReturnSuccess : kIOReturnError;
-    }
-    return result;
-}
-
-dk_ret up_set_power_state(void *object, uint32_t flags) { return service_at(object)->SetPowerState(flags); }
-
-void up_client_crashed(void *object, void *client, uint64_t options)
-{
-    service_at(object)->ClientCrashed(service_at(client), options);
-}
-
-} // namespace
-
-namespace dk {
-// In user_client.cpp.
-dk_ret up_external_method(void *object, dk_ext_args *args);
-dk_ret up_copy_client_memory(void *object, uint64_t type, uint64_t *options, dk_mem **mem);
-} // namespace dk
-
-const dk_service_ops dk::kServiceOps = {
-    .init = up_init,
-    .start = up_start,
-    .stop = up_stop,
-    .new_user_client = up_new_user_client,
-    .set_power_state = up_set_power_state,
-    .external_method = dk::up_external_method,
-    .copy_client_memory = dk::up_copy_client_memory,
-    .client_crashed = up_client_crashed,
-};

@@ -65,12 +65,27 @@ bool reaches(const OSMetaClass *meta, const char *name, bool *complete)
     return found;
 }
 
+/// Names the pure methods of a network driver that nobody implements: on a Mac its process would not start.
+void warn_of_missing(const OSMetaClass *meta)
+{
+    static constexpr std::string_view kPrefix = "IOUserNetworkEthernet::";
+    for (const dk::Method &method : dk::all_methods(meta)) {
+        if (method.pure && std::string_view(method.name).starts_with(kPrefix)) {
+            dk::warning(nullptr, "%s does not implement %s; on a Mac the driver's process would not start",
+                        meta->metaClassPrivate->info->description->name, method.name);
+        }
+    }
+}
+
 void *make_entry(const dk_class *entry)
 {
     OSMetaClass *meta = dk::class_named(entry->name);
     OSObject *object = nullptr;
     if (meta == nullptr) {
         meta = OSTypeID(IOService);
+    }
+    if (entry->net_ops != nullptr) {
+        warn_of_missing(meta);
     }
     return OSObjectAllocate(meta, &object) == kIOReturnSuccess ? object : nullptr;
 }

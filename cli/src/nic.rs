@@ -65,7 +65,16 @@ pub struct NicOptions {
 
 impl Default for NicOptions {
     fn default() -> Self {
-        Self { wire: Wire::Reflect, queues: 1, mtu: 1500, mtu_max: 9000, offloads: true, instance: 0, mac: None, seed: None }
+        Self {
+            wire: Wire::Reflect,
+            queues: 1,
+            mtu: 1500,
+            mtu_max: 9000,
+            offloads: true,
+            instance: 0,
+            mac: None,
+            seed: None,
+        }
     }
 }
 

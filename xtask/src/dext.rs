@@ -22,13 +22,9 @@ pub fn iig(files: &[PathBuf], out: &Path) -> Result<()> {
         dirs.push(dir);
         let output = weir_iig::Generator::new(&dirs).user(file)?;
         let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-        for (name, text) in [
-            (format!("{stem}.h"), &output.header),
-            (format!("{stem}.iig.cpp"), &output.source),
-        ] {
+        for (name, text) in [(format!("{stem}.h"), &output.header), (format!("{stem}.iig.cpp"), &output.source)] {
             let path = out.join(name);
-            std::fs::write(&path, text)
-                .with_context(|| format!("cannot write {}", path.display()))?;
+            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
             println!("{}", path.display());
         }
     }
@@ -39,13 +35,7 @@ pub fn iig(files: &[PathBuf], out: &Path) -> Result<()> {
 ///
 /// # Errors
 /// What the generator, the compiler or the linker said.
-pub fn build(
-    src: &[PathBuf],
-    out: &Path,
-    sanitize: Option<&str>,
-    define: &[String],
-    link: &[String],
-) -> Result<()> {
+pub fn build(src: &[PathBuf], out: &Path, sanitize: Option<&str>, define: &[String], link: &[String]) -> Result<()> {
     weir_iig::build_dext(&weir_iig::Dext {
         src_dirs: src.to_vec(),
         include_dirs: include_dirs(),

@@ -104,23 +104,10 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Setup { r#for } => setup::ensure(r#for, install),
         Command::Iig { files, out } => dext::iig(&files, &out),
-        Command::Dext {
-            src,
-            out,
-            sanitize,
-            define,
-            link,
-        } => setup::ensure(setup::Purpose::Build, install)
+        Command::Dext { src, out, sanitize, define, link } => setup::ensure(setup::Purpose::Build, install)
             .and_then(|()| dext::build(&src, &out, sanitize.as_deref(), &define, &link)),
-        Command::Bindings { check } => {
-            setup::ensure(setup::Purpose::Bindings, install).and_then(|()| {
-                if check {
-                    bindings::check()
-                } else {
-                    bindings::write()
-                }
-            })
-        }
+        Command::Bindings { check } => setup::ensure(setup::Purpose::Bindings, install)
+            .and_then(|()| if check { bindings::check() } else { bindings::write() }),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -34,11 +34,7 @@ pub enum Install {
 impl Install {
     /// From `--no-install`.
     pub fn from_flag(no_install: bool) -> Self {
-        if no_install {
-            Self::TellOnly
-        } else {
-            Self::Yes
-        }
+        if no_install { Self::TellOnly } else { Self::Yes }
     }
 }
 
@@ -166,10 +162,11 @@ fn clang_finds(header: &str) -> bool {
     let Ok(clang) = weir_iig::find_clang() else {
         return false;
     };
-    sh::succeeds(Command::new("sh").arg("-c").arg(format!(
-        "printf '#include <{header}>\\n' | {} -x c++ -fblocks -fsyntax-only -",
-        clang.display()
-    )))
+    sh::succeeds(
+        Command::new("sh")
+            .arg("-c")
+            .arg(format!("printf '#include <{header}>\\n' | {} -x c++ -fblocks -fsyntax-only -", clang.display())),
+    )
 }
 
 fn has_libclang() -> bool {
@@ -177,16 +174,18 @@ fn has_libclang() -> bool {
         return sh::succeeds(Command::new("xcrun").args(["--find", "clang"]))
             || sh::succeeds(Command::new("brew").args(["--prefix", "--installed", "llvm"]));
     }
-    sh::succeeds(Command::new("sh").arg("-c").arg(
-        "ls /usr/lib/llvm-*/lib/libclang.so* /usr/lib/*/libclang-*.so* 2>/dev/null | grep -q .",
-    ))
+    sh::succeeds(
+        Command::new("sh")
+            .arg("-c")
+            .arg("ls /usr/lib/llvm-*/lib/libclang.so* /usr/lib/*/libclang-*.so* 2>/dev/null | grep -q ."),
+    )
 }
 
 fn has_sanitizers() -> bool {
     sh::succeeds(
-        Command::new("sh").arg("-c").arg(
-            "ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.tsan* 2>/dev/null | grep -q .",
-        ),
+        Command::new("sh")
+            .arg("-c")
+            .arg("ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.tsan* 2>/dev/null | grep -q ."),
     )
 }
 
@@ -195,10 +194,8 @@ fn has_sanitizers() -> bool {
 /// # Errors
 /// Something is missing and may not, or could not, be installed; the text says what to run.
 pub fn ensure(purpose: Purpose, install: Install) -> Result<()> {
-    let missing: Vec<&Need> = NEEDS
-        .iter()
-        .filter(|need| need.purposes.contains(&purpose) && !(need.present)())
-        .collect();
+    let missing: Vec<&Need> =
+        NEEDS.iter().filter(|need| need.purposes.contains(&purpose) && !(need.present)()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -248,8 +245,5 @@ pub fn ensure(purpose: Purpose, install: Install) -> Result<()> {
 
 /// True for the superuser: network namespaces and TAP devices are allowed.
 pub fn is_root() -> bool {
-    Command::new("id")
-        .arg("-u")
-        .output()
-        .is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }

@@ -24,18 +24,8 @@ struct Step {
 }
 
 const STEPS: &[Step] = &[
-    Step {
-        name: "fmt",
-        what: "cargo fmt --check",
-        slow: false,
-        run: fmt,
-    },
-    Step {
-        name: "tidy",
-        what: "the rules of the house",
-        slow: false,
-        run: house_rules,
-    },
+    Step { name: "fmt", what: "cargo fmt --check", slow: false, run: fmt },
+    Step { name: "tidy", what: "the rules of the house", slow: false, run: house_rules },
     Step {
         name: "bindings",
         what: "src/abi/sys.rs is what bindgen makes of dext/weir_core.h",
@@ -54,60 +44,20 @@ const STEPS: &[Step] = &[
         slow: false,
         run: no_std,
     },
-    Step {
-        name: "clippy",
-        what: "cargo clippy -D warnings",
-        slow: false,
-        run: clippy,
-    },
-    Step {
-        name: "workspace",
-        what: "unit and integration tests of the other members",
-        slow: false,
-        run: workspace,
-    },
-    Step {
-        name: "doc",
-        what: "rustdoc without warnings",
-        slow: false,
-        run: doc,
-    },
+    Step { name: "clippy", what: "cargo clippy -D warnings", slow: false, run: clippy },
+    Step { name: "workspace", what: "unit and integration tests of the other members", slow: false, run: workspace },
+    Step { name: "doc", what: "rustdoc without warnings", slow: false, run: doc },
     Step {
         name: "command",
         what: "the weir command, replay, and kernel traffic in namespaces",
         slow: false,
         run: command,
     },
-    Step {
-        name: "demo",
-        what: "weir demo, twice, without residue",
-        slow: false,
-        run: demo,
-    },
-    Step {
-        name: "loom",
-        what: "every interleaving of the rings",
-        slow: true,
-        run: loom,
-    },
-    Step {
-        name: "asan",
-        what: "glue and runtime under AddressSanitizer and LeakSanitizer",
-        slow: true,
-        run: asan,
-    },
-    Step {
-        name: "tsan",
-        what: "glue and runtime under ThreadSanitizer",
-        slow: true,
-        run: tsan,
-    },
-    Step {
-        name: "soak",
-        what: "link flaps, Stop/Start cycles, 10 GB, long runs",
-        slow: true,
-        run: soak,
-    },
+    Step { name: "demo", what: "weir demo, twice, without residue", slow: false, run: demo },
+    Step { name: "loom", what: "every interleaving of the rings", slow: true, run: loom },
+    Step { name: "asan", what: "glue and runtime under AddressSanitizer and LeakSanitizer", slow: true, run: asan },
+    Step { name: "tsan", what: "glue and runtime under ThreadSanitizer", slow: true, run: tsan },
+    Step { name: "soak", what: "link flaps, Stop/Start cycles, 10 GB, long runs", slow: true, run: soak },
 ];
 
 /// Runs the steps and prints a summary.
@@ -117,19 +67,11 @@ const STEPS: &[Step] = &[
 pub fn run(install: Install, all: bool, only: Option<&str>, list: bool) -> Result<()> {
     let steps: Vec<&Step> = STEPS
         .iter()
-        .filter(|step| {
-            (all || !step.slow || only.is_some())
-                && only.is_none_or(|text| step.name.contains(text))
-        })
+        .filter(|step| (all || !step.slow || only.is_some()) && only.is_none_or(|text| step.name.contains(text)))
         .collect();
     if list {
         for step in steps {
-            println!(
-                "{:<10} {}{}",
-                step.name,
-                step.what,
-                if step.slow { " (--all)" } else { "" }
-            );
+            println!("{:<10} {}{}", step.name, step.what, if step.slow { " (--all)" } else { "" });
         }
         return Ok(());
     }
@@ -142,9 +84,7 @@ pub fn run(install: Install, all: bool, only: Option<&str>, list: bool) -> Resul
         let start = Instant::now();
         let mut outcome = (step.run)();
         if let (true, Ok(Outcome::Skipped(why))) = (ci, &outcome) {
-            outcome = Err(anyhow::anyhow!(
-                "skipped where nothing may be skipped: {why}"
-            ));
+            outcome = Err(anyhow::anyhow!("skipped where nothing may be skipped: {why}"));
         }
         let seconds = start.elapsed().as_secs_f64();
         lines.push(match outcome {
@@ -194,14 +134,7 @@ fn sys_rs() -> Result<Outcome> {
 
 fn rust_only() -> Result<Outcome> {
     // A compiler that is not there must not be missed.
-    passed(sh::cargo().env("CLANGXX", "/nonexistent").args([
-        "test",
-        "--quiet",
-        "-p",
-        "weir-core",
-        "-p",
-        "weir-pf",
-    ]))
+    passed(sh::cargo().env("CLANGXX", "/nonexistent").args(["test", "--quiet", "-p", "weir-core", "-p", "weir-pf"]))
 }
 
 fn no_std() -> Result<Outcome> {
@@ -236,15 +169,7 @@ fn no_std() -> Result<Outcome> {
 }
 
 fn clippy() -> Result<Outcome> {
-    passed(sh::cargo().args([
-        "clippy",
-        "--quiet",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]))
+    passed(sh::cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))
 }
 
 fn workspace() -> Result<Outcome> {
@@ -283,18 +208,10 @@ fn weir() -> Result<std::path::PathBuf> {
 
 fn command() -> Result<Outcome> {
     if !setup::is_root() {
-        sh::run(sh::cargo().args([
-            "test", "--quiet", "-p", "weir-cli", "--", "--skip", "kernel",
-        ]))?;
-        return Ok(Outcome::Skipped(
-            "kernel traffic needs root for namespaces and TAP devices; the rest passed",
-        ));
+        sh::run(sh::cargo().args(["test", "--quiet", "-p", "weir-cli", "--", "--skip", "kernel"]))?;
+        return Ok(Outcome::Skipped("kernel traffic needs root for namespaces and TAP devices; the rest passed"));
     }
-    passed(
-        sh::cargo()
-            .env("WEIR_BIN", weir()?)
-            .args(["test", "--quiet", "-p", "weir-cli"]),
-    )
+    passed(sh::cargo().env("WEIR_BIN", weir()?).args(["test", "--quiet", "-p", "weir-cli"]))
 }
 
 fn demo() -> Result<Outcome> {
@@ -321,11 +238,7 @@ fn demo() -> Result<Outcome> {
 /// Names of interfaces and namespaces, which a demo must leave as they were.
 fn residue() -> Vec<String> {
     let list = |args: &[&str]| {
-        let output = Command::new("ip")
-            .args(args)
-            .output()
-            .map(|output| output.stdout)
-            .unwrap_or_default();
+        let output = Command::new("ip").args(args).output().map(|output| output.stdout).unwrap_or_default();
         String::from_utf8_lossy(&output)
             .lines()
             .map(|line| line.split_whitespace().take(2).collect())
@@ -337,20 +250,15 @@ fn residue() -> Vec<String> {
 }
 
 fn loom() -> Result<Outcome> {
-    passed(
-        sh::cargo()
-            .env("RUSTFLAGS", "--cfg loom")
-            .env("CARGO_TARGET_DIR", sh::target_dir().join("loom"))
-            .args([
-                "test",
-                "--quiet",
-                "--release",
-                "-p",
-                "weir-core",
-                "--lib",
-                "loom",
-            ]),
-    )
+    passed(sh::cargo().env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", sh::target_dir().join("loom")).args([
+        "test",
+        "--quiet",
+        "--release",
+        "-p",
+        "weir-core",
+        "--lib",
+        "loom",
+    ]))
 }
 
 fn asan() -> Result<Outcome> {
@@ -380,21 +288,14 @@ fn sanitized(which: &str) -> Result<Outcome> {
             .env("RUSTFLAGS", &flags)
             .env("WEIR_SANITIZE", which)
             .env("CARGO_TARGET_DIR", &dir)
-            .env(
-                "ASAN_OPTIONS",
-                "detect_leaks=1:detect_stack_use_after_return=1",
-            )
+            .env("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=1")
             .env("TSAN_OPTIONS", "halt_on_error=1:second_deadlock_stack=1");
         cargo
     };
     sh::run(cargo().args(["test", "--quiet", "--target", &target, "-p", "weir-host"]))?;
     if !setup::is_root() {
-        sh::run(cargo().args([
-            "test", "--quiet", "--target", &target, "-p", "weir-cli", "--", "--skip", "kernel",
-        ]))?;
-        return Ok(Outcome::Skipped(
-            "kernel traffic needs root; the simulated tests passed",
-        ));
+        sh::run(cargo().args(["test", "--quiet", "--target", &target, "-p", "weir-cli", "--", "--skip", "kernel"]))?;
+        return Ok(Outcome::Skipped("kernel traffic needs root; the simulated tests passed"));
     }
     sh::run(cargo().args(["build", "--quiet", "--target", &target, "-p", "weir-cli"]))?;
     passed(
@@ -408,29 +309,20 @@ fn host_triple() -> Result<String> {
     let output = Command::new("rustc").arg("-vV").output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(line
-        .ok_or_else(|| anyhow::anyhow!("`rustc -vV` names no host"))?
-        .to_owned())
+    Ok(line.ok_or_else(|| anyhow::anyhow!("`rustc -vV` names no host"))?.to_owned())
 }
 
 fn soak() -> Result<Outcome> {
     if !setup::is_root() {
-        return Ok(Outcome::Skipped(
-            "needs root for namespaces and TAP devices",
-        ));
+        return Ok(Outcome::Skipped("needs root for namespaces and TAP devices"));
     }
-    passed(
-        sh::cargo()
-            .env("WEIR_BIN", weir()?)
-            .env("WEIR_SOAK", "1")
-            .args([
-                "test",
-                "--quiet",
-                "-p",
-                "weir-cli",
-                "--",
-                "soak",
-                "--nocapture",
-            ]),
-    )
+    passed(sh::cargo().env("WEIR_BIN", weir()?).env("WEIR_SOAK", "1").args([
+        "test",
+        "--quiet",
+        "-p",
+        "weir-cli",
+        "--",
+        "soak",
+        "--nocapture",
+    ]))
 }

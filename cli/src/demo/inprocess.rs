@@ -45,7 +45,10 @@ pub fn run(text: &str, queues: u16) -> Result<Report> {
     }
     let names: Vec<String> = nics.iter().map(|nic| nic.name().to_owned()).collect();
     let mut report = Report {
-        setting: format!("two in-process TCP/IP stacks, joined only by the driver\n  A {A4} {A6} - {} B {B4} {B6}", names.join(" === ")),
+        setting: format!(
+            "two in-process TCP/IP stacks, joined only by the driver\n  A {A4} {A6} - {} B {B4} {B6}",
+            names.join(" === ")
+        ),
         ..Report::default()
     };
     if let Some(a) = clients.first() {
@@ -75,7 +78,8 @@ fn tests(a: &Client) -> Result<Vec<Row>> {
     }
     for (name, to) in [("TCP IPv4, 64 MiB", IpAddr::V4(B4)), ("TCP IPv6, 64 MiB", B6.into())] {
         let start = Instant::now();
-        let report = a.tcp_transfer(SocketAddr::new(to, weir_host::stack::smoltcp::DISCARD_PORT), BULK, 1).wait(LIMIT * 3)?;
+        let report =
+            a.tcp_transfer(SocketAddr::new(to, weir_host::stack::smoltcp::DISCARD_PORT), BULK, 1).wait(LIMIT * 3)?;
         let speed = report.bytes as f64 / start.elapsed().as_secs_f64();
         rows.push(Row::new(name, 1, u32::from(report.bytes == BULK), false, rate(speed)));
     }
@@ -84,7 +88,8 @@ fn tests(a: &Client) -> Result<Vec<Row>> {
     // Nobody listens there: an answer, even a refusal, would mean that the segment passed.
     let answered = telnet.as_ref().map_or_else(|error| error.kind() != ErrorKind::TimedOut, |_| true);
     rows.push(Row::new("TCP to port telnet", 1, u32::from(answered), true, forbidden.into()));
-    for (name, to) in [("ping a hidden host, IPv4", IpAddr::V4(HIDDEN4)), ("ping a hidden host, IPv6", HIDDEN6.into())] {
+    for (name, to) in [("ping a hidden host, IPv4", IpAddr::V4(HIDDEN4)), ("ping a hidden host, IPv6", HIDDEN6.into())]
+    {
         let report = a.ping(to, 3, Duration::from_millis(10)).wait(LIMIT)?;
         rows.push(Row::new(name, report.sent, report.received, true, forbidden.into()));
     }

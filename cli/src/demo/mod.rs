@@ -103,7 +103,8 @@ fn kernel(left: Namespace, queues: u16) -> Result<Report> {
     ] {
         for address in addresses {
             // No duplicate address detection: it would hold the addresses back for a second.
-            side.namespace.ip(&format!("addr add {address} dev {name}{}", if address.contains(':') { " nodad" } else { "" }))?;
+            side.namespace
+                .ip(&format!("addr add {address} dev {name}{}", if address.contains(':') { " nodad" } else { "" }))?;
         }
         side.namespace.ip(&format!("link set {name} up"))?;
     }
@@ -143,22 +144,25 @@ fn tests(a: &Namespace, b: &Namespace) -> Result<Vec<Row>> {
         let back = traffic::udp_echo(a, b, SocketAddr::new(host, 7777), 200, 512, Duration::from_secs(2))?;
         rows.push(Row::new(name, 200, back, false, "512 bytes each".into()));
     }
-    for (name, host, client, server) in
-        [("TCP A to B, 3 s", IpAddr::V4(B4), a, b), ("TCP B to A, 3 s", IpAddr::V4(A4), b, a), ("TCP IPv6, 2 s", IpAddr::V6(B6), a, b)]
-    {
+    for (name, host, client, server) in [
+        ("TCP A to B, 3 s", IpAddr::V4(B4), a, b),
+        ("TCP B to A, 3 s", IpAddr::V4(A4), b, a),
+        ("TCP IPv6, 2 s", IpAddr::V6(B6), a, b),
+    ] {
         let seconds = if host.is_ipv6() { 2 } else { 3 };
         let speed = traffic::tcp_throughput(client, server, SocketAddr::new(host, 5555), Duration::from_secs(seconds))?;
         rows.push(Row::new(name, 1, 1, false, rate(speed)));
     }
-    let blocked =
-        |test: &str, sent: u32, passed: u32| Row::new(test, sent, passed, true, "the rules forbid it".into());
+    let blocked = |test: &str, sent: u32, passed: u32| Row::new(test, sent, passed, true, "the rules forbid it".into());
     let telnet = traffic::tcp_connects(a, b, SocketAddr::new(B4.into(), 23), PATIENCE)?;
     rows.push(blocked("TCP to port telnet", 1, telnet.into()));
     let telnet = traffic::tcp_connects(a, b, SocketAddr::new(B6.into(), 2323), PATIENCE)?;
     rows.push(blocked("TCP IPv6 to port 2323", 1, telnet.into()));
     let discard = traffic::udp_echo(a, b, SocketAddr::new(B4.into(), 9), 3, 64, PATIENCE / 4)?;
     rows.push(blocked("UDP to port discard", 3, discard));
-    for (name, host) in [("ping a hidden host, IPv4", IpAddr::V4(HIDDEN4)), ("ping a hidden host, IPv6", IpAddr::V6(HIDDEN6))] {
+    for (name, host) in
+        [("ping a hidden host, IPv4", IpAddr::V4(HIDDEN4)), ("ping a hidden host, IPv6", IpAddr::V6(HIDDEN6))]
+    {
         let echo = traffic::ping(a, host, 3, 56, PATIENCE / 4)?;
         rows.push(blocked(name, echo.sent, echo.received));
     }

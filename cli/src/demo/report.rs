@@ -50,9 +50,9 @@ impl Report {
         let row = self.rows.iter().find(|row| !row.as_expected());
         let row = row.map(|row| format!("{}: {} of {} passed", row.test, row.passed, row.sent));
         let accounts = || {
-            self.nics.iter().find_map(|(name, _, counters)| {
-                counters.check().err().map(|error| format!("{name}: {error:#}"))
-            })
+            self.nics
+                .iter()
+                .find_map(|(name, _, counters)| counters.check().err().map(|error| format!("{name}: {error:#}")))
         };
         row.or_else(accounts)
     }

@@ -112,7 +112,8 @@ pub fn tcp_throughput(client: &Namespace, server: &Namespace, to: SocketAddr, du
         });
         listening.recv().ok();
         let sent = client.run(|| {
-            let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5)).with_context(|| format!("cannot connect to {to}"))?;
+            let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))
+                .with_context(|| format!("cannot connect to {to}"))?;
             let buffer = vec![0x5a; 1 << 17];
             let start = Instant::now();
             let mut total = 0_u64;
@@ -146,10 +147,18 @@ pub fn tcp_connects(client: &Namespace, server: &Namespace, to: SocketAddr, time
 ///
 /// # Errors
 /// The kernel refused a socket.
-pub fn udp_echo(client: &Namespace, server: &Namespace, to: SocketAddr, count: u32, size: usize, timeout: Duration) -> Result<u32> {
+pub fn udp_echo(
+    client: &Namespace,
+    server: &Namespace,
+    to: SocketAddr,
+    count: u32,
+    size: usize,
+    timeout: Duration,
+) -> Result<u32> {
     let echo = server.run(|| UdpSocket::bind(to).with_context(|| format!("cannot bind {to}")))?;
     echo.set_read_timeout(Some(timeout))?;
-    let any: SocketAddr = if to.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { (std::net::Ipv6Addr::UNSPECIFIED, 0).into() };
+    let any: SocketAddr =
+        if to.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { (std::net::Ipv6Addr::UNSPECIFIED, 0).into() };
     let socket = client.run(|| Ok(UdpSocket::bind(any)?))?;
     socket.set_read_timeout(Some(timeout))?;
     let mut buffer = vec![0; 65_536];

@@ -153,7 +153,12 @@ struct Background(std::process::Child);
 
 impl Background {
     fn start(lab: &Lab) -> Self {
-        let child = lab.exec(&lab.a, "ping -q -f -n -s 1000 10.78.0.2").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child = lab
+            .exec(&lab.a, "ping -q -f -n -s 1000 10.78.0.2")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
         Self(child.unwrap())
     }
 }

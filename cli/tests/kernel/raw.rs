@@ -34,12 +34,16 @@ pub fn tagged_frames(a: &str, b: &str, interface: &str) {
          s=socket.socket(socket.AF_PACKET,socket.SOCK_RAW);s.bind(('{interface}',0))\n\
          for f in sys.stdin.read().split(): s.send(bytes.fromhex(f))"
     );
-    let mut receiver =
-        Command::new("ip").args(["netns", "exec", b, "python3", "-c", &receive]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut receiver = Command::new("ip")
+        .args(["netns", "exec", b, "python3", "-c", &receive])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut output = receiver.stdout.take().unwrap();
     let mut ready = [0; 10];
     output.read_exact(&mut ready).unwrap();
-    let mut sender = Command::new("ip").args(["netns", "exec", a, "python3", "-c", &send]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut sender =
+        Command::new("ip").args(["netns", "exec", a, "python3", "-c", &send]).stdin(Stdio::piped()).spawn().unwrap();
     sender.stdin.take().unwrap().write_all(frames.join("\n").as_bytes()).unwrap();
     assert!(sender.wait().unwrap().success());
     let mut text = String::new();

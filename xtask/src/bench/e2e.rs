@@ -18,9 +18,7 @@ struct Bed {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        let _ = Command::new("kill")
-            .args(["-INT", &self.driver.id().to_string()])
-            .status();
+        let _ = Command::new("kill").args(["-INT", &self.driver.id().to_string()]).status();
         let _ = self.driver.wait();
         clean();
     }
@@ -44,9 +42,7 @@ fn build() -> Result<Bed> {
         ip(&format!("-n {name} link set lo up"))?;
     }
     let [va, vb, da, db] = NAMES;
-    ip(&format!(
-        "-n {va} link add w0 type veth peer name w0 netns {vb}"
-    ))?;
+    ip(&format!("-n {va} link add w0 type veth peer name w0 netns {vb}"))?;
     let mut driver = Command::new(sh::target_dir().join("release/weir"))
         .args([
             "run",
@@ -92,61 +88,26 @@ fn throughput(client: &str, server: &str, seconds: u32) -> Result<f64> {
         .context("cannot start iperf3")?;
     std::thread::sleep(Duration::from_millis(300));
     let output = Command::new("ip")
-        .args([
-            "netns",
-            "exec",
-            client,
-            "iperf3",
-            "-J",
-            "-c",
-            "10.79.0.2",
-            "-t",
-            &seconds.to_string(),
-        ])
+        .args(["netns", "exec", client, "iperf3", "-J", "-c", "10.79.0.2", "-t", &seconds.to_string()])
         .output()?;
     listener.wait()?;
     let text = String::from_utf8_lossy(&output.stdout);
     // The last bits_per_second of the report is sum_received's, or cpu figures follow it.
-    let received = text
-        .split("\"sum_received\"")
-        .nth(1)
-        .context("iperf3 reported no received sum")?;
-    let value = received
-        .split("\"bits_per_second\":")
-        .nth(1)
-        .context("iperf3 reported no throughput")?;
-    let number: String = value
-        .trim_start()
-        .chars()
-        .take_while(|c| c.is_ascii_digit() || *c == '.' || *c == 'e' || *c == '+')
-        .collect();
-    number
-        .parse()
-        .context("iperf3's throughput is not a number")
+    let received = text.split("\"sum_received\"").nth(1).context("iperf3 reported no received sum")?;
+    let value = received.split("\"bits_per_second\":").nth(1).context("iperf3 reported no throughput")?;
+    let number: String =
+        value.trim_start().chars().take_while(|c| c.is_ascii_digit() || *c == '.' || *c == 'e' || *c == '+').collect();
+    number.parse().context("iperf3's throughput is not a number")
 }
 
 /// Mean round-trip time in microseconds of 2000 flood pings.
 fn round_trip(client: &str) -> Result<f64> {
     let output = Command::new("ip")
-        .args([
-            "netns",
-            "exec",
-            client,
-            "ping",
-            "-q",
-            "-f",
-            "-n",
-            "-c",
-            "2000",
-            "10.79.0.2",
-        ])
+        .args(["netns", "exec", client, "ping", "-q", "-f", "-n", "-c", "2000", "10.79.0.2"])
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let mean = text
-        .split(" = ")
-        .nth(1)
-        .and_then(|numbers| numbers.split('/').nth(1))
-        .context("ping printed no times")?;
+    let mean =
+        text.split(" = ").nth(1).and_then(|numbers| numbers.split('/').nth(1)).context("ping printed no times")?;
     Ok(mean.parse::<f64>()? * 1000.0)
 }
 
@@ -156,11 +117,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn spread(values: &[f64]) -> (f64, f64) {
-    values
-        .iter()
-        .fold((f64::INFINITY, 0.0_f64), |(low, high), value| {
-            (low.min(*value), high.max(*value))
-        })
+    values.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(*value), high.max(*value)))
 }
 
 /// Measures and prints.
@@ -173,8 +130,7 @@ pub fn run(seconds: u32, repeat: usize, json: bool) -> Result<()> {
     }
     let bed = build()?;
     let [va, vb, da, db] = NAMES;
-    let (mut veth, mut weir, mut veth_rtt, mut weir_rtt) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut veth, mut weir, mut veth_rtt, mut weir_rtt) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..repeat.max(1) {
         veth.push(throughput(va, vb, seconds)? / 1e9);
         weir.push(throughput(da, db, seconds)? / 1e9);
@@ -192,15 +148,9 @@ pub fn run(seconds: u32, repeat: usize, json: bool) -> Result<()> {
              \"ratio\":{ratio:.3},\"veth_rtt_us\":{veth_rtt:.1},\"weir_rtt_us\":{weir_rtt:.1}}}"
         );
     } else {
-        println!(
-            "iperf3 TCP, one stream, {repeat} runs of {seconds} s each in turn, median (lowest to highest)"
-        );
-        println!(
-            "  veth pair   {veth:6.2} Gb/s ({veth_low:.2} to {veth_high:.2})   flood ping {veth_rtt:6.1} us"
-        );
-        println!(
-            "  weir pair   {weir:6.2} Gb/s ({weir_low:.2} to {weir_high:.2})   flood ping {weir_rtt:6.1} us"
-        );
+        println!("iperf3 TCP, one stream, {repeat} runs of {seconds} s each in turn, median (lowest to highest)");
+        println!("  veth pair   {veth:6.2} Gb/s ({veth_low:.2} to {veth_high:.2})   flood ping {veth_rtt:6.1} us");
+        println!("  weir pair   {weir:6.2} Gb/s ({weir_low:.2} to {weir_high:.2})   flood ping {weir_rtt:6.1} us");
         println!("  ratio       {ratio:6.2}");
     }
     Ok(())

@@ -31,10 +31,6 @@ pub enum Bench {
 pub fn run(install: Install, bench: &Bench) -> Result<()> {
     setup::ensure(Purpose::Test, install)?;
     match bench {
-        Bench::E2e {
-            seconds,
-            repeat,
-            json,
-        } => e2e::run(*seconds, *repeat, *json),
+        Bench::E2e { seconds, repeat, json } => e2e::run(*seconds, *repeat, *json),
     }
 }

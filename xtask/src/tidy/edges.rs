@@ -18,46 +18,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("inspect", &["wire"]),
     ("shape", &["wire"]),
     ("proto", &["wire"]),
-    (
-        "pipeline",
-        &[
-            "mem",
-            "wire",
-            "telemetry",
-            "filter",
-            "flow",
-            "inspect",
-            "shape",
-            "proto",
-            "nic",
-        ],
-    ),
+    ("pipeline", &["mem", "wire", "telemetry", "filter", "flow", "inspect", "shape", "proto", "nic"]),
     ("control", &["filter", "telemetry"]),
-    (
-        "driver",
-        &[
-            "mem",
-            "wire",
-            "telemetry",
-            "filter",
-            "nic",
-            "pipeline",
-            "control",
-        ],
-    ),
-    (
-        "abi",
-        &[
-            "mem",
-            "wire",
-            "telemetry",
-            "filter",
-            "nic",
-            "pipeline",
-            "control",
-            "driver",
-        ],
-    ),
+    ("driver", &["mem", "wire", "telemetry", "filter", "nic", "pipeline", "control"]),
+    ("abi", &["mem", "wire", "telemetry", "filter", "nic", "pipeline", "control", "driver"]),
 ];
 
 /// Adds a finding for every `crate::module` path that the table does not allow.
@@ -66,11 +30,7 @@ pub fn check(sources: &[Source], findings: &mut Vec<Finding>) {
         let Some(path) = source.path.strip_prefix("src/") else {
             continue;
         };
-        let module: Vec<&str> = path
-            .trim_end_matches(".rs")
-            .split('/')
-            .filter(|part| *part != "mod")
-            .collect();
+        let module: Vec<&str> = path.trim_end_matches(".rs").split('/').filter(|part| *part != "mod").collect();
         let Some(&home) = module.first() else {
             continue;
         };
@@ -80,16 +40,11 @@ pub fn check(sources: &[Source], findings: &mut Vec<Finding>) {
         let Some((_, allowed)) = ALLOWED.iter().find(|(name, _)| *name == home) else {
             findings.push(Finding {
                 place: (source.path.clone(), 0),
-                text: format!(
-                    "module `{home}` is not in the design's import table (xtask/src/tidy/edges.rs)"
-                ),
+                text: format!("module `{home}` is not in the design's import table (xtask/src/tidy/edges.rs)"),
             });
             continue;
         };
-        let mut visitor = Edges {
-            module: &module,
-            seen: Vec::new(),
-        };
+        let mut visitor = Edges { module: &module, seen: Vec::new() };
         visitor.visit_file(&source.syntax);
         for (target, line) in visitor.seen {
             let known = ALLOWED.iter().any(|(name, _)| *name == target);

@@ -17,24 +17,15 @@ const GENERATED: &[&str] = &["src/abi/sys.rs"];
 /// # Errors
 /// A file that cannot be read.
 pub fn check(sources: &[Source], findings: &mut Vec<Finding>) -> Result<()> {
-    let mut files: Vec<(String, String)> = sources
-        .iter()
-        .map(|source| (source.path.clone(), source.text.clone()))
-        .collect();
+    let mut files: Vec<(String, String)> =
+        sources.iter().map(|source| (source.path.clone(), source.text.clone())).collect();
     let root = sh::root();
     for dir in ["dext", "iig", "host/cpp", "host/include"] {
         for entry in walkdir::WalkDir::new(root.join(dir)).sort_by_file_name() {
             let Ok(entry) = entry else { continue };
-            let known = entry
-                .path()
-                .extension()
-                .is_some_and(|ext| ext == "cpp" || ext == "h" || ext == "iig");
+            let known = entry.path().extension().is_some_and(|ext| ext == "cpp" || ext == "h" || ext == "iig");
             if known {
-                let relative = entry
-                    .path()
-                    .strip_prefix(&root)?
-                    .to_string_lossy()
-                    .into_owned();
+                let relative = entry.path().strip_prefix(&root)?.to_string_lossy().into_owned();
                 files.push((relative, std::fs::read_to_string(entry.path())?));
             }
         }
@@ -51,9 +42,8 @@ pub fn check(sources: &[Source], findings: &mut Vec<Finding>) -> Result<()> {
             });
         }
         for (number, line) in text.lines().enumerate() {
-            let promise = ["todo!(", "unimplemented!(", "FIXME", "XXX:", "HACK"]
-                .iter()
-                .find(|word| line.contains(**word));
+            let promise =
+                ["todo!(", "unimplemented!(", "FIXME", "XXX:", "HACK"].iter().find(|word| line.contains(**word));
             if let Some(word) = promise
                 && !path.starts_with("xtask/src/tidy/")
             {

@@ -27,36 +27,22 @@ pub struct Source {
 pub fn load() -> Result<Vec<Source>> {
     let root = sh::root();
     let mut sources = Vec::new();
-    for dir in [
-        "src", "pf", "host", "cli", "xtask", "tests", "benches", "fuzz", "build.rs",
-    ] {
+    for dir in ["src", "pf", "host", "cli", "xtask", "tests", "benches", "fuzz", "build.rs"] {
         for entry in walkdir::WalkDir::new(root.join(dir)).sort_by_file_name() {
             let Ok(entry) = entry else { continue };
             let path = entry.path();
-            if path.extension().is_none_or(|ext| ext != "rs")
-                || path.components().any(|c| c.as_os_str() == "target")
-            {
+            if path.extension().is_none_or(|ext| ext != "rs") || path.components().any(|c| c.as_os_str() == "target") {
                 continue;
             }
-            let relative = path
-                .strip_prefix(&root)?
-                .to_string_lossy()
-                .replace('\\', "/");
-            let text =
-                std::fs::read_to_string(path).with_context(|| format!("cannot read {relative}"))?;
-            let syntax =
-                syn::parse_file(&text).with_context(|| format!("{relative} is not Rust"))?;
+            let relative = path.strip_prefix(&root)?.to_string_lossy().replace('\\', "/");
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {relative}"))?;
+            let syntax = syn::parse_file(&text).with_context(|| format!("{relative} is not Rust"))?;
             let is_test = relative.ends_with("tests.rs")
                 || relative.contains("/tests/")
                 || relative.starts_with("tests/")
                 || relative.starts_with("fuzz/")
                 || relative.starts_with("benches/");
-            sources.push(Source {
-                path: relative,
-                text,
-                syntax,
-                is_test,
-            });
+            sources.push(Source { path: relative, text, syntax, is_test });
         }
     }
     Ok(sources)
@@ -80,9 +66,7 @@ fn cfg_test(attr: &Attribute) -> bool {
     attr.path().is_ident("cfg")
         && attr.meta.require_list().is_ok_and(|list| {
             let text = list.tokens.to_string();
-            text.split(|c: char| !c.is_alphanumeric() && c != '_')
-                .any(|word| word == "test")
-                && !text.contains("not")
+            text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "test") && !text.contains("not")
         })
 }
 
@@ -97,49 +81,31 @@ fn may_be_unsafe(path: &str) -> bool {
 
 /// Modules that run per packet.
 fn on_data_path(path: &str) -> bool {
-    [
-        "src/mem/",
-        "src/wire/",
-        "src/nic/",
-        "src/flow/",
-        "src/telemetry/",
-    ]
-    .iter()
-    .any(|dir| path.starts_with(dir))
+    ["src/mem/", "src/wire/", "src/nic/", "src/flow/", "src/telemetry/"].iter().any(|dir| path.starts_with(dir))
         || path == "src/pipeline.rs"
         || path.starts_with("src/pipeline/")
         || path.starts_with("src/filter/linear")
 }
 
 /// Lints that stand in for checks of our own on the core.
-const CORE_LINTS: &[&str] = &[
-    "clippy::indexing_slicing",
-    "clippy::unwrap_used",
-    "clippy::expect_used",
-    "clippy::panic",
-];
+const CORE_LINTS: &[&str] =
+    &["clippy::indexing_slicing", "clippy::unwrap_used", "clippy::expect_used", "clippy::panic"];
 
 /// True if the file or a module above it forbids unsafe code.
 fn forbids_unsafe(path: &str, text: &str) -> bool {
     const ATTRIBUTE: &str = "#![forbid(unsafe_code)]";
-    let above = std::path::Path::new(path)
-        .ancestors()
-        .skip(1)
-        .flat_map(|dir| [dir.join("mod.rs"), dir.with_extension("rs")]);
+    let above =
+        std::path::Path::new(path).ancestors().skip(1).flat_map(|dir| [dir.join("mod.rs"), dir.with_extension("rs")]);
     text.contains(ATTRIBUTE)
-        || above.filter(|file| file.starts_with("src/")).any(|file| {
-            std::fs::read_to_string(sh::root().join(file))
-                .is_ok_and(|text| text.contains(ATTRIBUTE))
-        })
+        || above
+            .filter(|file| file.starts_with("src/"))
+            .any(|file| std::fs::read_to_string(sh::root().join(file)).is_ok_and(|text| text.contains(ATTRIBUTE)))
 }
 
 /// Adds a finding for every rule that `source` breaks.
 pub fn check(source: &Source, findings: &mut Vec<Finding>) {
     let mut finding = |line: usize, text: String| {
-        findings.push(Finding {
-            place: (source.path.clone(), line),
-            text,
-        });
+        findings.push(Finding { place: (source.path.clone(), line), text });
     };
     if source.path == "src/lib.rs" {
         for lint in CORE_LINTS {
@@ -151,10 +117,7 @@ pub fn check(source: &Source, findings: &mut Vec<Finding>) {
     let forbids = forbids_unsafe(&source.path, &source.text);
     let in_core = source.path.starts_with("src/") && source.path != "src/lib.rs" && !source.is_test;
     if in_core && !may_be_unsafe(&source.path) && !forbids {
-        finding(
-            0,
-            "a module outside mem and abi starts with #![forbid(unsafe_code)]".into(),
-        );
+        finding(0, "a module outside mem and abi starts with #![forbid(unsafe_code)]".into());
     }
     let mut visitor = Rules {
         source,
@@ -179,28 +142,13 @@ struct Rules<'a> {
 impl Rules<'_> {
     fn unsafe_at(&mut self, line: usize, is_block: bool) {
         if !may_be_unsafe(&self.source.path) {
-            self.found.push((
-                line,
-                "unsafe stands only in src/mem, src/abi and host".into(),
-            ));
+            self.found.push((line, "unsafe stands only in src/mem, src/abi and host".into()));
         }
-        let above = self
-            .source
-            .text
-            .lines()
-            .skip(line.saturating_sub(10))
-            .take(10.min(line));
-        let explained = above
-            .clone()
-            .any(|text| text.contains("SAFETY:") || text.contains("# Safety"));
+        let above = self.source.text.lines().skip(line.saturating_sub(10)).take(10.min(line));
+        let explained = above.clone().any(|text| text.contains("SAFETY:") || text.contains("# Safety"));
         if !explained {
-            let what = if is_block {
-                "unsafe block"
-            } else {
-                "unsafe item"
-            };
-            self.found
-                .push((line, format!("{what} without a SAFETY comment")));
+            let what = if is_block { "unsafe block" } else { "unsafe item" };
+            self.found.push((line, format!("{what} without a SAFETY comment")));
         }
     }
 
@@ -223,10 +171,7 @@ impl Rules<'_> {
         };
         let text = list.tokens.to_string().replace(' ', "");
         if CORE_LINTS.iter().any(|lint| text.contains(lint)) && !text.contains("reason=") {
-            self.found.push((
-                attr.span().start().line,
-                "an exception from a data-path lint gives its reason".into(),
-            ));
+            self.found.push((attr.span().start().line, "an exception from a data-path lint gives its reason".into()));
         }
     }
 }
@@ -234,16 +179,10 @@ impl Rules<'_> {
 fn says_allocates(attrs: &[Attribute]) -> bool {
     attrs.iter().any(|attr| {
         attr.path().is_ident("doc")
-            && attr
-                .meta
-                .require_name_value()
-                .is_ok_and(|pair| match &pair.value {
-                    syn::Expr::Lit(syn::ExprLit {
-                        lit: syn::Lit::Str(text),
-                        ..
-                    }) => text.value().contains("llocates"),
-                    _ => false,
-                })
+            && attr.meta.require_name_value().is_ok_and(|pair| match &pair.value {
+                syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => text.value().contains("llocates"),
+                _ => false,
+            })
     })
 }
 
@@ -314,23 +253,11 @@ impl<'ast> Visit<'ast> for Rules<'_> {
 
     fn visit_expr_call(&mut self, call: &'ast syn::ExprCall) {
         if let syn::Expr::Path(path) = &*call.func {
-            let mut names = path
-                .path
-                .segments
-                .iter()
-                .rev()
-                .map(|segment| segment.ident.to_string());
-            let (method, owner) = (
-                names.next().unwrap_or_default(),
-                names.next().unwrap_or_default(),
-            );
-            let allocating = ["Box", "Arc", "Rc", "String"].contains(&owner.as_str())
-                && method != "clone"
+            let mut names = path.path.segments.iter().rev().map(|segment| segment.ident.to_string());
+            let (method, owner) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
+            let allocating = ["Box", "Arc", "Rc", "String"].contains(&owner.as_str()) && method != "clone"
                 || owner == "Vec" && method == "with_capacity";
-            if allocating
-                && !["as_ptr", "ptr_eq", "from_raw", "into_raw", "strong_count"]
-                    .contains(&method.as_str())
-            {
+            if allocating && !["as_ptr", "ptr_eq", "from_raw", "into_raw", "strong_count"].contains(&method.as_str()) {
                 self.allocation(path.span().start().line, &format!("{owner}::{method}"));
             }
         }

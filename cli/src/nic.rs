@@ -265,7 +265,7 @@ impl Nic {
         let Self { service, control, .. } = self;
         drop(control);
         let report = service.terminate();
-        if !report.finished || !report.stop.ok().is_ok() {
+        if !report.finished || report.stop.ok().is_err() {
             bail!("Stop returned {} and {}", report.stop, if report.finished { "finished" } else { "did not finish" });
         }
         if report.leaked_packets > 0 {

@@ -14,7 +14,7 @@ mod data;
 #[cfg(all(not(feature = "std"), not(test)))]
 mod hooks;
 mod ops;
-#[allow(missing_docs, non_camel_case_types, clippy::all, clippy::indexing_slicing, reason = "generated")]
+#[allow(missing_docs, non_camel_case_types, rustdoc::all, clippy::all, clippy::indexing_slicing, reason = "generated")]
 #[rustfmt::skip]
 pub mod sys;
 

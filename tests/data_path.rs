@@ -174,6 +174,8 @@ fn flows_are_steered_to_one_shard_and_come_back() {
 #[test]
 fn the_lanes_between_shards_push_back_instead_of_losing() {
     let (mut a, mut b) = pair("lanes", 2);
+    settle(&mut [&mut a, &mut b]);
+    a.glue.woken.store(0, Ordering::SeqCst);
     // Only queue 0 of the sender runs; flows of queue 1 pile up in the lane.
     let mut taken = 0;
     for n in 0..2000 {

@@ -20,9 +20,7 @@ impl Doorbell {
     /// A doorbell that is not armed.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            armed: AtomicBool::new(false),
-        }
+        Self { armed: AtomicBool::new(false) }
     }
 
     /// Asks to be woken. The caller must look for work after this, and [`Doorbell::disarm`] if it finds some.

@@ -101,8 +101,7 @@ pub struct RawPacket {
     pub reserved: u32,
 }
 
-const _: () =
-    assert!(size_of::<RawPacket>() == 56 && core::mem::offset_of!(RawPacket, csum_start) == 40);
+const _: () = assert!(size_of::<RawPacket>() == 56 && core::mem::offset_of!(RawPacket, csum_start) == 40);
 
 /// The bits of [`RawPacket::reserved`] that hold [`Packet::origin`].
 const ORIGIN_MASK: u32 = 0x00ff_ffff;
@@ -164,8 +163,7 @@ impl Packet {
             return Err(BadPacket::Length);
         }
         let packet = Self { raw };
-        if packet.flags().contains(PacketFlags::TX_CSUM_PARTIAL) && packet.partial_csum().is_none()
-        {
+        if packet.flags().contains(PacketFlags::TX_CSUM_PARTIAL) && packet.partial_csum().is_none() {
             return Err(BadPacket::Checksum);
         }
         Ok(packet)
@@ -196,10 +194,7 @@ impl Packet {
     /// Gives the buffer up.
     #[must_use]
     pub fn into_raw(self) -> RawPacket {
-        RawPacket {
-            reserved: 0,
-            ..self.raw
-        }
+        RawPacket { reserved: 0, ..self.raw }
     }
 
     pub(super) fn with_origin(mut self, origin: u32) -> Self {
@@ -233,35 +228,21 @@ impl Packet {
     /// Address of the frame for a device; `None` where no device can reach it.
     #[must_use]
     pub fn frame_iova(&self) -> Option<u64> {
-        if self.raw.iova == 0 {
-            None
-        } else {
-            self.raw.iova.checked_add(u64::from(self.raw.data_off))
-        }
+        if self.raw.iova == 0 { None } else { self.raw.iova.checked_add(u64::from(self.raw.data_off)) }
     }
 
     /// The frame, from the Ethernet header, without FCS.
     #[must_use]
     pub fn frame(&self) -> &[u8] {
         // SAFETY: the type's invariant.
-        unsafe {
-            core::slice::from_raw_parts(
-                self.raw.base.add(self.raw.data_off as usize),
-                self.raw.len as usize,
-            )
-        }
+        unsafe { core::slice::from_raw_parts(self.raw.base.add(self.raw.data_off as usize), self.raw.len as usize) }
     }
 
     /// The frame, to be changed in place.
     #[must_use]
     pub fn frame_mut(&mut self) -> &mut [u8] {
         // SAFETY: the type's invariant; the handle is borrowed exclusively.
-        unsafe {
-            core::slice::from_raw_parts_mut(
-                self.raw.base.add(self.raw.data_off as usize),
-                self.raw.len as usize,
-            )
-        }
+        unsafe { core::slice::from_raw_parts_mut(self.raw.base.add(self.raw.data_off as usize), self.raw.len as usize) }
     }
 
     /// Frame length in bytes.
@@ -305,10 +286,9 @@ impl Packet {
     /// that leaves the buffer or turns the frame inside out. Checksum metadata moves along.
     #[must_use]
     pub fn move_start(&mut self, by: i32) -> bool {
-        let (Some(data_off), Some(len)) = (
-            self.raw.data_off.checked_add_signed(by),
-            i64::from(self.raw.len).checked_sub(i64::from(by)),
-        ) else {
+        let (Some(data_off), Some(len)) =
+            (self.raw.data_off.checked_add_signed(by), i64::from(self.raw.len).checked_sub(i64::from(by)))
+        else {
             return false;
         };
         let Ok(len) = u32::try_from(len) else {
@@ -316,9 +296,7 @@ impl Packet {
         };
         if self.flags().contains(PacketFlags::TX_CSUM_PARTIAL) {
             let moved = |at: u16| u16::try_from(i32::from(at).saturating_sub(by)).ok();
-            let (Some(start), Some(stuff)) =
-                (moved(self.raw.csum_start), moved(self.raw.csum_stuff))
-            else {
+            let (Some(start), Some(stuff)) = (moved(self.raw.csum_start), moved(self.raw.csum_stuff)) else {
                 return false;
             };
             self.raw.csum_start = start;
@@ -385,8 +363,7 @@ impl Packet {
     pub fn partial_csum(&self) -> Option<PartialCsum> {
         let (start, stuff) = (self.raw.csum_start, self.raw.csum_stuff);
         let inside = start <= stuff && u32::from(stuff) + 2 <= self.raw.len;
-        (self.flags().contains(PacketFlags::TX_CSUM_PARTIAL) && inside)
-            .then_some(PartialCsum { start, stuff })
+        (self.flags().contains(PacketFlags::TX_CSUM_PARTIAL) && inside).then_some(PartialCsum { start, stuff })
     }
 
     /// Asks for a partial checksum, or no more. False, and no change, if it is not inside the frame.

@@ -37,22 +37,17 @@ pub struct PoolGauges {
 
 impl Pool {
     /// An empty pool for up to `capacity` buffers that the glue lends.
+    /// Allocates; called at Start.
     #[must_use]
     pub fn for_lent(capacity: usize) -> Self {
-        Self {
-            free: Vec::with_capacity(capacity),
-            capacity,
-            lent: 0,
-            origin: 0,
-            headroom: 0,
-            _region: None,
-        }
+        Self { free: Vec::with_capacity(capacity), capacity, lent: 0, origin: 0, headroom: 0, _region: None }
     }
 
     /// A full pool of the core's own buffers of `buf_len` bytes each, as many as fit into `region`, with `headroom`
     /// bytes free in front of every frame. `None` if not a single one fits.
     ///
     /// The pool must outlive its packets, wherever they are; the driver drops it last.
+    /// Allocates; called at Start.
     #[must_use]
     pub fn for_own(region: Region, buf_len: u32, headroom: u32) -> Option<Self> {
         let capacity = region.len().checked_div(buf_len as usize)?;
@@ -63,11 +58,7 @@ impl Pool {
         let mut free = Vec::with_capacity(capacity);
         for index in 0..capacity {
             let offset = index * buf_len as usize;
-            let iova = if region.iova() == 0 {
-                0
-            } else {
-                region.iova().checked_add(offset as u64)?
-            };
+            let iova = if region.iova() == 0 { 0 } else { region.iova().checked_add(offset as u64)? };
             let raw = RawPacket {
                 cookie: index as u64 + 1,
                 // SAFETY: `offset + buf_len` is at most the region's length.
@@ -87,14 +78,7 @@ impl Pool {
             // SAFETY: each buffer is a piece of its own of the region, which is zeroed and the pool's alone.
             free.push(unsafe { Packet::from_raw(raw) }.ok()?.with_origin(origin));
         }
-        Some(Self {
-            free,
-            capacity,
-            lent: capacity,
-            origin,
-            headroom,
-            _region: Some(region),
-        })
+        Some(Self { free, capacity, lent: capacity, origin, headroom, _region: Some(region) })
     }
 
     /// Takes over buffers from the front of `burst` while there is room, and returns how many.
@@ -112,11 +96,7 @@ impl Pool {
     /// How many buffers [`Pool::lend`] would take.
     #[must_use]
     pub fn room(&self) -> usize {
-        if self.origin == 0 {
-            self.capacity - self.lent
-        } else {
-            0
-        }
+        if self.origin == 0 { self.capacity - self.lent } else { 0 }
     }
 
     /// A free buffer, empty.
@@ -161,10 +141,7 @@ impl Pool {
     /// Where the buffers are.
     #[must_use]
     pub fn gauges(&self) -> PoolGauges {
-        PoolGauges {
-            lent: self.lent,
-            free: self.free.len(),
-        }
+        PoolGauges { lent: self.lent, free: self.free.len() }
     }
 
     /// The [`Packet::origin`] of this pool's packets.

@@ -109,25 +109,17 @@ pub struct HeapDma;
 // SAFETY: `alloc_zeroed` returns zeroed memory of the layout that is asked for, exclusively, or null.
 unsafe impl Dma for HeapDma {
     fn alloc(&self, len: u64, align: u64) -> Option<RawRegion> {
-        let layout =
-            core::alloc::Layout::from_size_align(usize::try_from(len).ok()?, align as usize)
-                .ok()?;
+        let layout = core::alloc::Layout::from_size_align(usize::try_from(len).ok()?, align as usize).ok()?;
         if layout.size() == 0 {
             return None;
         }
         // SAFETY: the layout's size is not zero.
         let base = NonNull::new(unsafe { alloc::alloc::alloc_zeroed(layout) })?;
-        Some(RawRegion {
-            base: base.as_ptr(),
-            iova: 0,
-            len,
-            handle: align,
-        })
+        Some(RawRegion { base: base.as_ptr(), iova: 0, len, handle: align })
     }
 
     fn free(&self, region: &RawRegion) {
-        let layout =
-            core::alloc::Layout::from_size_align(region.len as usize, region.handle as usize);
+        let layout = core::alloc::Layout::from_size_align(region.len as usize, region.handle as usize);
         if let Ok(layout) = layout {
             // SAFETY: `alloc` made the region with this very layout; the handle is its alignment.
             unsafe { alloc::alloc::dealloc(region.base, layout) }
@@ -182,11 +174,7 @@ macro_rules! word {
 }
 
 impl<'a> Shared<'a> {
-    const EMPTY: Self = Self {
-        base: core::ptr::dangling_mut(),
-        len: 0,
-        life: core::marker::PhantomData,
-    };
+    const EMPTY: Self = Self { base: core::ptr::dangling_mut(), len: 0, life: core::marker::PhantomData };
 
     /// Opens a window. `None` if `base` is null or not aligned to 8 bytes, or `len` passes `isize::MAX`.
     ///
@@ -196,11 +184,7 @@ impl<'a> Shared<'a> {
     #[must_use]
     pub unsafe fn new(base: *mut u8, len: usize) -> Option<Self> {
         let fits = !base.is_null() && base.addr() & 7 == 0 && isize::try_from(len).is_ok();
-        fits.then_some(Self {
-            base,
-            len,
-            life: core::marker::PhantomData,
-        })
+        fits.then_some(Self { base, len, life: core::marker::PhantomData })
     }
 
     /// Bytes.
@@ -224,11 +208,7 @@ impl<'a> Shared<'a> {
         }
         // SAFETY: `at` is inside the window.
         let base = unsafe { self.base.add(at) };
-        Some(Self {
-            base,
-            len,
-            life: self.life,
-        })
+        Some(Self { base, len, life: self.life })
     }
 
     fn word(&self, at: usize, size: usize) -> Option<*mut u8> {
@@ -256,9 +236,7 @@ impl<'a> Shared<'a> {
         for word in words {
             // SAFETY: `part` covers out.len() bytes and starts at a multiple of 8; all accesses are atomic.
             unsafe {
-                *word = AtomicU64::from_ptr(src.cast())
-                    .load(Ordering::Relaxed)
-                    .to_ne_bytes();
+                *word = AtomicU64::from_ptr(src.cast()).load(Ordering::Relaxed).to_ne_bytes();
                 src = src.add(8);
             }
         }

@@ -78,8 +78,7 @@ impl<T> Shared<T> {
         for i in 0..count {
             // SAFETY: as above, one slot at a time so that loom sees each access.
             unsafe {
-                let item =
-                    self.slots[(index + i) & self.mask].with_mut(|slot| (*slot).assume_init_read());
+                let item = self.slots[(index + i) & self.mask].with_mut(|slot| (*slot).assume_init_read());
                 core::ptr::write(dst.add(i), item);
             }
         }
@@ -120,33 +119,21 @@ pub struct Consumer<T> {
 /// Makes a ring of `capacity` slots.
 ///
 /// Returns `None` unless `capacity` is a power of two of at most [`CAPACITY_MAX`].
+/// Allocates; called at Start.
 #[must_use]
 pub fn channel<T: Send>(capacity: usize) -> Option<(Producer<T>, Consumer<T>)> {
     if !capacity.is_power_of_two() || capacity > CAPACITY_MAX {
         return None;
     }
-    let slots = (0..capacity)
-        .map(|_| UnsafeCell::new(MaybeUninit::uninit()))
-        .collect();
+    let slots = (0..capacity).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect();
     let ring = Arc::new(Shared {
         head: CachePadded(AtomicUsize::new(0)),
         tail: CachePadded(AtomicUsize::new(0)),
         mask: capacity - 1,
         slots,
     });
-    let producer = Producer {
-        ring: ring.clone(),
-        tail: 0,
-        head_seen: 0,
-    };
-    Some((
-        producer,
-        Consumer {
-            ring,
-            head: 0,
-            tail_seen: 0,
-        },
-    ))
+    let producer = Producer { ring: ring.clone(), tail: 0, head_seen: 0 };
+    Some((producer, Consumer { ring, head: 0, tail_seen: 0 }))
 }
 
 impl<T> Producer<T> {
@@ -166,11 +153,7 @@ impl<T> Producer<T> {
 
     fn space_for(&mut self, wanted: usize) -> usize {
         let seen = self.capacity() - self.tail.wrapping_sub(self.head_seen);
-        if seen >= wanted {
-            wanted
-        } else {
-            self.space().min(wanted)
-        }
+        if seen >= wanted { wanted } else { self.space().min(wanted) }
     }
 
     /// Items that the consumer has not taken yet.
@@ -261,11 +244,7 @@ impl<T> Consumer<T> {
 
     fn available(&mut self, wanted: usize) -> usize {
         let seen = self.tail_seen.wrapping_sub(self.head);
-        if seen >= wanted {
-            wanted
-        } else {
-            self.len().min(wanted)
-        }
+        if seen >= wanted { wanted } else { self.len().min(wanted) }
     }
 
     fn release(&mut self, count: usize) {
@@ -290,11 +269,7 @@ impl<T> Consumer<T> {
     }
 
     /// Moves up to `max` items to the end of `out`, as many as it has room for; returns how many.
-    pub fn pop_burst<const N: usize>(
-        &mut self,
-        out: &mut heapless::Vec<T, N>,
-        max: usize,
-    ) -> usize {
+    pub fn pop_burst<const N: usize>(&mut self, out: &mut heapless::Vec<T, N>, max: usize) -> usize {
         let len = out.len();
         let count = self.available(max.min(N - len));
         if count > 0 {

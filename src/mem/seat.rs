@@ -40,25 +40,18 @@ impl<T> Seat<T> {
     /// A closed seat.
     #[cfg(not(all(loom, test)))]
     pub const fn new(value: T) -> Self {
-        Self {
-            state: AtomicU32::new(CLOSED),
-            value: UnsafeCell::new(value),
-        }
+        Self { state: AtomicU32::new(CLOSED), value: UnsafeCell::new(value) }
     }
 
     /// A closed seat.
     #[cfg(all(loom, test))]
     pub fn new(value: T) -> Self {
-        Self {
-            state: AtomicU32::new(CLOSED),
-            value: UnsafeCell::new(value),
-        }
+        Self { state: AtomicU32::new(CLOSED), value: UnsafeCell::new(value) }
     }
 
     fn step(&self, from: u32, to: u32) -> Result<u32, u32> {
         // Acquire: what the last holder did to the value is visible. Release: so is what this one did, to the next.
-        self.state
-            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
+        self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
     }
 
     /// Takes the seat for one burst. `None` while it is closed or someone else sits there. Never waits.

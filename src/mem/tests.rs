@@ -5,9 +5,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::doorbell::Doorbell;
-use super::packet::{
-    BadPacket, Burst, Packet, PacketFlags, PartialCsum, RawPacket, Status, move_burst,
-};
+use super::packet::{BadPacket, Burst, Packet, PacketFlags, PartialCsum, RawPacket, Status, move_burst};
 use super::pool::{Pool, PoolGauges};
 use super::region::{Dma, HeapDma, RawRegion, Region, Shared};
 use super::ring::channel;
@@ -44,68 +42,24 @@ fn bad_descriptions_are_refused() {
     assert!(take(good).is_ok());
     let null = BadPacket::Null;
     assert_eq!(take(RawPacket { cookie: 0, ..good }).err(), Some(null));
-    assert_eq!(
-        take(RawPacket {
-            base: core::ptr::null_mut(),
-            ..good
-        })
-        .err(),
-        Some(null)
-    );
-    for (data_off, len) in [
-        (0, 129),
-        (69, 60),
-        (128, 1),
-        (129, 0),
-        (u32::MAX, u32::MAX),
-        (u32::MAX, 1),
-    ] {
-        let bad = RawPacket {
-            data_off,
-            len,
-            ..good
-        };
+    assert_eq!(take(RawPacket { base: core::ptr::null_mut(), ..good }).err(), Some(null));
+    for (data_off, len) in [(0, 129), (69, 60), (128, 1), (129, 0), (u32::MAX, u32::MAX), (u32::MAX, 1)] {
+        let bad = RawPacket { data_off, len, ..good };
         assert_eq!(take(bad).err(), Some(BadPacket::Length), "{data_off} {len}");
     }
     let flags = PacketFlags::TX_CSUM_PARTIAL.bits();
-    for (csum_start, csum_stuff) in [
-        (0, 59),
-        (40, 39),
-        (60, 60),
-        (0, u16::MAX),
-        (u16::MAX, u16::MAX),
-    ] {
-        let bad = RawPacket {
-            flags,
-            csum_start,
-            csum_stuff,
-            ..good
-        };
-        assert_eq!(
-            take(bad).err(),
-            Some(BadPacket::Checksum),
-            "{csum_start} {csum_stuff}"
-        );
+    for (csum_start, csum_stuff) in [(0, 59), (40, 39), (60, 60), (0, u16::MAX), (u16::MAX, u16::MAX)] {
+        let bad = RawPacket { flags, csum_start, csum_stuff, ..good };
+        assert_eq!(take(bad).err(), Some(BadPacket::Checksum), "{csum_start} {csum_stuff}");
     }
-    assert!(
-        take(RawPacket {
-            flags,
-            csum_start: 34,
-            csum_stuff: 58,
-            ..good
-        })
-        .is_ok()
-    );
+    assert!(take(RawPacket { flags, csum_start: 34, csum_stuff: 58, ..good }).is_ok());
 }
 
 #[test]
 fn a_packet_never_leaves_its_buffer() {
     let mut buffer = [0u8; 128];
     let mut packet = take(raw(&mut buffer)).unwrap();
-    assert_eq!(
-        (packet.len(), packet.headroom(), packet.room()),
-        (60, 16, 112)
-    );
+    assert_eq!((packet.len(), packet.headroom(), packet.room()), (60, 16, 112));
     assert_eq!(packet.frame_iova(), Some(0x1010));
     assert!(!packet.set_len(113));
     assert!(!packet.set_len(usize::MAX));
@@ -120,41 +74,21 @@ fn a_packet_never_leaves_its_buffer() {
     assert!(packet.move_start(116));
     assert!(packet.is_empty());
     let back = packet.into_raw();
-    assert_eq!(
-        (back.cookie, back.reserved),
-        (7, 0),
-        "the origin stays inside"
-    );
+    assert_eq!((back.cookie, back.reserved), (7, 0), "the origin stays inside");
 }
 
 #[test]
 fn checksum_metadata_follows_the_frame() {
     let mut buffer = [0u8; 128];
     let mut packet = take(raw(&mut buffer)).unwrap();
-    let csum = PartialCsum {
-        start: 34,
-        stuff: 50,
-    };
+    let csum = PartialCsum { start: 34, stuff: 50 };
     assert!(packet.set_partial_csum(Some(csum)));
     assert!(packet.move_start(-4));
-    assert_eq!(
-        packet.partial_csum(),
-        Some(PartialCsum {
-            start: 38,
-            stuff: 54
-        })
-    );
+    assert_eq!(packet.partial_csum(), Some(PartialCsum { start: 38, stuff: 54 }));
     assert!(packet.move_start(4));
-    assert!(
-        !packet.move_start(35),
-        "the sum would start in front of the frame"
-    );
+    assert!(!packet.move_start(35), "the sum would start in front of the frame");
     assert!(packet.set_len(51));
-    assert_eq!(
-        packet.partial_csum(),
-        None,
-        "a shorter frame has no room for it"
-    );
+    assert_eq!(packet.partial_csum(), None, "a shorter frame has no room for it");
     assert!(!packet.set_partial_csum(Some(csum)));
     assert!(packet.set_partial_csum(None));
     assert!(!packet.flags().contains(PacketFlags::TX_CSUM_PARTIAL));
@@ -163,10 +97,7 @@ fn checksum_metadata_follows_the_frame() {
 #[test]
 fn a_refused_packet_has_no_buffer() {
     let mut packet = Packet::refused(5, Status::BadDescriptor);
-    assert_eq!(
-        (packet.frame().len(), packet.room(), packet.status()),
-        (0, 0, Status::BadDescriptor)
-    );
+    assert_eq!((packet.frame().len(), packet.room(), packet.status()), (0, 0, Status::BadDescriptor));
     assert!(!packet.set_len(1));
     assert!(!packet.move_start(-1));
     assert!(packet.frame_mut().is_empty());
@@ -212,10 +143,7 @@ fn ring_sizes() {
     assert_eq!(producer.push(2), Err(2));
     assert_eq!(consumer.pop(), Some(1));
     assert_eq!(producer.push_slice(&[3, 4]), 1);
-    assert_eq!(
-        (producer.len(), consumer.len(), producer.capacity()),
-        (1, 1, 1)
-    );
+    assert_eq!((producer.len(), consumer.len(), producer.capacity()), (1, 1, 1));
 }
 
 proptest! {
@@ -329,36 +257,17 @@ unsafe impl Dma for CountingDma {
 
     fn free(&self, region: &RawRegion) {
         self.live.fetch_sub(1, Ordering::Relaxed);
-        let base = if self.askew {
-            region.base.wrapping_sub(1)
-        } else {
-            region.base
-        };
-        let len = if self.short {
-            region.len + 1
-        } else {
-            region.len
-        };
-        HeapDma.free(&RawRegion {
-            base,
-            len: len + 64,
-            ..*region
-        });
+        let base = if self.askew { region.base.wrapping_sub(1) } else { region.base };
+        let len = if self.short { region.len + 1 } else { region.len };
+        HeapDma.free(&RawRegion { base, len: len + 64, ..*region });
     }
 }
 
 #[test]
 fn regions_are_checked_and_given_back() {
     for (short, askew) in [(true, false), (false, true)] {
-        let dma = Arc::new(CountingDma {
-            short,
-            askew,
-            ..CountingDma::default()
-        });
-        assert!(
-            Region::alloc(dma.clone(), 4096, 4096).is_none(),
-            "{short} {askew}"
-        );
+        let dma = Arc::new(CountingDma { short, askew, ..CountingDma::default() });
+        assert!(Region::alloc(dma.clone(), 4096, 4096).is_none(), "{short} {askew}");
         assert_eq!(dma.live.load(Ordering::Relaxed), 0);
     }
     let dma = Arc::new(CountingDma::default());
@@ -366,11 +275,7 @@ fn regions_are_checked_and_given_back() {
     assert!(Region::alloc(dma.clone(), 8, 3).is_none());
     let region = Region::alloc(dma.clone(), 4096, 4096).unwrap();
     assert_eq!((region.len(), dma.live.load(Ordering::Relaxed)), (4096, 1));
-    assert_eq!(
-        region.shared().load_u64(4088, Ordering::Relaxed),
-        Some(0),
-        "zeroed"
-    );
+    assert_eq!(region.shared().load_u64(4088, Ordering::Relaxed), Some(0), "zeroed");
     drop(region);
     assert_eq!(dma.live.load(Ordering::Relaxed), 0);
 }
@@ -413,22 +318,11 @@ fn own_pool_accounts_for_every_buffer() {
     assert_eq!(pool.room(), 0);
     let mut burst = Burst::new();
     assert_eq!(pool.take_burst(&mut burst, 6), 6);
-    let mut seen: Vec<usize> = burst
-        .iter()
-        .map(|packet| packet.frame().as_ptr().addr())
-        .collect();
+    let mut seen: Vec<usize> = burst.iter().map(|packet| packet.frame().as_ptr().addr()).collect();
     seen.sort_unstable();
-    assert!(
-        seen.windows(2)
-            .all(|pair| matches!(pair, [a, b] if b - a >= 256)),
-        "buffers overlap"
-    );
+    assert!(seen.windows(2).all(|pair| matches!(pair, [a, b] if b - a >= 256)), "buffers overlap");
     assert_eq!(pool.gauges(), PoolGauges { lent: 8, free: 2 });
-    assert_eq!(
-        pool.lend(&mut burst),
-        0,
-        "its own buffers are not lent to it again"
-    );
+    assert_eq!(pool.lend(&mut burst), 0, "its own buffers are not lent to it again");
     for mut packet in core::mem::take(&mut burst) {
         assert!(packet.write(&[1; 200]));
         assert!(packet.move_start(-32));
@@ -463,10 +357,6 @@ fn pool_of_lent_buffers_is_bounded() {
     pool.handed_back(1);
     assert_eq!(pool.gauges(), PoolGauges { lent: 2, free: 2 });
     pool.handed_back(9);
-    assert_eq!(
-        pool.gauges(),
-        PoolGauges { lent: 2, free: 2 },
-        "never fewer lent than free"
-    );
+    assert_eq!(pool.gauges(), PoolGauges { lent: 2, free: 2 }, "never fewer lent than free");
     assert_eq!(pool.room(), 1);
 }

@@ -68,22 +68,15 @@ impl Refused {
 }
 
 impl RxFilter {
+    /// Allocates; called at Start.
     pub fn new(mac: [u8; 6], mtu: u32) -> Result<Self, NicError> {
-        let list = || {
-            (
-                AtomicUsize::new(0),
-                [const { AtomicU64::new(0) }; MULTICAST_MAX],
-            )
-        };
+        let list = || (AtomicUsize::new(0), [const { AtomicU64::new(0) }; MULTICAST_MAX]);
         let filter = Self {
             mac: AtomicU64::new(0),
             promiscuous: AtomicBool::new(false),
             all_multicast: AtomicBool::new(false),
             mtu: AtomicU32::new(mtu),
-            multicast: Box::new(Lists {
-                current: AtomicUsize::new(0),
-                lists: [list(), list()],
-            }),
+            multicast: Box::new(Lists { current: AtomicUsize::new(0), lists: [list(), list()] }),
         };
         filter.set_mac(mac)?;
         Ok(filter)
@@ -96,9 +89,7 @@ impl RxFilter {
     pub fn set_mac(&self, mac: [u8; 6]) -> Result<(), NicError> {
         let packed = pack(&mac);
         if packed == 0 || packed & GROUP != 0 {
-            return Err(NicError::Invalid(
-                "a station address is neither zero nor a multicast address",
-            ));
+            return Err(NicError::Invalid("a station address is neither zero nor a multicast address"));
         }
         self.mac.store(packed, Ordering::Relaxed);
         Ok(())
@@ -124,6 +115,7 @@ impl RxFilter {
         self.mtu.store(mtu, Ordering::Relaxed);
     }
 
+    /// Allocates; called at Start.
     pub fn set_multicast(&self, list: &MulticastList) -> Result<(), NicError> {
         if list.iter().any(|mac| pack(mac) & GROUP == 0) {
             return Err(NicError::Invalid("not a multicast address"));
@@ -157,18 +149,12 @@ impl RxFilter {
     }
 
     fn wants(&self, destination: u64) -> bool {
-        if destination == self.mac.load(Ordering::Relaxed)
-            || destination == BROADCAST
-            || self.promiscuous()
-        {
+        if destination == self.mac.load(Ordering::Relaxed) || destination == BROADCAST || self.promiscuous() {
             return true;
         }
         destination & GROUP != 0
             && (self.all_multicast.load(Ordering::Relaxed)
-                || self
-                    .list()
-                    .binary_search_by(|slot| slot.load(Ordering::Relaxed).cmp(&destination))
-                    .is_ok())
+                || self.list().binary_search_by(|slot| slot.load(Ordering::Relaxed).cmp(&destination)).is_ok())
     }
 
     /// Judges a received frame. A super-frame may be longer than the MTU.
@@ -185,8 +171,7 @@ impl RxFilter {
             let mut ethertype = u16::from_be_bytes([t0, t1]);
             let mut rest = rest;
             for _ in 0..VLAN_TAGS_MAX {
-                let (0x8100 | 0x88a8, Some(([_, _, t0, t1], inner))) =
-                    (ethertype, rest.split_first_chunk::<4>())
+                let (0x8100 | 0x88a8, Some(([_, _, t0, t1], inner))) = (ethertype, rest.split_first_chunk::<4>())
                 else {
                     break;
                 };

@@ -96,21 +96,13 @@ pub fn checksum(data: &[u8]) -> u16 {
 /// Sum of the IPv4 pseudo header (RFC 9293 section 3.1). `len` is the transport header and payload, in bytes.
 #[must_use]
 pub fn pseudo_v4(src: [u8; 4], dst: [u8; 4], protocol: u8, len: u32) -> Sum {
-    Sum::ZERO
-        .add_bytes(&src)
-        .add_bytes(&dst)
-        .add_u16(u16::from(protocol))
-        .add_u32(len)
+    Sum::ZERO.add_bytes(&src).add_bytes(&dst).add_u16(u16::from(protocol)).add_u32(len)
 }
 
 /// Sum of the IPv6 pseudo header (RFC 8200 section 8.1).
 #[must_use]
 pub fn pseudo_v6(src: [u8; 16], dst: [u8; 16], protocol: u8, len: u32) -> Sum {
-    Sum::ZERO
-        .add_bytes(&src)
-        .add_bytes(&dst)
-        .add_u32(len)
-        .add_u32(u32::from(protocol))
+    Sum::ZERO.add_bytes(&src).add_bytes(&dst).add_u32(len).add_u32(u32::from(protocol))
 }
 
 /// Updates a checksum after a 16-bit field changed from `old` to `new` (RFC 1624 equation 3). Host order.

@@ -65,9 +65,6 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> EthernetFrame<T> {
 
     /// Everything behind the header.
     pub fn payload_mut(&mut self) -> &mut [u8] {
-        self.bytes
-            .as_mut()
-            .get_mut(HEADER_LEN..)
-            .unwrap_or_default()
+        self.bytes.as_mut().get_mut(HEADER_LEN..).unwrap_or_default()
     }
 }

@@ -3,11 +3,7 @@
 /// The field at `at`; zeros if it is not there, which the views rule out when they are made.
 #[inline]
 pub(super) fn get<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    bytes
-        .get(at..)
-        .and_then(|rest| rest.first_chunk())
-        .copied()
-        .unwrap_or([0; N])
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
 }
 
 /// Replaces the field at `at`, if it is there.

@@ -33,19 +33,12 @@ fn hash(p: &Parsed, seed: u64) -> u64 {
     if p.family == Family::None {
         return mix(seed ^ K0, K1);
     }
-    let ports = if p.is_fragment() {
-        (0, 0)
-    } else {
-        (p.src_port, p.dst_port)
-    };
+    let ports = if p.is_fragment() { (0, 0) } else { (p.src_port, p.dst_port) };
     let a = (u128::from_be_bytes(p.src), ports.0);
     let b = (u128::from_be_bytes(p.dst), ports.1);
     // The lower end first makes both directions alike.
     let (low, high) = if a <= b { (a, b) } else { (b, a) };
-    let rest = u64::from(low.1)
-        | u64::from(high.1) << 16
-        | u64::from(p.protocol) << 32
-        | (p.family as u64) << 40;
+    let rest = u64::from(low.1) | u64::from(high.1) << 16 | u64::from(p.protocol) << 32 | (p.family as u64) << 40;
     let x = mix((low.0 >> 64) as u64 ^ seed ^ K0, low.0 as u64 ^ K1);
     let y = mix((high.0 >> 64) as u64 ^ seed ^ K1, high.0 as u64 ^ K2);
     mix(x ^ rest ^ K2, y ^ seed.rotate_left(32) ^ K0)

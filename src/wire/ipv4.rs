@@ -73,10 +73,7 @@ impl<T: AsRef<[u8]>> Ipv4Header<T> {
 
     /// True when the checksum fits the header, options included.
     pub fn is_checksum_valid(&self) -> bool {
-        self.bytes
-            .as_ref()
-            .get(..self.header_len())
-            .is_some_and(|header| checksum::checksum(header) == 0)
+        self.bytes.as_ref().get(..self.header_len()).is_some_and(|header| checksum::checksum(header) == 0)
     }
 }
 
@@ -131,9 +128,7 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4Header<T> {
         self.set_checksum(0);
         let len = self.header_len();
         let bytes = self.bytes.as_ref();
-        let sum = Sum::ZERO
-            .add_bytes(bytes.get(..len).unwrap_or(bytes))
-            .checksum();
+        let sum = Sum::ZERO.add_bytes(bytes.get(..len).unwrap_or(bytes)).checksum();
         self.set_checksum(sum);
     }
 }

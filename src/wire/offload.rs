@@ -16,9 +16,7 @@ pub fn finish_partial(frame: &mut [u8], start: u16, stuff: u16) -> bool {
     if start > stuff || stuff + 2 > frame.len() {
         return false;
     }
-    let sum = Sum::ZERO
-        .add_bytes(frame.get(start..).unwrap_or_default())
-        .udp_checksum();
+    let sum = Sum::ZERO.add_bytes(frame.get(start..).unwrap_or_default()).udp_checksum();
     set(frame, stuff, sum.to_be_bytes());
     true
 }
@@ -29,10 +27,7 @@ pub fn fill_ipv4_header(frame: &mut [u8], parsed: &Parsed) -> bool {
     if parsed.family != Family::V4 {
         return false;
     }
-    let Some(mut header) = frame
-        .get_mut(usize::from(parsed.l3)..)
-        .and_then(Ipv4Header::new)
-    else {
+    let Some(mut header) = frame.get_mut(usize::from(parsed.l3)..).and_then(Ipv4Header::new) else {
         return false;
     };
     header.fill_checksum();
@@ -64,12 +59,7 @@ pub fn fill_ipv4_header_of(frame: &mut [u8]) -> bool {
 pub fn pseudo_header(parsed: &Parsed, len: usize) -> Option<Sum> {
     let len = u32::try_from(len).ok()?;
     match parsed.family {
-        Family::V4 => Some(pseudo_v4(
-            get(&parsed.src, 0),
-            get(&parsed.dst, 0),
-            parsed.protocol,
-            len,
-        )),
+        Family::V4 => Some(pseudo_v4(get(&parsed.src, 0), get(&parsed.dst, 0), parsed.protocol, len)),
         Family::V6 => Some(pseudo_v6(parsed.src, parsed.dst, parsed.protocol, len)),
         Family::None => None,
     }
@@ -86,12 +76,8 @@ fn transport_checksum(parsed: &Parsed) -> Option<(usize, Sum)> {
     match parsed.protocol {
         protocol::TCP => Some((l4 + tcp::CHECKSUM_OFFSET, pseudo)),
         protocol::UDP => Some((l4 + udp::CHECKSUM_OFFSET, pseudo)),
-        protocol::ICMPV6 if parsed.flags.contains(ParsedFlags::ICMP) => {
-            Some((l4 + icmp::CHECKSUM_OFFSET, pseudo))
-        }
-        protocol::ICMP if parsed.flags.contains(ParsedFlags::ICMP) => {
-            Some((l4 + icmp::CHECKSUM_OFFSET, Sum::ZERO))
-        }
+        protocol::ICMPV6 if parsed.flags.contains(ParsedFlags::ICMP) => Some((l4 + icmp::CHECKSUM_OFFSET, pseudo)),
+        protocol::ICMP if parsed.flags.contains(ParsedFlags::ICMP) => Some((l4 + icmp::CHECKSUM_OFFSET, Sum::ZERO)),
         _ => None,
     }
 }
@@ -107,11 +93,7 @@ pub fn fill_transport(frame: &mut [u8], parsed: &Parsed) -> bool {
         return false;
     };
     let sum = pseudo.plus(Sum::ZERO.add_bytes(segment));
-    let sum = if parsed.protocol == protocol::UDP {
-        sum.udp_checksum()
-    } else {
-        sum.checksum()
-    };
+    let sum = if parsed.protocol == protocol::UDP { sum.udp_checksum() } else { sum.checksum() };
     set(frame, at, sum.to_be_bytes());
     true
 }
@@ -123,11 +105,7 @@ pub fn is_transport_valid(frame: &[u8], parsed: &Parsed) -> Option<bool> {
     let (at, pseudo) = transport_checksum(parsed)?;
     if parsed.protocol == protocol::UDP && get(frame, at) == [0, 0] {
         // RFC 768: none was made. RFC 8200 section 8.1: IPv6 requires one.
-        return if parsed.family == Family::V4 {
-            None
-        } else {
-            Some(false)
-        };
+        return if parsed.family == Family::V4 { None } else { Some(false) };
     }
     let segment = frame.get(usize::from(parsed.l4)..parsed.end())?;
     Some(pseudo.plus(Sum::ZERO.add_bytes(segment)).checksum() == 0)
@@ -139,8 +117,5 @@ pub fn is_ipv4_header_valid(frame: &[u8], parsed: &Parsed) -> Option<bool> {
     if parsed.family != Family::V4 {
         return None;
     }
-    frame
-        .get(usize::from(parsed.l3)..)
-        .and_then(Ipv4Header::new)
-        .map(|header| header.is_checksum_valid())
+    frame.get(usize::from(parsed.l3)..).and_then(Ipv4Header::new).map(|header| header.is_checksum_valid())
 }

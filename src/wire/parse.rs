@@ -38,11 +38,7 @@ pub fn parse_inner(frame: &[u8], outer: &Parsed) -> Option<Parsed> {
     }
     let at = outer.payload as usize;
     let packet = frame.get(at..outer.end())?;
-    let mut inner = Parsed {
-        l3: u16::try_from(at).ok()?,
-        ethertype: outer.ethertype,
-        ..Parsed::default()
-    };
+    let mut inner = Parsed { l3: u16::try_from(at).ok()?, ethertype: outer.ethertype, ..Parsed::default() };
     let walked = match outer.family {
         Family::V4 => ipv4(&mut inner, packet, at, Mode::Inner),
         Family::V6 => ipv6(&mut inner, packet, at, Mode::Inner),
@@ -94,11 +90,7 @@ fn ethernet(p: &mut Parsed, frame: &[u8], super_frame: bool) -> Result<(), Parse
     }
     p.payload = u32::from(p.l3);
     p.payload_len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-    let mode = if super_frame {
-        Mode::Super
-    } else {
-        Mode::Whole
-    };
+    let mode = if super_frame { Mode::Super } else { Mode::Whole };
     match p.ethertype {
         ethertype::IPV4 => ipv4(p, rest, usize::from(p.l3), mode),
         ethertype::IPV6 => ipv6(p, rest, usize::from(p.l3), mode),
@@ -114,36 +106,7 @@ fn arp(p: &mut Parsed, packet: &[u8]) -> Result<(), ParseError> {
         return Ok(());
     };
     let body = packet.first_chunk::<28>().ok_or(ParseError::Short)?;
-    let [
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        s0,
-        s1,
-        s2,
-        s3,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        t0,
-        t1,
-        t2,
-        t3,
-    ] = *body;
+    let [_, _, _, _, _, _, _, _, _, _, _, _, _, _, s0, s1, s2, s3, _, _, _, _, _, _, t0, t1, t2, t3] = *body;
     p.arp_op = be16([op0, op1]);
     p.src = first4([s0, s1, s2, s3]);
     p.dst = first4([t0, t1, t2, t3]);
@@ -163,28 +126,7 @@ fn first4(addr: [u8; 4]) -> [u8; 16] {
 
 fn ipv4(p: &mut Parsed, packet: &[u8], l3: usize, mode: Mode) -> Result<(), ParseError> {
     let header = packet.first_chunk::<20>().ok_or(ParseError::Short)?;
-    let [
-        vihl,
-        tos,
-        len0,
-        len1,
-        id0,
-        id1,
-        frag0,
-        frag1,
-        ttl,
-        proto,
-        _,
-        _,
-        s0,
-        s1,
-        s2,
-        s3,
-        d0,
-        d1,
-        d2,
-        d3,
-    ] = *header;
+    let [vihl, tos, len0, len1, id0, id1, frag0, frag1, ttl, proto, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = *header;
     if vihl >> 4 != 4 {
         return Err(ParseError::BadOffset);
     }
@@ -220,9 +162,7 @@ fn ipv4(p: &mut Parsed, packet: &[u8], l3: usize, mode: Mode) -> Result<(), Pars
     }
     p.fragment.id = u32::from(be16([id0, id1]));
     fragment(p, (frag & 0x1fff) << 3, frag & 0x2000 != 0, body_len)?;
-    let body = packet
-        .get(header_len..total.min(packet.len()))
-        .ok_or(ParseError::Short)?;
+    let body = packet.get(header_len..total.min(packet.len())).ok_or(ParseError::Short)?;
     transport(p, body, l3 + header_len, mode)
 }
 
@@ -232,11 +172,7 @@ fn fragment(p: &mut Parsed, offset: u16, more: bool, len: usize) -> Result<(), P
         return Ok(());
     }
     p.flags |= ParsedFlags::FRAGMENT;
-    p.fragment = Fragment {
-        id: p.fragment.id,
-        offset,
-        more,
-    };
+    p.fragment = Fragment { id: p.fragment.id, offset, more };
     // All but the last are multiples of 8 bytes, none is empty, and together they fit into 65535 bytes.
     let odd = more && len & 7 != 0;
     // RFC 3128: a TCP fragment at offset 8 would overwrite the flags that the first one was judged by.
@@ -254,9 +190,7 @@ fn ipv6(p: &mut Parsed, packet: &[u8], l3: usize, mode: Mode) -> Result<(), Pars
     if v0 >> 4 != 6 {
         return Err(ParseError::BadOffset);
     }
-    let (src, dst) = addresses
-        .split_first_chunk::<16>()
-        .ok_or(ParseError::Short)?;
+    let (src, dst) = addresses.split_first_chunk::<16>().ok_or(ParseError::Short)?;
     p.family = Family::V6;
     p.tos = v0 << 4 | v1 >> 4;
     p.ttl = hops;
@@ -307,6 +241,10 @@ fn extensions(p: &mut Parsed, body: &[u8], at: usize, mode: Mode) -> Result<(), 
             protocol::AH => (usize::from(len) + 2) * units,
             _ => (usize::from(len) + 1) * units,
         };
+        // RFC 4302 section 2: next header to sequence number take 12 bytes.
+        if p.protocol == protocol::AH && size < 12 {
+            return Err(ParseError::BadOffset);
+        }
         let Some(after) = rest.get(size..) else {
             return Err(ParseError::Short);
         };
@@ -377,11 +315,7 @@ fn tcp(p: &mut Parsed, body: &[u8], mode: Mode) -> Result<(u32, u32), ParseError
     ports(p, body)?;
     let Some(&[.., offset, flags, _, _, _, _, _, _]) = body.first_chunk::<20>() else {
         // RFC 792 promises 8 bytes of what an error is about: the ports.
-        return if mode == Mode::Inner {
-            Ok((0, p.payload_len))
-        } else {
-            Err(ParseError::Short)
-        };
+        return if mode == Mode::Inner { Ok((0, p.payload_len)) } else { Err(ParseError::Short) };
     };
     p.tcp_flags = flags;
     p.flags |= ParsedFlags::TCP;
@@ -392,10 +326,7 @@ fn tcp(p: &mut Parsed, body: &[u8], mode: Mode) -> Result<(u32, u32), ParseError
     if header_len > body.len() && mode != Mode::Inner {
         return Err(ParseError::Short);
     }
-    Ok((
-        header_len as u32,
-        p.payload_len.saturating_sub(header_len as u32),
-    ))
+    Ok((header_len as u32, p.payload_len.saturating_sub(header_len as u32)))
 }
 
 fn udp(p: &mut Parsed, body: &[u8], mode: Mode) -> Result<(u32, u32), ParseError> {

@@ -34,13 +34,7 @@ impl Segmenter {
         let payload_len = frame.len().checked_sub(header_len)?;
         let mss = usize::from(mss);
         let segments = payload_len.div_ceil(mss).max(1);
-        Some(Self {
-            parsed: *parsed,
-            header_len,
-            payload_len,
-            mss,
-            segments,
-        })
+        Some(Self { parsed: *parsed, header_len, payload_len, mss, segments })
     }
 
     /// How many segments there are; at least 1.
@@ -100,9 +94,7 @@ impl Segmenter {
         }
         header.set_flags(flags);
         header.set_checksum(0);
-        let sum = pseudo_header(&self.parsed, len - l4)?
-            .plus(Sum::ZERO.add_bytes(out.get(l4..)?))
-            .checksum();
+        let sum = pseudo_header(&self.parsed, len - l4)?.plus(Sum::ZERO.add_bytes(out.get(l4..)?)).checksum();
         TcpHeader::new(out.get_mut(l4..)?)?.set_checksum(sum);
         Some(len)
     }

@@ -55,27 +55,18 @@ impl<'a> WireClient<'a> {
     ///
     /// # Errors
     /// Why not.
-    pub fn open(
-        mem: Shared<'a>,
-        accepts: WireFeatures,
-    ) -> Result<(Self, Vec<WireQueue<'a>>), OpenError> {
+    /// Allocates; called at Start.
+    pub fn open(mem: Shared<'a>, accepts: WireFeatures) -> Result<(Self, Vec<WireQueue<'a>>), OpenError> {
         let word = |at: usize| mem.load_u32(at, Ordering::Relaxed).map_or(0, u32::from_le);
         // Acquire: pairs with the release in `WireRing::attach`.
-        if mem
-            .load_u32(header::MAGIC, Ordering::Acquire)
-            .map(u32::from_le)
-            != Some(MAGIC)
-        {
+        if mem.load_u32(header::MAGIC, Ordering::Acquire).map(u32::from_le) != Some(MAGIC) {
             return Err(OpenError::Magic);
         }
         if word(header::VERSION) != VERSION {
             return Err(OpenError::Version(word(header::VERSION)));
         }
-        let geometry = Geometry {
-            queues: word(header::QUEUES),
-            slots: word(header::SLOTS),
-            slot_size: word(header::SLOT_SIZE),
-        };
+        let geometry =
+            Geometry { queues: word(header::QUEUES), slots: word(header::SLOTS), slot_size: word(header::SLOT_SIZE) };
         if !geometry.is_valid() || geometry.total_len() > mem.len() {
             return Err(OpenError::Geometry(geometry));
         }
@@ -84,28 +75,13 @@ impl<'a> WireClient<'a> {
         let offers = WireFeatures::from_bits_truncate(word(header::OFFERS));
         let mut queues = Vec::with_capacity(geometry.queues as usize);
         for queue in 0..geometry.queues {
-            let send = Sender::new(mem, &geometry, queue, true)
-                .ok_or(OpenError::Geometry(geometry))?
-                .resume();
-            let recv = Receiver::new(mem, &geometry, queue, false)
-                .ok_or(OpenError::Geometry(geometry))?
-                .resume();
+            let send = Sender::new(mem, &geometry, queue, true).ok_or(OpenError::Geometry(geometry))?.resume();
+            let recv = Receiver::new(mem, &geometry, queue, false).ok_or(OpenError::Geometry(geometry))?.resume();
             queues.push(WireQueue { send, recv });
         }
         mem.store_u32(header::ACCEPTS, accepts.bits().to_le(), Ordering::Relaxed);
         mem.store_u32(header::READY, 1u32.to_le(), Ordering::Release);
-        Ok((
-            Self {
-                mem,
-                info: WireInfo {
-                    geometry,
-                    mac,
-                    mtu: word(header::MTU),
-                    offers,
-                },
-            },
-            queues,
-        ))
+        Ok((Self { mem, info: WireInfo { geometry, mac, mtu: word(header::MTU), offers } }, queues))
     }
 
     /// What the header said when it was opened.
@@ -117,16 +93,12 @@ impl<'a> WireClient<'a> {
     /// False once the NIC has detached.
     #[must_use]
     pub fn is_attached(&self) -> bool {
-        self.mem
-            .load_u32(header::MAGIC, Ordering::Acquire)
-            .map(u32::from_le)
-            == Some(MAGIC)
+        self.mem.load_u32(header::MAGIC, Ordering::Acquire).map(u32::from_le) == Some(MAGIC)
     }
 
     /// Changes what this client takes as it is.
     pub fn set_accepts(&self, accepts: WireFeatures) {
-        self.mem
-            .store_u32(header::ACCEPTS, accepts.bits().to_le(), Ordering::Relaxed);
+        self.mem.store_u32(header::ACCEPTS, accepts.bits().to_le(), Ordering::Relaxed);
     }
 }
 

@@ -32,17 +32,9 @@ struct Ring<'a> {
 
 impl<'a> Ring<'a> {
     fn new(all: Shared<'a>, geometry: &Geometry, queue: u32, from_client: bool) -> Option<Self> {
-        let mem = all.part(
-            geometry.ring_offset(queue, from_client),
-            geometry.ring_len(),
-        )?;
+        let mem = all.part(geometry.ring_offset(queue, from_client), geometry.ring_len())?;
         let slots_at = geometry.slots_offset();
-        Some(Self {
-            mem,
-            slots: geometry.slots,
-            slot_size: geometry.slot_size,
-            slots_at,
-        })
+        Some(Self { mem, slots: geometry.slots, slot_size: geometry.slot_size, slots_at })
     }
 
     fn slot(&self, index: u32) -> usize {
@@ -72,8 +64,7 @@ impl<'a> Ring<'a> {
     fn wanted(&self, at: usize) -> bool {
         // SeqCst: the index published before comes before the load.
         fence(Ordering::SeqCst);
-        self.mem.load_u32(at, Ordering::Relaxed) == Some(1)
-            && self.mem.swap_u32(at, 0, Ordering::Relaxed) == Some(1)
+        self.mem.load_u32(at, Ordering::Relaxed) == Some(1) && self.mem.swap_u32(at, 0, Ordering::Relaxed) == Some(1)
     }
 }
 
@@ -87,20 +78,9 @@ pub struct Sender<'a> {
 }
 
 impl<'a> Sender<'a> {
-    pub(super) fn new(
-        all: Shared<'a>,
-        geometry: &Geometry,
-        queue: u32,
-        from_client: bool,
-    ) -> Option<Self> {
+    pub(super) fn new(all: Shared<'a>, geometry: &Geometry, queue: u32, from_client: bool) -> Option<Self> {
         let ring = Ring::new(all, geometry, queue, from_client)?;
-        Some(Self {
-            ring,
-            tail: 0,
-            published: 0,
-            head_seen: 0,
-            dead: false,
-        })
+        Some(Self { ring, tail: 0, published: 0, head_seen: 0, dead: false })
     }
 
     /// Continues where the shared index stands (a client that attaches to a ring that was used before).
@@ -155,11 +135,7 @@ impl<'a> Sender<'a> {
             flags |= PacketFlags::TX_CSUM_PARTIAL;
         }
         if meta.mss != 0 {
-            flags |= if meta.v6 {
-                PacketFlags::TX_TSO6
-            } else {
-                PacketFlags::TX_TSO4
-            };
+            flags |= if meta.v6 { PacketFlags::TX_TSO6 } else { PacketFlags::TX_TSO4 };
         }
         let csum = meta.csum.unwrap_or(PartialCsum { start: 0, stuff: 0 });
         let words = [
@@ -170,9 +146,7 @@ impl<'a> Sender<'a> {
         ];
         let at = self.ring.descriptor(self.tail);
         for (i, word) in words.iter().enumerate() {
-            self.ring
-                .mem
-                .store_u64(at + i * 8, word.to_le(), Ordering::Relaxed);
+            self.ring.mem.store_u64(at + i * 8, word.to_le(), Ordering::Relaxed);
         }
         self.tail = self.tail.wrapping_add(1);
         true
@@ -198,11 +172,7 @@ impl<'a> Sender<'a> {
 
     /// Frames that the other side has not taken yet.
     pub fn queued(&mut self) -> usize {
-        if self.dead {
-            0
-        } else {
-            self.ring.slots as usize - self.space()
-        }
+        if self.dead { 0 } else { self.ring.slots as usize - self.space() }
     }
 }
 
@@ -218,21 +188,9 @@ pub struct Receiver<'a> {
 }
 
 impl<'a> Receiver<'a> {
-    pub(super) fn new(
-        all: Shared<'a>,
-        geometry: &Geometry,
-        queue: u32,
-        from_client: bool,
-    ) -> Option<Self> {
+    pub(super) fn new(all: Shared<'a>, geometry: &Geometry, queue: u32, from_client: bool) -> Option<Self> {
         let ring = Ring::new(all, geometry, queue, from_client)?;
-        Some(Self {
-            ring,
-            head: 0,
-            published: 0,
-            tail_seen: 0,
-            dead: false,
-            peeked: None,
-        })
+        Some(Self { ring, head: 0, published: 0, tail_seen: 0, dead: false, peeked: None })
     }
 
     /// Continues where the shared index stands.
@@ -294,15 +252,9 @@ impl<'a> Receiver<'a> {
         if len == 0 || len > self.ring.slot_size {
             return Err(WireFault::Descriptor);
         }
-        let mut meta = FrameMeta {
-            timestamp_ns,
-            ..FrameMeta::default()
-        };
+        let mut meta = FrameMeta { timestamp_ns, ..FrameMeta::default() };
         if flags.contains(PacketFlags::TX_CSUM_PARTIAL) {
-            let csum = PartialCsum {
-                start: w1 as u16,
-                stuff: (w1 >> 16) as u16,
-            };
+            let csum = PartialCsum { start: w1 as u16, stuff: (w1 >> 16) as u16 };
             if csum.start > csum.stuff || u32::from(csum.stuff) + 2 > len {
                 return Err(WireFault::Descriptor);
             }

@@ -87,19 +87,10 @@ impl Geometry {
     /// The sizes for a NIC with `queues` queues, rings of `ring_size` and packet buffers of `buf_len` bytes.
     #[must_use]
     pub fn for_nic(queues: u32, ring_size: u32, buf_len: u32) -> Self {
-        let slot_size = buf_len
-            .clamp(128, 1 << 17)
-            .next_multiple_of(SLOT_ALIGN as u32);
-        let most = RING_BYTES
-            .checked_div(slot_size as usize)
-            .unwrap_or(1)
-            .max(1);
+        let slot_size = buf_len.clamp(128, 1 << 17).next_multiple_of(SLOT_ALIGN as u32);
+        let most = RING_BYTES.checked_div(slot_size as usize).unwrap_or(1).max(1);
         let most = 1u32 << most.ilog2();
-        Self {
-            queues,
-            slots: ring_size.min(most).max(1),
-            slot_size,
-        }
+        Self { queues, slots: ring_size.min(most).max(1), slot_size }
     }
 
     /// True when the numbers are within the layout's limits.

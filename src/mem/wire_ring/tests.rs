@@ -5,18 +5,12 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use super::{
-    FrameMeta, Geometry, OpenError, WireClient, WireFault, WireFeatures, WireRing, header,
-};
+use super::{FrameMeta, Geometry, OpenError, WireClient, WireFault, WireFeatures, WireRing, header};
 use crate::mem::packet::PartialCsum;
 use crate::mem::region::{HeapDma, Region};
 use proptest::prelude::*;
 
-const GEOMETRY: Geometry = Geometry {
-    queues: 2,
-    slots: 4,
-    slot_size: 256,
-};
+const GEOMETRY: Geometry = Geometry { queues: 2, slots: 4, slot_size: 256 };
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
 fn memory(geometry: &Geometry) -> Region {
@@ -25,50 +19,21 @@ fn memory(geometry: &Geometry) -> Region {
 
 #[test]
 fn sizes_for_a_nic_are_valid() {
-    for (queues, ring, buf_len) in [
-        (1, 64, 0),
-        (8, 4096, 2048),
-        (2, 256, 67_000),
-        (3, 4096, 1 << 20),
-    ] {
+    for (queues, ring, buf_len) in [(1, 64, 0), (8, 4096, 2048), (2, 256, 67_000), (3, 4096, 1 << 20)] {
         let geometry = Geometry::for_nic(queues, ring, buf_len);
         assert!(geometry.is_valid(), "{geometry:?}");
         assert!(geometry.slots <= ring);
         assert!(geometry.total_len() < 160 << 20, "{geometry:?}");
     }
     for bad in [
-        Geometry {
-            queues: 0,
-            ..GEOMETRY
-        },
-        Geometry {
-            queues: 9,
-            ..GEOMETRY
-        },
-        Geometry {
-            slots: 3,
-            ..GEOMETRY
-        },
-        Geometry {
-            slots: 0,
-            ..GEOMETRY
-        },
-        Geometry {
-            slots: 1 << 31,
-            ..GEOMETRY
-        },
-        Geometry {
-            slot_size: 100,
-            ..GEOMETRY
-        },
-        Geometry {
-            slot_size: 0,
-            ..GEOMETRY
-        },
-        Geometry {
-            slot_size: u32::MAX,
-            ..GEOMETRY
-        },
+        Geometry { queues: 0, ..GEOMETRY },
+        Geometry { queues: 9, ..GEOMETRY },
+        Geometry { slots: 3, ..GEOMETRY },
+        Geometry { slots: 0, ..GEOMETRY },
+        Geometry { slots: 1 << 31, ..GEOMETRY },
+        Geometry { slot_size: 100, ..GEOMETRY },
+        Geometry { slot_size: 0, ..GEOMETRY },
+        Geometry { slot_size: u32::MAX, ..GEOMETRY },
     ] {
         assert!(!bad.is_valid(), "{bad:?}");
     }
@@ -77,34 +42,20 @@ fn sizes_for_a_nic_are_valid() {
 #[test]
 fn frames_cross_in_both_directions() {
     let region = memory(&GEOMETRY);
-    assert_eq!(
-        WireClient::open(region.shared(), WireFeatures::empty()).err(),
-        Some(OpenError::Magic)
-    );
+    assert_eq!(WireClient::open(region.shared(), WireFeatures::empty()).err(), Some(OpenError::Magic));
     let (core, mut core_queues) = WireRing::attach(region.shared(), &GEOMETRY, MAC, 1500).unwrap();
     assert!(!core.client_ready());
-    let (client, mut client_queues) =
-        WireClient::open(region.shared(), WireFeatures::CSUM).unwrap();
+    let (client, mut client_queues) = WireClient::open(region.shared(), WireFeatures::CSUM).unwrap();
     assert!(core.client_ready());
     assert_eq!(core.client_accepts(), WireFeatures::CSUM);
     let info = client.info();
     assert_eq!((info.geometry, info.mac, info.mtu), (GEOMETRY, MAC, 1500));
     for (ours, theirs) in core_queues.iter_mut().zip(&mut client_queues) {
-        for (from, to) in [
-            (&mut ours.send, &mut theirs.recv),
-            (&mut theirs.send, &mut ours.recv),
-        ] {
+        for (from, to) in [(&mut ours.send, &mut theirs.recv), (&mut theirs.send, &mut ours.recv)] {
             assert!(!to.wait(), "nothing there yet");
             let frames: Vec<Vec<u8>> = (1..=4u8).map(|i| vec![i; 60 + usize::from(i)]).collect();
-            let meta = FrameMeta {
-                csum: Some(PartialCsum {
-                    start: 14,
-                    stuff: 30,
-                }),
-                mss: 1000,
-                v6: true,
-                timestamp_ns: 77,
-            };
+            let meta =
+                FrameMeta { csum: Some(PartialCsum { start: 14, stuff: 30 }), mss: 1000, v6: true, timestamp_ns: 77 };
             for frame in &frames {
                 assert!(from.send(frame, &meta));
             }
@@ -126,11 +77,7 @@ fn frames_cross_in_both_directions() {
             assert!(!from.send(&[], &meta));
             assert!(!from.send(&[0; 257], &meta));
             assert!(from.send(&[9; 256], &FrameMeta::default()) && !from.flush());
-            assert_eq!(
-                to.recv(&mut [0; 255]),
-                Some(Err(WireFault::TooLong)),
-                "skipped"
-            );
+            assert_eq!(to.recv(&mut [0; 255]), Some(Err(WireFault::TooLong)), "skipped");
             assert!(to.recv(&mut out).is_none());
             assert!(to.release());
             assert_eq!(from.queued(), 0);
@@ -149,8 +96,7 @@ fn a_second_client_continues() {
     let (_core, mut core_queues) = WireRing::attach(region.shared(), &GEOMETRY, MAC, 1500).unwrap();
     let core = &mut core_queues[0];
     for round in 0..5u8 {
-        let (_client, mut queues) =
-            WireClient::open(region.shared(), WireFeatures::empty()).unwrap();
+        let (_client, mut queues) = WireClient::open(region.shared(), WireFeatures::empty()).unwrap();
         let client = &mut queues[0];
         assert!(core.send.send(&[round; 60], &FrameMeta::default()));
         let _ = core.send.flush();
@@ -178,10 +124,7 @@ fn a_wrong_header_is_refused() {
         (header::SLOT_SIZE, 1 << 17, GEOMETRY.slot_size),
     ] {
         mem.store_u32(at, value, Ordering::Relaxed);
-        assert!(
-            matches!(open(), Some(OpenError::Geometry(_))),
-            "{at} {value}"
-        );
+        assert!(matches!(open(), Some(OpenError::Geometry(_))), "{at} {value}");
         mem.store_u32(at, good, Ordering::Relaxed);
     }
     mem.store_u32(header::VERSION, 9, Ordering::Relaxed);
@@ -200,10 +143,7 @@ fn impossible_indices_kill_the_ring_and_nothing_else() {
         assert_eq!(queues[0].recv.available(), 0, "{bad}");
         assert!(queues[0].recv.is_dead());
         assert_eq!(queues[0].recv.peek(), Some(Err(WireFault::Index)));
-        assert_eq!(
-            queues[0].recv.recv(&mut [0; 256]),
-            Some(Err(WireFault::Index))
-        );
+        assert_eq!(queues[0].recv.recv(&mut [0; 256]), Some(Err(WireFault::Index)));
         // The right value afterwards does not bring it back.
         mem.store_u32(from_client, 1, Ordering::Relaxed);
         assert_eq!(queues[0].recv.available(), 0);

@@ -41,10 +41,7 @@ fn connect(from: &Port, to: Option<&Arc<Port>>) {
 pub(super) fn join(name: [u8; 32], port: &Arc<Port>) -> Result<(), NicError> {
     let mut cables = CABLES.lock();
     let Some(cable) = cables.iter_mut().find(|cable| cable.name == name) else {
-        cables.push(Cable {
-            name,
-            ends: [Some(port.clone()), None],
-        });
+        cables.push(Cable { name, ends: [Some(port.clone()), None] });
         return Ok(());
     };
     let [a, b] = &mut cable.ends;
@@ -55,9 +52,7 @@ pub(super) fn join(name: [u8; 32], port: &Arc<Port>) -> Result<(), NicError> {
     };
     if let Some(other) = other {
         if other.queues.len() != port.queues.len() {
-            return Err(NicError::Invalid(
-                "both ends of a pair need the same number of queues",
-            ));
+            return Err(NicError::Invalid("both ends of a pair need the same number of queues"));
         }
         *free = Some(port.clone());
         connect(port, Some(other));
@@ -72,8 +67,7 @@ pub(super) fn leave(port: &Arc<Port>) {
     let mut cables = CABLES.lock();
     for cable in cables.iter_mut() {
         let [a, b] = &mut cable.ends;
-        let is_port =
-            |end: &Option<Arc<Port>>| end.as_ref().is_some_and(|end| Arc::ptr_eq(end, port));
+        let is_port = |end: &Option<Arc<Port>>| end.as_ref().is_some_and(|end| Arc::ptr_eq(end, port));
         let (mine, other) = if is_port(a) {
             (a, b)
         } else if is_port(b) {

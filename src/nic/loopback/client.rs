@@ -63,22 +63,14 @@ fn send_one(client: &mut ClientQueue, packet: &mut Packet, cut: &mut usize) -> O
         Err(status) => return Some(status),
         Ok(None) => {}
         Ok(Some((segmenter, v6))) => {
-            let feature = if v6 {
-                WireFeatures::TSO6
-            } else {
-                WireFeatures::TSO4
-            };
+            let feature = if v6 { WireFeatures::TSO6 } else { WireFeatures::TSO4 };
             let whole = accepts.contains(feature | WireFeatures::CSUM) && csum.is_some();
             if *cut == 0 && whole && out.frame.len() <= client.rings.send.frame_max() {
                 let meta = out.meta(v6);
                 if ipv4_csum {
                     let _ = segmenter.set_super_lengths(packet.frame_mut());
                 }
-                return client
-                    .rings
-                    .send
-                    .send(packet.frame(), &meta)
-                    .then_some(Status::Ok);
+                return client.rings.send.send(packet.frame(), &meta).then_some(Status::Ok);
             }
             if segmenter.segment_max() > client.rings.send.frame_max() {
                 return Some(Status::TooLong);
@@ -103,10 +95,7 @@ fn send_one(client: &mut ClientQueue, packet: &mut Packet, cut: &mut usize) -> O
     if packet.len() > client.rings.send.frame_max() {
         return Some(Status::TooLong);
     }
-    let mut meta = FrameMeta {
-        csum,
-        ..FrameMeta::default()
-    };
+    let mut meta = FrameMeta { csum, ..FrameMeta::default() };
     if ipv4_csum {
         let _ = offload::fill_ipv4_header_of(packet.frame_mut());
     }
@@ -117,11 +106,7 @@ fn send_one(client: &mut ClientQueue, packet: &mut Packet, cut: &mut usize) -> O
         let _ = packet.set_partial_csum(None);
         meta.csum = None;
     }
-    client
-        .rings
-        .send
-        .send(packet.frame(), &meta)
-        .then_some(Status::Ok)
+    client.rings.send.send(packet.frame(), &meta).then_some(Status::Ok)
 }
 
 /// Takes up to `budget` frames of the client into posted buffers. Without buffers they wait with the client.
@@ -146,20 +131,10 @@ pub(super) fn receive(port: &Port, queue: usize, budget: usize, refused: &mut Re
 }
 
 /// Takes one frame; false when there is none or no buffer for it.
-fn receive_one(
-    client: &mut ClientQueue,
-    inbox: &mut Inbox,
-    port: &Port,
-    refused: &mut Refused,
-) -> bool {
+fn receive_one(client: &mut ClientQueue, inbox: &mut Inbox, port: &Port, refused: &mut Refused) -> bool {
     if let Some((len, meta)) = client.cutting {
         let frame = client.scratch.get(..len).unwrap_or_default();
-        let out = Outgoing {
-            frame,
-            csum: meta.csum,
-            ipv4_csum: false,
-            mss: meta.mss,
-        };
+        let out = Outgoing { frame, csum: meta.csum, ipv4_csum: false, mss: meta.mss };
         match deliver(inbox, port, &out, &mut client.cut) {
             Delivered::NoBuffer => return false,
             Delivered::Done => {}
@@ -217,12 +192,7 @@ pub(super) fn pending(port: &Port, queue: usize) -> bool {
         return false;
     };
     let waits = client.cutting.is_some() || client.rings.recv.available() > 0;
-    waits
-        && port.is_plugged()
-        && shared
-            .inbox
-            .enter()
-            .is_some_and(|mut inbox| inbox.has_buffer())
+    waits && port.is_plugged() && shared.inbox.enter().is_some_and(|mut inbox| inbox.has_buffer())
 }
 
 /// Asks the client to kick when it has frames. True: there are some, and buffers for them, already.

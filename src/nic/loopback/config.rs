@@ -40,16 +40,10 @@ impl LoopbackConfig {
             return Err(NicError::Invalid("queues must be 1 to 8"));
         }
         if !self.ring_size.is_power_of_two() || !(64..=4096).contains(&self.ring_size) {
-            return Err(NicError::Invalid(
-                "ring size must be a power of two from 64 to 4096",
-            ));
+            return Err(NicError::Invalid("ring size must be a power of two from 64 to 4096"));
         }
-        if !(MTU_MIN..=MTU_MAX).contains(&self.mtu_max)
-            || !(MTU_MIN..=self.mtu_max).contains(&self.mtu)
-        {
-            return Err(NicError::Invalid(
-                "MTU must be 68 to its maximum, which is at most 16110",
-            ));
+        if !(MTU_MIN..=MTU_MAX).contains(&self.mtu_max) || !(MTU_MIN..=self.mtu_max).contains(&self.mtu) {
+            return Err(NicError::Invalid("MTU must be 68 to its maximum, which is at most 16110"));
         }
         Ok(())
     }

@@ -49,12 +49,7 @@ impl<'a> Outgoing<'a> {
 
     /// Its metadata on the wire to a client.
     pub fn meta(&self, v6: bool) -> wire_ring::FrameMeta {
-        wire_ring::FrameMeta {
-            csum: self.csum,
-            mss: self.mss,
-            v6,
-            timestamp_ns: 0,
-        }
+        wire_ring::FrameMeta { csum: self.csum, mss: self.mss, v6, timestamp_ns: 0 }
     }
 }
 
@@ -71,12 +66,7 @@ pub(super) enum Delivered {
 
 /// Copies `out` into posted buffers of `inbox`, which is `port`'s. `cut` counts the segments of a super-frame that
 /// are delivered already; it is 0 for a new frame and again when the frame is done.
-pub(super) fn deliver(
-    inbox: &mut Inbox,
-    port: &Port,
-    out: &Outgoing<'_>,
-    cut: &mut usize,
-) -> Delivered {
+pub(super) fn deliver(inbox: &mut Inbox, port: &Port, out: &Outgoing<'_>, cut: &mut usize) -> Delivered {
     let offloads = port.offloads();
     let segmenter = match out.segmenter() {
         Ok(segmenter) => segmenter,
@@ -111,10 +101,7 @@ pub(super) fn deliver(
             return Delivered::NoBuffer;
         };
         let len = segmenter.segment_len(*cut).unwrap_or(0);
-        let written = buffer.set_len(len)
-            && segmenter
-                .write(out.frame, *cut, buffer.frame_mut())
-                .is_some();
+        let written = buffer.set_len(len) && segmenter.write(out.frame, *cut, buffer.frame_mut()).is_some();
         if written {
             vouch(&mut buffer, offloads);
         } else {
@@ -139,33 +126,17 @@ pub(super) fn merge(buffer: &mut Packet, segmenter: &Segmenter, mss: u16, v6: bo
     if !segmenter.set_super_lengths(buffer.frame_mut()) {
         return false;
     }
-    let kind = if v6 {
-        PacketFlags::RX_LRO6
-    } else {
-        PacketFlags::RX_LRO4 | PacketFlags::RX_IP_CHECKED
-    };
-    let valid = if v6 {
-        PacketFlags::empty()
-    } else {
-        PacketFlags::RX_IP_VALID
-    };
+    let kind = if v6 { PacketFlags::RX_LRO6 } else { PacketFlags::RX_LRO4 | PacketFlags::RX_IP_CHECKED };
+    let valid = if v6 { PacketFlags::empty() } else { PacketFlags::RX_IP_VALID };
     buffer.set_flags(kind | valid | PacketFlags::RX_DATA_VALID);
     buffer.set_segments(mss, u16::try_from(segmenter.segments()).unwrap_or(u16::MAX));
     true
 }
 
 /// Does, in the receive buffer, what the sender left to the NIC; what stays undone is vouched for.
-pub(super) fn finish_checksums(
-    buffer: &mut Packet,
-    csum: Option<PartialCsum>,
-    ipv4_csum: bool,
-    offloads: Offloads,
-) {
+pub(super) fn finish_checksums(buffer: &mut Packet, csum: Option<PartialCsum>, ipv4_csum: bool, offloads: Offloads) {
     let mut flags = PacketFlags::empty();
-    if ipv4_csum
-        && offload::fill_ipv4_header_of(buffer.frame_mut())
-        && offloads.contains(Offloads::RX_CSUM)
-    {
+    if ipv4_csum && offload::fill_ipv4_header_of(buffer.frame_mut()) && offloads.contains(Offloads::RX_CSUM) {
         flags |= PacketFlags::RX_IP_CHECKED | PacketFlags::RX_IP_VALID;
     }
     if let Some(PartialCsum { start, stuff }) = csum {

@@ -21,9 +21,7 @@ use core::sync::atomic::Ordering;
 
 use self::port::{ClientQueue, Port, SUPPORTED};
 use self::queue::LoopbackQueue;
-use super::{
-    Device, Link, MTU_MIN, MulticastList, Nic, NicEnv, NicError, NicQueue, Offloads, WirePort,
-};
+use super::{Device, Link, MTU_MIN, MulticastList, Nic, NicEnv, NicError, NicQueue, Offloads, WirePort};
 use crate::mem::region::Shared;
 use crate::mem::wire_ring::{Geometry, WireRing};
 pub use config::{LoopbackConfig, Wire};
@@ -35,6 +33,7 @@ const SPEED_BPS: u64 = 10_000_000_000;
 ///
 /// # Errors
 /// What is wrong with the configuration, or that both ends of the pair are taken.
+/// Allocates; called at Start.
 pub fn open(config: &LoopbackConfig, env: NicEnv) -> Result<Device, NicError> {
     config.check()?;
     let (port, own) = Port::new(config, env.events)?;
@@ -48,15 +47,8 @@ pub fn open(config: &LoopbackConfig, env: NicEnv) -> Result<Device, NicError> {
         Wire::Reflect => port.joined.store(true, Ordering::Release),
         Wire::None | Wire::Client => {}
     }
-    let nic = Loopback {
-        port,
-        config: *config,
-        client: None,
-    };
-    Ok(Device {
-        nic: Box::new(nic),
-        queues,
-    })
+    let nic = Loopback { port, config: *config, client: None };
+    Ok(Device { nic: Box::new(nic), queues })
 }
 
 /// The control side.
@@ -89,11 +81,7 @@ impl Loopback {
     }
 
     fn geometry(&self) -> Geometry {
-        Geometry::for_nic(
-            self.config.queues as u32,
-            self.config.ring_size as u32,
-            self.config.buf_len,
-        )
+        Geometry::for_nic(self.config.queues as u32, self.config.ring_size as u32, self.config.buf_len)
     }
 }
 
@@ -197,11 +185,7 @@ impl Nic for Loopback {
         if self.is_pair() {
             up = up && cable::with_peer(&self.port, |peer| peer.is_some_and(Port::is_listening));
         }
-        Link {
-            up,
-            full_duplex: true,
-            speed_bps: SPEED_BPS,
-        }
+        Link { up, full_duplex: true, speed_bps: SPEED_BPS }
     }
 
     fn set_link(&mut self, up: bool) -> Result<(), NicError> {
@@ -225,14 +209,14 @@ impl WirePort for Loopback {
         self.geometry().total_len()
     }
 
+    /// Allocates; called at Start.
     fn attach(&mut self, mem: Shared<'static>) -> Result<(), NicError> {
         if self.client.is_some() {
             return Err(NicError::Busy);
         }
         let geometry = self.geometry();
         let filter = &self.port.filter;
-        let (ring, rings) = WireRing::attach(mem, &geometry, filter.mac(), filter.mtu())
-            .ok_or(NicError::NoMemory)?;
+        let (ring, rings) = WireRing::attach(mem, &geometry, filter.mac(), filter.mtu()).ok_or(NicError::NoMemory)?;
         let ring = Arc::new(ring);
         for (queue, rings) in self.port.queues.iter().zip(rings) {
             let client = ClientQueue {

@@ -67,10 +67,7 @@ fn fill(inbox: &mut Inbox, peer: &Port, tx: &mut TxFrames) {
 /// Wakes the peer's queue, which waits for this one's buffers.
 pub(super) fn wake(port: &Port, queue: usize) {
     // A seat that cannot be entered is being changed by control, which wakes both ends.
-    let guard = port
-        .queues
-        .get(queue)
-        .and_then(|shared| shared.peer.enter());
+    let guard = port.queues.get(queue).and_then(|shared| shared.peer.enter());
     if let Some(peer) = guard.as_ref().and_then(|guard| guard.as_deref()) {
         peer.events.wake(queue as u32);
     }

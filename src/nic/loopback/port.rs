@@ -95,6 +95,7 @@ pub(super) struct OwnEnds {
 }
 
 impl Port {
+    /// Allocates; called at Start.
     pub fn new(
         config: &LoopbackConfig,
         events: Arc<dyn Events>,
@@ -104,12 +105,7 @@ impl Port {
         for _ in 0..config.queues {
             let (posted, posted_end) = channel(config.ring_size).ok_or(NicError::NoMemory)?;
             let (done_end, done) = channel(config.ring_size).ok_or(NicError::NoMemory)?;
-            let inbox = Inbox {
-                posted: posted_end,
-                done: done_end,
-                spare: None,
-                filled: 0,
-            };
+            let inbox = Inbox { posted: posted_end, done: done_end, spare: None, filled: 0 };
             let queue = PortQueue {
                 inbox: Seat::new(inbox),
                 bell: Doorbell::new(),

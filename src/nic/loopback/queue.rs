@@ -66,32 +66,17 @@ pub(super) struct LoopbackQueue {
 }
 
 impl LoopbackQueue {
+    /// Allocates; called at Start.
     pub fn new(port: Arc<Port>, index: usize, wire: Wire, ring_size: usize, own: OwnEnds) -> Self {
         let far = match wire {
             Wire::Pair(_) => FarEnd::Pair,
-            Wire::Reflect => FarEnd::Reflect(Box::new(Reflector::new(reflect::far_mac(
-                port.filter.mac(),
-            )))),
+            Wire::Reflect => FarEnd::Reflect(Box::new(Reflector::new(reflect::far_mac(port.filter.mac())))),
             Wire::None | Wire::Client => FarEnd::Client,
         };
         let fifo = || Fifo::with_capacity(ring_size);
-        let tx = TxFrames {
-            waiting: fifo(),
-            finished: fifo(),
-            cut: 0,
-        };
+        let tx = TxFrames { waiting: fifo(), finished: fifo(), cut: 0 };
         let OwnEnds { posted, done } = own;
-        Self {
-            port,
-            index,
-            far,
-            ring_size,
-            posted,
-            done,
-            outstanding: 0,
-            refused: Refused::default(),
-            tx,
-        }
+        Self { port, index, far, ring_size, posted, done, outstanding: 0, refused: Refused::default(), tx }
     }
 
     fn shared(&self) -> Option<&PortQueue> {
@@ -110,9 +95,7 @@ impl LoopbackQueue {
         } else {
             match &mut self.far {
                 FarEnd::Pair => pair::send(&self.port, self.index, &mut self.tx),
-                FarEnd::Reflect(far) => {
-                    far.send(&self.port, self.index, &mut self.tx, &mut self.refused)
-                }
+                FarEnd::Reflect(far) => far.send(&self.port, self.index, &mut self.tx, &mut self.refused),
                 FarEnd::Client => client::send(&self.port, self.index, &mut self.tx),
             }
         }
@@ -147,14 +130,12 @@ impl LoopbackQueue {
         if packet.status() == Status::TooLong {
             return Err(Refusal::Giant);
         }
-        self.port.filter.check(
-            packet.frame(),
-            packet.flags().intersects(PacketFlags::RX_LRO),
-        )
+        self.port.filter.check(packet.frame(), packet.flags().intersects(PacketFlags::RX_LRO))
     }
 }
 
 impl NicQueue for LoopbackQueue {
+    /// Allocates; called at Start.
     fn rx_post(&mut self, burst: &mut Burst) -> usize {
         if !self.port.is_enabled() {
             return 0;
@@ -218,8 +199,7 @@ impl NicQueue for LoopbackQueue {
         if !self.port.is_enabled() {
             return false;
         }
-        !self.done.is_empty()
-            || (matches!(self.far, FarEnd::Client) && client::pending(&self.port, self.index))
+        !self.done.is_empty() || (matches!(self.far, FarEnd::Client) && client::pending(&self.port, self.index))
     }
 
     fn take_refused(&mut self) -> Refused {
@@ -239,11 +219,7 @@ impl NicQueue for LoopbackQueue {
 
     fn tx_reap(&mut self, out: &mut Burst) -> usize {
         self.progress();
-        let count = self
-            .tx
-            .finished
-            .len()
-            .min(BURST_MAX.saturating_sub(out.len()));
+        let count = self.tx.finished.len().min(BURST_MAX.saturating_sub(out.len()));
         out.extend(self.tx.finished.drain(..count));
         count
     }
@@ -274,12 +250,7 @@ impl NicQueue for LoopbackQueue {
         let start = out.len();
         let taken = self.done.pop_burst(out, room(out));
         self.refused.disabled += taken as u64;
-        if let Some(mut inbox) = self
-            .port
-            .queues
-            .get(self.index)
-            .and_then(|shared| shared.inbox.claim())
-        {
+        if let Some(mut inbox) = self.port.queues.get(self.index).and_then(|shared| shared.inbox.claim()) {
             while room(out) > 0
                 && let Some(packet) = inbox.take()
             {
@@ -298,9 +269,6 @@ impl NicQueue for LoopbackQueue {
     }
 
     fn gauges(&self) -> QueueGauges {
-        QueueGauges {
-            rx_posted: self.outstanding,
-            tx_in_flight: self.tx.len(),
-        }
+        QueueGauges { rx_posted: self.outstanding, tx_in_flight: self.tx.len() }
     }
 }

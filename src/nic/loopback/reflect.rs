@@ -46,12 +46,7 @@ struct Datagram {
 
 impl Datagram {
     fn of(parsed: &Parsed) -> Self {
-        Self {
-            src: parsed.src,
-            dst: parsed.dst,
-            id: parsed.fragment.id,
-            protocol: parsed.protocol,
-        }
+        Self { src: parsed.src, dst: parsed.dst, id: parsed.fragment.id, protocol: parsed.protocol }
     }
 }
 
@@ -76,11 +71,7 @@ pub(super) struct Reflector {
 
 impl Reflector {
     pub fn new(mac: [u8; 6]) -> Self {
-        Self {
-            mac,
-            tracked: [None; TRACKED],
-            next: 0,
-        }
+        Self { mac, tracked: [None; TRACKED], next: 0 }
     }
 
     /// Takes every frame; answers go into the sender's own receive buffers. Without one, the answer is lost and
@@ -138,17 +129,14 @@ impl Reflector {
         let to_us = dst_mac == self.mac;
         if parsed.flags.contains(ParsedFlags::ARP) {
             // A probe has no sender address, an announcement asks for its own (RFC 5227 sections 1.1 and 2.3).
-            let asks =
-                parsed.arp_op == arp::REQUEST && parsed.src != [0; 16] && parsed.src != parsed.dst;
-            return (asks && (to_us || parsed.flags.contains(ParsedFlags::BROADCAST)))
-                .then_some(Answer::Arp);
+            let asks = parsed.arp_op == arp::REQUEST && parsed.src != [0; 16] && parsed.src != parsed.dst;
+            return (asks && (to_us || parsed.flags.contains(ParsedFlags::BROADCAST))).then_some(Answer::Arp);
         }
         if parsed.family == Family::None {
             return None;
         }
         let ip_ok = out.ipv4_csum || offload::is_ipv4_header_valid(frame, parsed) != Some(false);
-        let transport_ok =
-            out.csum.is_some() || offload::is_transport_valid(frame, parsed) != Some(false);
+        let transport_ok = out.csum.is_some() || offload::is_transport_valid(frame, parsed) != Some(false);
         if !ip_ok || !transport_ok {
             return None;
         }
@@ -161,13 +149,9 @@ impl Reflector {
                 && parsed.src != [0; 16]
                 && parsed.src != target
                 && target.first() != Some(&0xff);
-            return (asks && (to_us || parsed.flags.contains(ParsedFlags::MULTICAST)))
-                .then_some(Answer::Neighbor);
+            return (asks && (to_us || parsed.flags.contains(ParsedFlags::MULTICAST))).then_some(Answer::Neighbor);
         }
-        if !to_us
-            || !is_unicast(parsed.family, &parsed.dst)
-            || !is_unicast(parsed.family, &parsed.src)
-        {
+        if !to_us || !is_unicast(parsed.family, &parsed.dst) || !is_unicast(parsed.family, &parsed.src) {
             return None;
         }
         if parsed.is_later_fragment() {
@@ -176,12 +160,8 @@ impl Reflector {
         }
         let echo = match parsed.protocol {
             protocol::UDP => parsed.dst_port == ECHO_PORT,
-            protocol::ICMP => {
-                icmp && parsed.icmp_type == icmp::ECHO_REQUEST && parsed.icmp_code == 0
-            }
-            protocol::ICMPV6 => {
-                icmp && parsed.icmp_type == icmp::V6_ECHO_REQUEST && parsed.icmp_code == 0
-            }
+            protocol::ICMP => icmp && parsed.icmp_type == icmp::ECHO_REQUEST && parsed.icmp_code == 0,
+            protocol::ICMPV6 => icmp && parsed.icmp_type == icmp::V6_ECHO_REQUEST && parsed.icmp_code == 0,
             _ => false,
         };
         if echo
@@ -267,9 +247,7 @@ impl Reflector {
         header.set_code(0);
         header.set_checksum(0);
         header.set_rest(SOLICITED_OVERRIDE);
-        let (to_target, option) = frame
-            .get_mut(l4 + icmp::HEADER_LEN..)?
-            .split_first_chunk_mut::<16>()?;
+        let (to_target, option) = frame.get_mut(l4 + icmp::HEADER_LEN..)?.split_first_chunk_mut::<16>()?;
         *to_target = target;
         let [a, b, c, d, e, f] = self.mac;
         // Option 2, target link-layer address, one unit of 8 bytes.
@@ -278,13 +256,7 @@ impl Reflector {
         offload::fill_transport(frame, &parsed).then_some(())
     }
 
-    fn make_echo(
-        &self,
-        answer: Answer,
-        out: &Outgoing<'_>,
-        parsed: &Parsed,
-        buffer: &mut Packet,
-    ) -> Option<()> {
+    fn make_echo(&self, answer: Answer, out: &Outgoing<'_>, parsed: &Parsed, buffer: &mut Packet) -> Option<()> {
         buffer.write(out.frame).then_some(())?;
         // Everything is finished here, so that no assist of the receiver matters.
         finish_checksums(buffer, out.csum, out.ipv4_csum, Offloads::empty());
@@ -321,17 +293,9 @@ impl Reflector {
             return Some(());
         }
         let mut header = IcmpHeader::new(transport)?;
-        let reply = if parsed.family == Family::V4 {
-            icmp::ECHO_REPLY
-        } else {
-            icmp::V6_ECHO_REPLY
-        };
+        let reply = if parsed.family == Family::V4 { icmp::ECHO_REPLY } else { icmp::V6_ECHO_REPLY };
         let word = |kind: u8| u16::from(kind) << 8 | u16::from(parsed.icmp_code);
-        header.set_checksum(checksum::update(
-            header.checksum(),
-            word(parsed.icmp_type),
-            word(reply),
-        ));
+        header.set_checksum(checksum::update(header.checksum(), word(parsed.icmp_type), word(reply)));
         header.set_kind(reply);
         Some(())
     }
@@ -339,10 +303,7 @@ impl Reflector {
 
 /// The address that a neighbour solicitation asks for (RFC 4861 section 4.3).
 fn neighbor_target(frame: &[u8], parsed: &Parsed) -> Option<[u8; 16]> {
-    frame
-        .get(parsed.payload as usize..parsed.end())?
-        .first_chunk::<16>()
-        .copied()
+    frame.get(parsed.payload as usize..parsed.end())?.first_chunk::<16>().copied()
 }
 
 fn is_unicast(family: Family, addr: &[u8; 16]) -> bool {
@@ -351,9 +312,5 @@ fn is_unicast(family: Family, addr: &[u8; 16]) -> bool {
         return false;
     }
     // RFC 1112: 224 and up is multicast, reserved or broadcast. RFC 4291 section 2.7: ff00::/8.
-    if family == Family::V4 {
-        first < 224
-    } else {
-        first != 0xff
-    }
+    if family == Family::V4 { first < 224 } else { first != 0xff }
 }

@@ -21,9 +21,30 @@ pub struct Counters {
 
 /// Order of the fields of `weir_counters`, checked against the header's layout below.
 const FIELDS: [&str; 24] = [
-    "rx_frames", "rx_bytes", "rx_delivered", "rx_consumed", "rx_held", "rx_multicast", "tx_dequeued", "tx_bytes",
-    "tx_sent", "tx_consumed", "tx_held", "tx_in_flight", "rx_injected", "tx_injected", "pool_free", "pool_posted",
-    "pool_held", "rx_lent", "bursts_rx", "bursts_tx", "wakes", "misuse", "events_lost", "steered",
+    "rx_frames",
+    "rx_bytes",
+    "rx_delivered",
+    "rx_consumed",
+    "rx_held",
+    "rx_multicast",
+    "tx_dequeued",
+    "tx_bytes",
+    "tx_sent",
+    "tx_consumed",
+    "tx_held",
+    "tx_in_flight",
+    "rx_injected",
+    "tx_injected",
+    "pool_free",
+    "pool_posted",
+    "pool_held",
+    "rx_lent",
+    "bursts_rx",
+    "bursts_tx",
+    "wakes",
+    "misuse",
+    "events_lost",
+    "steered",
 ];
 const REASONS: usize = sys::WEIR_DROP_REASONS as usize;
 const _: () = assert!(size_of::<sys::weir_counters>() == (FIELDS.len() + 2 * REASONS) * 8);
@@ -323,7 +344,9 @@ impl Event {
 
 fn address(family: u8, bytes: &[u8], port: u16) -> String {
     let host = match family {
-        4 => <[u8; 4]>::try_from(bytes.get(..4).unwrap_or_default()).ok().map(|b| std::net::IpAddr::from(b).to_string()),
+        4 => {
+            <[u8; 4]>::try_from(bytes.get(..4).unwrap_or_default()).ok().map(|b| std::net::IpAddr::from(b).to_string())
+        }
         6 => <[u8; 16]>::try_from(bytes).ok().map(|b| format!("[{}]", std::net::Ipv6Addr::from(b))),
         _ => None,
     };

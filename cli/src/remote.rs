@@ -91,8 +91,9 @@ impl Transport for Remote {
 }
 
 fn connect(target: &Target) -> Result<Control<Remote>> {
-    let client = RemoteClient::open(&target.control, &target.service, CLIENT_CONTROL)
-        .with_context(|| format!("cannot reach a driver at {} (start it with `weir run --control`)", target.control.display()))?;
+    let client = RemoteClient::open(&target.control, &target.service, CLIENT_CONTROL).with_context(|| {
+        format!("cannot reach a driver at {} (start it with `weir run --control`)", target.control.display())
+    })?;
     Ok(Control::new(Remote(client)))
 }
 

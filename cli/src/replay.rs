@@ -271,13 +271,20 @@ fn print(args: &ReplayArgs, totals: &Totals, last: &crate::nic::Last) -> ExitCod
         });
         println!("{value}");
     } else {
-        println!("{}: {} frames, {delivered} delivered, {consumed} consumed, {held} held", args.input.display(), totals.frames);
+        println!(
+            "{}: {} frames, {delivered} delivered, {consumed} consumed, {held} held",
+            args.input.display(),
+            totals.frames
+        );
         for (reason, count) in &dropped {
             println!("dropped {reason}: {count}");
         }
         for rule in &last.rules {
             println!("@{} {}", rule.number, rule.text);
-            println!("  [ Evaluations: {:<9} Packets: {:<9} Bytes: {:<11} ]", rule.evaluations, rule.packets, rule.bytes);
+            println!(
+                "  [ Evaluations: {:<9} Packets: {:<9} Bytes: {:<11} ]",
+                rule.evaluations, rule.packets, rule.bytes
+            );
         }
         println!("accounting: {accounting}");
     }

@@ -12,6 +12,8 @@ pub mod dma;
 mod host;
 pub mod ioreturn;
 pub mod mem;
+#[cfg(test)]
+mod mock;
 pub mod net;
 pub mod port;
 pub mod prop;

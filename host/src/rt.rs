@@ -107,12 +107,7 @@ impl Runtime {
 
     /// Writes a line to the log.
     pub(crate) fn log_line(&self, level: u32, subsystem: &str, text: &str) {
-        let line = LogLine {
-            time_ns: self.now_ns(),
-            level,
-            subsystem: subsystem.to_owned(),
-            text: text.to_owned(),
-        };
+        let line = LogLine { time_ns: self.now_ns(), level, subsystem: subsystem.to_owned(), text: text.to_owned() };
         self.trace.event(self.trace_now(), "log", level.into(), 0);
         self.log.write(line);
     }

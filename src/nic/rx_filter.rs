@@ -115,7 +115,6 @@ impl RxFilter {
         self.mtu.store(mtu, Ordering::Relaxed);
     }
 
-    /// Allocates; called at Start.
     pub fn set_multicast(&self, list: &MulticastList) -> Result<(), NicError> {
         if list.iter().any(|mac| pack(mac) & GROUP == 0) {
             return Err(NicError::Invalid("not a multicast address"));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::memory::Segment;
 use super::{array, borrow, bytes, made, prop, retain, take};
 use crate::client::{AsyncCall, RawExtArgs};
-use crate::ioreturn::{IoReturn};
+use crate::ioreturn::IoReturn;
 use crate::mem::Mem;
 use crate::prop::Prop;
 use crate::sched::lock;
@@ -19,7 +19,8 @@ pub(super) fn anchor() -> usize {
 #[unsafe(no_mangle)]
 extern "C" fn dk_ext_set_output(args: *mut RawExtArgs, data: *const c_void, len: usize) -> i32 {
     // SAFETY: the structure that the engine passed to external_method, still inside that call; `reply` is its vector.
-    let Some((max, reply)) = (unsafe { args.as_ref() }).and_then(|a| Some((a.struct_out_max, unsafe { a.reply.as_mut() }?)))
+    let Some((max, reply)) =
+        (unsafe { args.as_ref() }).and_then(|a| Some((a.struct_out_max, unsafe { a.reply.as_mut() }?)))
     else {
         return IoReturn::BAD_ARGUMENT.0;
     };

@@ -42,7 +42,8 @@ extern "C" fn dk_mem_multi(direction: u64, parts: *const *const Mem, count: u32,
         if count > 32 {
             return Err(IoReturn::BAD_ARGUMENT);
         }
-        let parts = array(parts, count).iter().map(|p| mem(*p).map(|m| Arc::clone(&m))).collect::<IoResult<Vec<_>>>()?;
+        let parts =
+            array(parts, count).iter().map(|p| mem(*p).map(|m| Arc::clone(&m))).collect::<IoResult<Vec<_>>>()?;
         Mem::multi(direction, parts)
     };
     made(make(), err)

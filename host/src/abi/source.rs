@@ -19,7 +19,6 @@ pub(super) fn anchor() -> usize {
     dk_timer_create as *const () as usize
 }
 
-
 pub(super) fn take_handler(raw: *const RawHandler) -> Option<Arc<Handler>> {
     // SAFETY: a valid structure during the call (dk_runtime.h), or null.
     unsafe { raw.as_ref() }.and_then(Handler::take)

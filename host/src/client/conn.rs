@@ -172,8 +172,8 @@ fn external_method(method: Method, object: *mut c_void, call: &Call, peer: &Arc<
         n if n > INLINE_MAX as u64 => Some(Mem::buffer(2, n, 0)?),
         _ => None,
     };
-    let completion =
-        (call.async_reference != 0).then(|| Arc::new(AsyncCall { peer: peer.clone(), reference: call.async_reference }));
+    let completion = (call.async_reference != 0)
+        .then(|| Arc::new(AsyncCall { peer: peer.clone(), reference: call.async_reference }));
     let inline = call.input.as_ref().filter(|_| big_in.is_none());
     let mut args = RawExtArgs {
         selector: call.selector,

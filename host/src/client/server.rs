@@ -191,9 +191,8 @@ impl Shared {
         };
         let message = match (envelope.message, client.as_ref()) {
             (Message::Open { service, kind }, None) => {
-                let opened = self
-                    .find(&service)
-                    .and_then(|s| UserClient::open(&s, kind, entitlements.clone(), Some(sink())));
+                let opened =
+                    self.find(&service).and_then(|s| UserClient::open(&s, kind, entitlements.clone(), Some(sink())));
                 done(opened.map(|c| {
                     *client = Some(c);
                     0

@@ -175,12 +175,7 @@ pub(super) fn decode(kind: u16, body: &[u8]) -> Option<Message> {
         }
         4 => Message::Reply(Reply { status: r.status()?, scalars: r.words()?, output: r.bytes(STRUCT_MAX)? }),
         5 => Message::Memory { kind: r.u64()? },
-        6 => Message::MemoryIs {
-            status: r.status()?,
-            offset: r.u64()?,
-            length: r.u64()?,
-            read_only: r.u32()? != 0,
-        },
+        6 => Message::MemoryIs { status: r.status()?, offset: r.u64()?, length: r.u64()?, read_only: r.u32()? != 0 },
         7 => Message::Offer { length: r.u64()? },
         8 => Message::Completion(Completion { reference: r.u64()?, status: r.status()?, values: r.words()? }),
         9 => Message::Close,

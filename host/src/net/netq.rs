@@ -483,7 +483,12 @@ impl NetQ {
         let tx = self.kind == NetqKind::TxCompletion;
         let right = if tx { was == state::TX_DRIVER } else { was == state::RX_DRIVER || was == state::POOL_DRIVER };
         if !right || !self.pool.exchange(index, was, if tx { state::FREE } else { state::RX_STACK }) {
-            self.pool.violation("double completion", index, "EnqueuePackets of a packet that is not to complete here", site);
+            self.pool.violation(
+                "double completion",
+                index,
+                "EnqueuePackets of a packet that is not to complete here",
+                site,
+            );
             return None;
         }
         // SAFETY: the exchange above made the packet ours.

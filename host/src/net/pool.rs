@@ -380,7 +380,12 @@ impl Pool {
             };
             let was = self.state_of(index);
             if !state::is_driver(was) || !self.exchange(index, was, state::FREE) {
-                self.violation("double completion", index, "deallocatePacket of a packet the driver does not have", site);
+                self.violation(
+                    "double completion",
+                    index,
+                    "deallocatePacket of a packet the driver does not have",
+                    site,
+                );
                 result = Err(IoReturn::BAD_ARGUMENT);
                 continue;
             }

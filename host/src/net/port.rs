@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::assist;
 use super::iface::Iface;
 use super::netq::BURST;
 use super::packet::{Move, flag, state};
 use super::pool::Pool;
-use super::assist;
 use crate::ioreturn::IoReturn;
 use crate::port::{Offload, Port, PortInfo, PortRequest, Sink, TxFrame};
 

@@ -183,6 +183,11 @@ impl Sched {
         }
     }
 
+    /// The queues that belong to a service.
+    pub(crate) fn queues_of(&self, owner: u64) -> Vec<Arc<Queue>> {
+        lock(&self.queues).iter().filter_map(std::sync::Weak::upgrade).filter(|q| q.owner() == owner).collect()
+    }
+
     fn ready(&self, queue: Arc<Queue>) {
         match &self.core {
             Core::Threads(p) => p.ready(queue),

@@ -1,8 +1,8 @@
 //! Boot, Start, Stop, termination, crash.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{Phase, Svc, class};
@@ -11,10 +11,12 @@ use crate::ioreturn::{IoResult, IoReturn};
 use crate::net::iface::Counters;
 use crate::prop::{Prop, Properties};
 use crate::rt::Runtime;
-use crate::sched::lock;
+use crate::sched::{Item, lock};
 
 /// How long Stop may take (real or virtual time).
 const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// How long the items that run when a service is killed may take.
+const KILL_LIMIT: Duration = Duration::from_secs(2);
 
 /// Why a service did not start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +46,9 @@ impl BootError {
 impl fmt::Display for BootError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BootError::NoClass(c) => write!(f, "no class {c} is linked or loaded (there are: {})", class::names().join(", ")),
+            BootError::NoClass(c) => {
+                write!(f, "no class {c} is linked or loaded (there are: {})", class::names().join(", "))
+            }
             BootError::NoObject(c) => write!(f, "no {c} object could be made"),
             BootError::Init(c) => write!(f, "{c}::init returned false"),
             BootError::Start(c, e) => write!(f, "{c}::Start returned {e}"),
@@ -222,21 +226,25 @@ impl Svc {
         self.set_phase(Phase::Stopping);
         let ops = self.ops();
         let up = self.provider().map_or(0, |p| p.object() as usize);
-        let stop = move |_: &Arc<Svc>, object| ops.stop.map_or(0, |f| f(object, up as *mut _));
-        let code = match self.call(stop) {
-            Ok(code) => IoReturn(code),
-            Err(e) => e,
-        };
-        let done = self.rt().wait_until(STOP_LIMIT, || self.phase() >= Phase::Stopped);
+        let returned = Arc::new(Mutex::new(None));
+        let (me, slot) = (self.clone(), returned.clone());
+        self.queue().push(Item::Call(Box::new(move || {
+            let object = me.object();
+            let code = if object.is_null() { 0 } else { ops.stop.map_or(0, |f| f(object, up as *mut _)) };
+            *lock(&slot) = Some(IoReturn(code));
+        })));
+        let done = || self.phase() >= Phase::Stopped && lock(&returned).is_some();
+        let done = self.rt().wait_until(STOP_LIMIT, done);
+        let code = *lock(&returned);
         if !done {
-            let text = format!(
-                "Stop of {} returned {code} but super::Stop was not called within {} s",
-                self.class().to_string_lossy(),
-                STOP_LIMIT.as_secs()
-            );
+            let (class, limit) = (self.class().to_string_lossy(), STOP_LIMIT.as_secs());
+            let text = match code {
+                Some(c) => format!("Stop of {class} returned {c} but super::Stop was not called within {limit} s"),
+                None => format!("Stop of {class} did not return within {limit} s"),
+            };
             violation("Stop did not finish", text, Site::NONE, Vec::new());
         }
-        (code, done)
+        (code.unwrap_or(IoReturn::TIMEOUT), done)
     }
 
     /// After Stop: waits for what is queued, lets go of the object and of the provider.
@@ -273,6 +281,12 @@ impl Svc {
             c.terminate();
         }
         let (stop, finished) = self.stop_and_wait();
+        if !finished {
+            // The driver still runs, so that nothing of it can be freed: its process is killed.
+            self.kill();
+            let counters = self.iface.get().map(|i| i.counters()).unwrap_or_default();
+            return Report { stop, finished, freed: false, leaked_packets: 0, counters };
+        }
         let leaked_packets = self.wind_up("the end of Stop");
         let freed = self.rt().wait_until(Duration::from_millis(500), || self.phase() == Phase::Freed);
         let counters = self.iface.get().map(|i| i.counters()).unwrap_or_default();
@@ -290,7 +304,7 @@ impl Svc {
     pub(crate) fn terminate_later(self: &Arc<Self>) {
         let me = self.clone();
         let later = crate::sched::Queue::new(self.rt(), c"terminate");
-        later.push(crate::sched::Item::Call(Box::new(move || {
+        later.push(Item::Call(Box::new(move || {
             me.terminate();
         })));
     }
@@ -300,15 +314,29 @@ impl Svc {
         if self.ending.swap(true, Ordering::AcqRel) {
             return;
         }
+        self.kill();
+    }
+
+    fn kill(self: &Arc<Self>) {
         for c in self.clients() {
             c.crash();
         }
-        let named: Vec<_> = lock(&self.queues).values().cloned().collect();
-        for q in named.iter().chain([self.queue()]) {
+        let queues = self.rt().sched.queues_of(self.id());
+        for q in &queues {
             q.cancel(None);
         }
         // The running items end before anything is taken away.
-        self.barrier();
+        let left = Arc::new(AtomicUsize::new(queues.len()));
+        for q in &queues {
+            let left = left.clone();
+            q.push(Item::Call(Box::new(move || {
+                left.fetch_sub(1, Ordering::AcqRel);
+            })));
+        }
+        if !self.rt().wait_until(KILL_LIMIT, || left.load(Ordering::Acquire) == 0) {
+            let class = self.class().to_string_lossy().into_owned();
+            warning(&format!("a dispatch queue of {class} hangs and is left behind"), Site::NONE);
+        }
         if let Some(i) = self.iface.get() {
             i.close();
             i.reclaim();

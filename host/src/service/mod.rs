@@ -281,7 +281,8 @@ impl Svc {
         }
         if name == "Default" {
             let class = self.class.to_string_lossy();
-            let text = format!("SetDispatchQueue(\"Default\") on {class}: Stop of an IOUserNetworkEthernet would crash");
+            let text =
+                format!("SetDispatchQueue(\"Default\") on {class}: Stop of an IOUserNetworkEthernet would crash");
             violation("wrong queue", text, site, Vec::new());
             return Err(IoReturn::NOT_PERMITTED);
         }

@@ -79,7 +79,8 @@ impl Svc {
             // The lowercase generation may answer with getSupportedMediaArray instead of reporting.
             let mut media = [0u32; 64];
             let mut n = media.len() as u32;
-            code(ops.get_supported_media.map(|f| f(object, media.as_mut_ptr(), &mut n))).map_err(|_| IoReturn::NOT_READY)?;
+            code(ops.get_supported_media.map(|f| f(object, media.as_mut_ptr(), &mut n)))
+                .map_err(|_| IoReturn::NOT_READY)?;
             let list = media.get(..n as usize).unwrap_or_default();
             if list.is_empty() {
                 return Err(IoReturn::NOT_READY);

@@ -135,7 +135,6 @@ impl LoopbackQueue {
 }
 
 impl NicQueue for LoopbackQueue {
-    /// Allocates; called at Start.
     fn rx_post(&mut self, burst: &mut Burst) -> usize {
         if !self.port.is_enabled() {
             return 0;

@@ -31,7 +31,7 @@ proptest! {
     fn segments_add_up(v6 in any::<bool>(), tagged in any::<bool>(), len in 0usize..60_000, mss in 1u16..9_000, zero_len in any::<bool>()) {
         // At most a few hundred segments.
         let mss = mss.max((len / 300) as u16).max(1);
-        let payload: Vec<u8> = (0..len).map(|i| (i * 31 >> 3) as u8).collect();
+        let payload: Vec<u8> = (0..len).map(|i| ((i * 31) >> 3) as u8).collect();
         let mut frame = super_frame(v6, tagged, &payload);
         let l3 = if tagged { 18 } else { 14 };
         let whole = parse(&frame);

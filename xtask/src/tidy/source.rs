@@ -245,7 +245,9 @@ impl<'ast> Visit<'ast> for Rules<'_> {
 
     fn visit_expr_method_call(&mut self, call: &'ast syn::ExprMethodCall) {
         let name = call.method.to_string();
-        if ["to_vec", "to_string", "to_owned", "collect"].contains(&name.as_str()) {
+        // Where `Vec` is not in scope, what is collected is a fixed-capacity one.
+        let collects = name == "collect" && self.source.text.contains("alloc::vec::Vec");
+        if collects || ["to_vec", "to_string", "to_owned"].contains(&name.as_str()) {
             self.allocation(call.method.span().start().line, &name);
         }
         visit::visit_expr_method_call(self, call);

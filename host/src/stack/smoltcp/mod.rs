@@ -23,7 +23,7 @@ use ::smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
 use super::spec::SmoltcpSpec;
 use super::vnet::complete_checksum;
-use crate::port::{PortRequest, Mode, Port, RxFrame, Sink, Stack, StackCounters};
+use crate::port::{Mode, Port, PortRequest, RxFrame, Sink, Stack, StackCounters};
 pub use client::{Client, Op, PingReport, TcpReport, UdpReport, echo};
 use client::{Context, Task};
 use device::Device;

@@ -79,7 +79,8 @@ impl fmt::Display for NicError {
 
 impl core::error::Error for NicError {}
 
-/// How a NIC reaches its driver (`weir_event_ops`). Any thread may call; no method may call back into the NIC.
+/// How a NIC reaches its driver (`weir_event_ops`). Any thread may call; no method may call back into the NIC, nor
+/// wait for a lock that is held during a call of [`Nic`]: control waits for bursts that are under way, and those ring.
 pub trait Events: Send + Sync {
     /// Run the poll sequence of `queue` soon.
     fn wake(&self, queue: u32);

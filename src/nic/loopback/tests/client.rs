@@ -256,3 +256,77 @@ fn detaching_under_traffic_ends_what_waits() {
         assert!(bench.lanes[0].received.is_empty());
     }
 }
+
+#[test]
+fn a_client_on_its_own_thread_loses_nothing_and_nobody_sleeps_forever() {
+    // Both sides sleep by the protocol: a side that waits for frames or room that are there would never end.
+    const FRAMES: u32 = 20_000;
+    let mut bench = Bench::up(config(Wire::Client, 1));
+    let mut client = attach(&mut bench, WireFeatures::all());
+    let mac = bench.config.mac;
+    let kicks = Arc::new(core::sync::atomic::AtomicU32::new(0));
+    let ear = bench.ear.clone();
+    let client_side = {
+        let (kicks, ear) = (kicks.clone(), ear.clone());
+        std::thread::spawn(move || {
+            let (mut sent, mut received, mut notified) = (0, 0, 0);
+            let mut out = [0; 2048];
+            let queue = &mut client.queues[0];
+            while sent < FRAMES || received < FRAMES {
+                while sent < FRAMES && queue.send.send(&plain(mac, [2; 6], sent, 60), &FrameMeta::default()) {
+                    sent += 1;
+                }
+                let mut kick = queue.send.flush();
+                while let Some(next) = queue.recv.recv(&mut out) {
+                    let (len, _) = next.unwrap();
+                    assert_eq!((len, number(&out)), (60, received));
+                    received += 1;
+                }
+                kick |= queue.recv.release();
+                if kick {
+                    kicks.fetch_add(1, Ordering::SeqCst);
+                }
+                let work = queue.recv.wait() | (sent < FRAMES && queue.send.wait());
+                if work || (received == FRAMES && sent == FRAMES) {
+                    continue;
+                }
+                // Asleep until the core notifies.
+                while ear.notifies.load(Ordering::SeqCst) == notified {
+                    std::thread::yield_now();
+                }
+                notified = ear.notifies.load(Ordering::SeqCst);
+            }
+            drop(client);
+        })
+    };
+    let (mut next, mut kicked, mut woken) = (0, 0, 0);
+    while next < FRAMES
+        || bench.lanes[0].received.len() < FRAMES as usize
+        || bench.lanes[0].ended.len() < FRAMES as usize
+    {
+        let count = (FRAMES - next).min(32);
+        let frames: Vec<_> = (next..next + count).map(|i| plain([2; 6], mac, i, 60)).collect();
+        let refs: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+        let taken = bench.lanes[0].send(&refs) as u32;
+        next += taken;
+        bench.settle();
+        while taken == 0 && bench.lanes[0].ended.len() < next as usize {
+            // Asleep until the client kicks.
+            let now = kicks.load(Ordering::SeqCst);
+            if now != kicked {
+                kicked = now;
+                bench.nic.wire().unwrap().kick();
+            }
+            let wakes = bench.ear.wakes(0);
+            if wakes != woken {
+                woken = wakes;
+                break;
+            }
+            std::thread::yield_now();
+        }
+    }
+    client_side.join().unwrap();
+    let lane = &bench.lanes[0];
+    assert!(lane.received.iter().map(|packet| number(&packet.frame)).eq(0..FRAMES));
+    assert_eq!((lane.ended(Status::Ok), lane.refused.frames()), (FRAMES as usize, 0));
+}

@@ -18,7 +18,8 @@ pub fn soak() -> bool {
 
 /// False, with the reason printed, where this machine does not allow namespaces.
 pub fn allowed() -> bool {
-    let name = format!("weirt{}-probe", std::process::id());
+    // The tests run side by side: one name each, or one would take another's probe for a refusal.
+    let name = format!("weirt{}-probe{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let output = Command::new("ip").args(["netns", "add", &name]).output();
     let ok = output.as_ref().is_ok_and(|output| output.status.success());
     if ok {

@@ -23,7 +23,7 @@ pub struct Pool {
     origin: u32,
     headroom: u32,
     /// Keeps the buffers of a pool that made them alive.
-    _region: Option<Region>,
+    region: Option<Region>,
 }
 
 /// Where the buffers of a [`Pool`] are.
@@ -40,13 +40,13 @@ impl Pool {
     /// Allocates; called at Start.
     #[must_use]
     pub fn for_lent(capacity: usize) -> Self {
-        Self { free: Vec::with_capacity(capacity), capacity, lent: 0, origin: 0, headroom: 0, _region: None }
+        Self { free: Vec::with_capacity(capacity), capacity, lent: 0, origin: 0, headroom: 0, region: None }
     }
 
     /// A full pool of the core's own buffers of `buf_len` bytes each, as many as fit into `region`, with `headroom`
     /// bytes free in front of every frame. `None` if not a single one fits.
     ///
-    /// The pool must outlive its packets, wherever they are; the driver drops it last.
+    /// Drop it when all of them are back: the memory of a pool that still misses some is never given back.
     /// Allocates; called at Start.
     #[must_use]
     pub fn for_own(region: Region, buf_len: u32, headroom: u32) -> Option<Self> {
@@ -78,7 +78,7 @@ impl Pool {
             // SAFETY: each buffer is a piece of its own of the region, which is zeroed and the pool's alone.
             free.push(unsafe { Packet::from_raw(raw) }.ok()?.with_origin(origin));
         }
-        Some(Self { free, capacity, lent: capacity, origin, headroom, _region: Some(region) })
+        Some(Self { free, capacity, lent: capacity, origin, headroom, region: Some(region) })
     }
 
     /// Takes over buffers from the front of `burst` while there is room, and returns how many.
@@ -133,9 +133,11 @@ impl Pool {
     }
 
     /// Notes that `count` buffers that were taken went back to the glue by another way than [`Pool::take`]'s
-    /// caller putting them back: delivered, reclaimed.
+    /// caller putting them back: delivered, reclaimed. Nothing to a pool that made its own.
     pub fn handed_back(&mut self, count: usize) {
-        self.lent = self.lent.saturating_sub(count).max(self.free.len());
+        if self.origin == 0 {
+            self.lent = self.lent.saturating_sub(count).max(self.free.len());
+        }
     }
 
     /// Where the buffers are.
@@ -148,5 +150,14 @@ impl Pool {
     #[must_use]
     pub fn origin(&self) -> u32 {
         self.origin
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if self.free.len() < self.lent {
+            // A packet somewhere still points into the region: its memory must stay.
+            core::mem::forget(self.region.take());
+        }
     }
 }

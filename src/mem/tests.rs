@@ -360,3 +360,17 @@ fn pool_of_lent_buffers_is_bounded() {
     assert_eq!(pool.gauges(), PoolGauges { lent: 2, free: 2 }, "never fewer lent than free");
     assert_eq!(pool.room(), 1);
 }
+
+#[test]
+fn memory_outlives_a_pool_that_misses_packets() {
+    let dma = Arc::new(CountingDma::default());
+    let pool = || Pool::for_own(Region::alloc(dma.clone(), 512, 64).unwrap(), 256, 0).unwrap();
+    drop(pool());
+    assert_eq!(dma.live.load(Ordering::Relaxed), 0);
+    let mut short = pool();
+    let mut packet = short.take().unwrap();
+    short.handed_back(1);
+    drop(short);
+    assert_eq!(dma.live.load(Ordering::Relaxed), 1);
+    assert!(packet.write(&[7; 256]));
+}

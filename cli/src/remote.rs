@@ -51,6 +51,8 @@ enum What {
     Rules,
     /// Logged frames and other events since the last look.
     Events,
+    /// Time and length of bursts, by powers of two.
+    Histograms,
 }
 
 /// Arguments of `weir load`.
@@ -58,6 +60,9 @@ enum What {
 pub struct LoadArgs {
     #[command(flatten)]
     rules: RuleArgs,
+    /// Remove the ruleset instead: every frame passes.
+    #[arg(long, conflicts_with = "file")]
+    clear: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -163,6 +168,21 @@ pub fn show(args: &ShowArgs) -> Result<ExitCode> {
                 }
             }
         }
+        What::Histograms => {
+            let names = ["rx_burst_ns", "tx_burst_ns", "rx_burst_len", "tx_burst_len"];
+            for (which, name) in (0..).zip(names) {
+                let (buckets, sum) = control.histogram(which)?;
+                if args.json {
+                    println!("{}", json!({ "name": name, "buckets": buckets, "sum": sum }));
+                    continue;
+                }
+                let count: u64 = buckets.iter().sum();
+                println!("{name}: {count} bursts, mean {}", sum.checked_div(count).unwrap_or(0));
+                for (log2, count) in buckets.iter().enumerate().filter(|(_, count)| **count > 0) {
+                    println!("  from {:<12} {count}", 1_u64 << log2);
+                }
+            }
+        }
         What::Events => {
             for event in control.events()? {
                 let rule = event.rule.map_or_else(|| "-".into(), |rule| format!("rule {rule}"));
@@ -196,6 +216,11 @@ pub fn show(args: &ShowArgs) -> Result<ExitCode> {
 /// # Errors
 /// The rules are wrong, or the driver refused them; it keeps those that it has.
 pub fn load(args: &LoadArgs) -> Result<ExitCode> {
+    if args.clear {
+        connect(&args.target)?.clear()?;
+        println!("cleared");
+        return Ok(ExitCode::SUCCESS);
+    }
     let Some(image) = rules::compile(&args.rules)? else {
         bail!("name the rules with -f FILE");
     };

@@ -148,11 +148,23 @@ fn reflect(m: &Mock, tx: *mut Packet) {
         let payload = len.saturating_sub(54);
         r.lro_segs = payload.div_ceil(t.tso_segsz.max(1));
     }
-    rxc.enqueue(&rx, Site::NONE);
+    if rxc.enqueue(&rx, Site::NONE) == 0 {
+        free(&rx);
+    }
+}
+
+/// Gives packets back without a completion.
+fn free(packets: &[*mut Packet]) {
+    for p in packets {
+        // SAFETY: packets live as long as their pool, which the interface holds until the service is let go of.
+        let pool = unsafe { &*(**p).pool };
+        let _ = pool.free(&[*p], Site::NONE);
+    }
 }
 
 fn send(m: &Mock, packets: &[*mut Packet]) {
-    let Some(txc) = m.queue(NetqKind::TxCompletion) else { return };
+    // None: Stop came first (the actions of model B run beside the Default queue).
+    let Some(txc) = m.queue(NetqKind::TxCompletion) else { return free(packets) };
     for p in packets {
         if m.says("HoldTx") && lock(&m.net).held.len() < HELD {
             lock(&m.net).held.push(*p as usize);
@@ -160,9 +172,15 @@ fn send(m: &Mock, packets: &[*mut Packet]) {
         }
         reflect(m, *p);
         if m.says("ModelB") {
-            lock(&m.net).ready.push(*p as usize);
-        } else {
-            txc.enqueue(&[*p], Site::NONE);
+            let mut net = lock(&m.net);
+            if net.queues.is_empty() {
+                drop(net);
+                free(&[*p]);
+            } else {
+                net.ready.push(*p as usize);
+            }
+        } else if txc.enqueue(&[*p], Site::NONE) == 0 {
+            free(&[*p]);
         }
         if m.says("CompleteTwice") {
             txc.enqueue(&[*p], Site::NONE);
@@ -286,6 +304,7 @@ fn start(m: &Mock, object: *mut c_void) -> crate::IoResult<()> {
 extern "C" fn stopped(object: *mut c_void, run: bool) {
     if run {
         let net = std::mem::take(&mut *lock(&of(object).net));
+        free(&net.ready.iter().map(|p| *p as *mut Packet).collect::<Vec<_>>());
         let svc = of(object).svc();
         svc.super_stop();
         drop(net);

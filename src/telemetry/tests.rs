@@ -1,3 +1,4 @@
+#![allow(clippy::field_reassign_with_default, reason = "a counter a line reads better")]
 use alloc::format;
 
 use super::*;

@@ -156,6 +156,17 @@ const NEEDS: &[Need] = &[
         brew: &[],
         purposes: &[TestAll],
     },
+    Need {
+        what: "standard library's sources with their compiler",
+        why: "ThreadSanitizer must see the locks and channels of std",
+        present: || {
+            !cfg!(target_os = "linux")
+                || sh::succeeds(Command::new("dpkg").args(["-s", "rustc-web", "cargo-web", "rust-web-src"]))
+        },
+        apt: &["rustc-web", "cargo-web", "rust-web-src"],
+        brew: &[],
+        purposes: &[TestAll],
+    },
 ];
 
 fn clang_finds(header: &str) -> bool {

@@ -41,15 +41,16 @@ impl Driver {
     /// Starts `weir run ARGS` and waits until it is ready.
     pub fn start(args: &[&str]) -> Self {
         let mut child = weir().arg("run").args(args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut driver = Self { child, output };
         let mut seen = String::new();
         loop {
             let mut line = String::new();
-            let n = output.read_line(&mut line).unwrap();
+            let n = driver.output.read_line(&mut line).unwrap();
             assert!(n > 0, "weir run {args:?} ended before it was ready:\n{seen}");
             seen.push_str(&line);
             if line.trim() == "ready" {
-                return Self { child, output };
+                return driver;
             }
         }
     }

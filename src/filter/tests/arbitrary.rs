@@ -167,7 +167,7 @@ fn ip_rule(tables: usize) -> impl Strategy<Value = Rule> {
 
 fn ether_rule() -> impl Strategy<Value = Rule> {
     (action(), direction(), flags(), interface()).prop_map(|(action, direction, flags, (interface, not))| {
-        let flags = flags - RuleFlags::FRAGMENT - RuleFlags::ALLOW_OPTS | RuleFlags::ETHER;
+        let flags = (flags - RuleFlags::FRAGMENT - RuleFlags::ALLOW_OPTS) | RuleFlags::ETHER;
         Rule {
             flags: if not { flags | RuleFlags::NOT_INTERFACE } else { flags },
             interface,

@@ -97,7 +97,8 @@ fn every_truncation_and_every_appended_byte_is_refused() {
 #[test]
 fn what_contradicts_itself_is_refused_with_its_reason() {
     use ImageErrorKind::*;
-    let cases: [(ImageErrorKind, fn(&mut Ruleset)); 22] = [
+    type Case = (ImageErrorKind, fn(&mut Ruleset));
+    let cases: [Case; 22] = [
         (TableIndex, |r| r.rules[0].src.addr.table = 1),
         (StringLength, |r| r.rules[0].interface = "interfacenumber0".into()),
         (StringLength, |r| r.rules[0].label = "x".repeat(64)),

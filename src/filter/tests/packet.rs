@@ -126,7 +126,7 @@ impl Packet {
             Part::First => 0x2000,
             Part::Later => 0x2000 | 100,
         };
-        frame.extend_from_slice(&[0x40 | header_len / 4, 0]);
+        frame.extend_from_slice(&[0x40 | (header_len / 4), 0]);
         frame.extend_from_slice(&(u16::from(header_len) + body.len() as u16).to_be_bytes());
         frame.extend_from_slice(&[0, 1]);
         frame.extend_from_slice(&fragment.to_be_bytes());

@@ -1,5 +1,4 @@
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use crate::mock::{NIC, mock, personality, register};
 use crate::port::{Offload, Port, RxFrame, Sink};

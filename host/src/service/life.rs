@@ -11,12 +11,12 @@ use crate::ioreturn::{IoResult, IoReturn};
 use crate::net::iface::Counters;
 use crate::prop::{Prop, Properties};
 use crate::rt::Runtime;
-use crate::sched::{Item, lock};
+use crate::sched::{Item, Queue, lock};
 
 /// How long Stop may take (real or virtual time).
 const STOP_LIMIT: Duration = Duration::from_secs(10);
-/// How long the items that run when a service is killed may take.
-const KILL_LIMIT: Duration = Duration::from_secs(2);
+/// How long the items that still run when a service ends may take.
+const SETTLE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Why a service did not start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -249,10 +249,10 @@ impl Svc {
 
     /// After Stop: waits for what is queued, lets go of the object and of the provider.
     fn wind_up(self: &Arc<Self>, when: &str) -> usize {
-        self.barrier();
         if let Some(i) = self.iface.get() {
             i.close();
         }
+        self.barrier();
         let leaked = self.iface.get().map_or(0, |i| i.report_leaks(when));
         let provider = self.provider();
         self.let_go();
@@ -303,7 +303,7 @@ impl Svc {
     /// `Terminate` called by the driver: the same, later.
     pub(crate) fn terminate_later(self: &Arc<Self>) {
         let me = self.clone();
-        let later = crate::sched::Queue::new(self.rt(), c"terminate");
+        let later = Queue::new(self.rt(), c"terminate");
         later.push(Item::Call(Box::new(move || {
             me.terminate();
         })));
@@ -317,6 +317,28 @@ impl Svc {
         self.kill();
     }
 
+    /// Waits until everything that is on the service's queues now has run.
+    pub(crate) fn barrier(self: &Arc<Self>) {
+        self.settle(&self.rt().sched.queues_of(self.id()));
+    }
+
+    fn settle(&self, queues: &[Arc<Queue>]) {
+        let left = Arc::new(AtomicUsize::new(queues.len()));
+        for q in queues {
+            let (left, rt) = (left.clone(), self.rt().clone());
+            q.push(Item::Call(Box::new(move || {
+                left.fetch_sub(1, Ordering::AcqRel);
+                rt.registry.touch();
+            })));
+        }
+        // A service that waits from one of its own queues would wait for itself.
+        let mine = queues.iter().filter(|q| q.on_queue()).count();
+        if !self.rt().wait_until(SETTLE_LIMIT, || left.load(Ordering::Acquire) <= mine) {
+            let class = self.class().to_string_lossy().into_owned();
+            warning(&format!("a dispatch queue of {class} hangs or is suspended and is left behind"), Site::NONE);
+        }
+    }
+
     fn kill(self: &Arc<Self>) {
         for c in self.clients() {
             c.crash();
@@ -326,17 +348,7 @@ impl Svc {
             q.cancel(None);
         }
         // The running items end before anything is taken away.
-        let left = Arc::new(AtomicUsize::new(queues.len()));
-        for q in &queues {
-            let left = left.clone();
-            q.push(Item::Call(Box::new(move || {
-                left.fetch_sub(1, Ordering::AcqRel);
-            })));
-        }
-        if !self.rt().wait_until(KILL_LIMIT, || left.load(Ordering::Acquire) == 0) {
-            let class = self.class().to_string_lossy().into_owned();
-            warning(&format!("a dispatch queue of {class} hangs and is left behind"), Site::NONE);
-        }
+        self.settle(&queues);
         if let Some(i) = self.iface.get() {
             i.close();
             i.reclaim();

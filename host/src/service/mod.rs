@@ -354,14 +354,6 @@ impl Svc {
         self.queue.call(run).ok_or(IoReturn::ABORTED)?.ok_or(IoReturn::OFFLINE)
     }
 
-    /// Waits until everything that is on the service's queues now has run.
-    pub(crate) fn barrier(&self) {
-        let named: Vec<Arc<Queue>> = lock(&self.queues).values().cloned().collect();
-        for q in named.iter().chain([&self.queue]) {
-            q.call(|| ());
-        }
-    }
-
     /// A method that is only right between registration and Stop was called; false (reported) otherwise.
     pub(crate) fn check_network(&self, what: &str, registered: bool, site: Site) -> bool {
         let class = self.class.to_string_lossy();

@@ -135,7 +135,14 @@ fn sys_rs() -> Result<Outcome> {
 
 fn rust_only() -> Result<Outcome> {
     // A compiler that is not there must not be missed.
-    passed(sh::cargo().env("WEIR_CLANGXX", "/nonexistent").args(["test", "--quiet", "-p", "weir-core", "-p", "weir-pf"]))
+    passed(sh::cargo().env("WEIR_CLANGXX", "/nonexistent").args([
+        "test",
+        "--quiet",
+        "-p",
+        "weir-core",
+        "-p",
+        "weir-pf",
+    ]))
 }
 
 fn no_std() -> Result<Outcome> {

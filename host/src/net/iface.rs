@@ -12,7 +12,7 @@ use super::port::PortFrame;
 use crate::ioreturn::{IoResult, IoReturn};
 use crate::port::{Offload, RxFrame, Sink};
 use crate::rt::Runtime;
-use crate::sched::lock;
+use crate::sched::{Queue, lock};
 use crate::service::Svc;
 
 /// `kIOUserNetworkLinkStatusActive`.
@@ -245,6 +245,11 @@ impl Iface {
         self.enabling.load(Ordering::Acquire) || self.enabled.load(Ordering::Acquire)
     }
 
+    /// The caller runs in an action function of one of the queues (model B).
+    pub(super) fn inside_action(&self) -> bool {
+        self.queues.iter().any(|q| q.inside_action())
+    }
+
     /// After Stop.
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
@@ -280,14 +285,16 @@ impl Iface {
         self.enabled.store(false, Ordering::Release);
         self.gone.store(true, Ordering::Release);
         for q in &self.queues {
-            let _ = q.set_enable(false);
-            if q.kind().is_submission() {
-                q.withdraw();
-            }
+            q.close();
         }
         self.set_link_up(false);
         self.tx_pool.close();
         self.rx_pool.close();
+    }
+
+    /// Where the driver's handlers and action functions run.
+    pub(crate) fn dispatch_queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        self.queues.iter().map(|q| q.dispatch_queue())
     }
 
     fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {

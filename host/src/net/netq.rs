@@ -101,6 +101,8 @@ pub struct NetQ {
     /// Somebody is inside dequeue or enqueue.
     inside: AtomicBool,
     requested: AtomicBool,
+    /// No action function and no doorbell's handler begins any more.
+    closed: AtomicBool,
     /// Most packets posted at once (RX submission); set at registration.
     rx_target: AtomicU32,
     pub(super) iface: OnceLock<(Weak<Iface>, usize)>,
@@ -151,6 +153,7 @@ impl NetQ {
             enabled: AtomicBool::new(false),
             inside: AtomicBool::new(false),
             requested: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             rx_target: AtomicU32::new(capacity),
             iface: OnceLock::new(),
             poller: RwLock::new(None),
@@ -213,6 +216,26 @@ impl NetQ {
 
     pub(super) fn set_rx_target(&self, n: u32) {
         self.rx_target.store(n.clamp(1, self.capacity), Ordering::Relaxed);
+    }
+
+    /// For good: no action function and no doorbell's handler begins after this. One that runs now has ended when an item
+    /// pushed to [`NetQ::dispatch_queue`] afterwards has run; then what they point to may be freed.
+    pub(super) fn close(self: &Arc<Self>) {
+        self.closed.store(true, Ordering::SeqCst);
+        let _ = self.set_enable(false);
+        if let Some(s) = &self.source {
+            s.cancel(None);
+        }
+    }
+
+    /// Where the handler or the action functions run.
+    pub(super) fn dispatch_queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    /// The caller runs in one of this queue's action functions.
+    pub(super) fn inside_action(&self) -> bool {
+        self.actions.is_some() && self.queue.on_queue()
     }
 
     fn trace(&self, name: &'static str, n: usize) {
@@ -310,6 +333,11 @@ impl NetQ {
                 }
             }
             let mut ring = lock(&self.ring);
+            if !self.enabled() {
+                drop(ring);
+                self.pool.give(filled);
+                return;
+            }
             rang |= ring.is_empty();
             ring.extend(filled);
             self.len.store(ring.len() as u32, Ordering::Relaxed);
@@ -354,7 +382,9 @@ impl NetQ {
     pub(super) fn submit(self: &Arc<Self>, indices: &[u32]) -> usize {
         let taken = {
             let mut ring = lock(&self.ring);
-            let room = (self.capacity as usize).saturating_sub(ring.len());
+            // Looked at under the lock: set_enable(false) empties the ring after it cleared the flag.
+            let open = if self.enabled() { self.capacity as usize } else { 0 };
+            let room = open.saturating_sub(ring.len());
             let take = indices.get(..room.min(indices.len())).unwrap_or_default();
             for i in take {
                 self.pool.set_state(*i, state::TX_QUEUED);
@@ -381,8 +411,12 @@ impl NetQ {
         if let Some((iface, _)) = self.iface()
             && iface.is_gone()
         {
-            let text = format!("{what} on packet queue {} of {}", self.id, iface.name());
-            violation("use after Stop", text, site, Vec::new());
+            // A driver cannot wait for its action functions: the framework runs them, and one that began before Stop may
+            // still be inside. It gets nothing, and has done nothing wrong.
+            if !iface.inside_action() {
+                let text = format!("{what} on packet queue {} of {}", self.id, iface.name());
+                violation("use after Stop", text, site, Vec::new());
+            }
             return false;
         }
         if self.inside.swap(true, Ordering::Acquire) {
@@ -524,23 +558,46 @@ impl NetQ {
                 self.refill();
                 continue;
             }
-            let back = if self.kind == NetqKind::TxSubmission { state::TX_QUEUED } else { state::RX_POSTED };
-            let mut ring = lock(&self.ring);
-            for index in refused.iter().rev().filter_map(|p| self.pool.index_of(*p)) {
-                self.pool.set_state(index, back);
-                ring.push_front(index);
-            }
-            self.len.store(ring.len() as u32, Ordering::Relaxed);
-            drop(ring);
+            self.put_back(refused);
             // Only now: packets that came back count against the capacity.
             self.refill();
             return;
         }
     }
 
+    /// Model B: what the driver did not accept goes to the front again, or to the pool if the queue was disabled.
+    fn put_back(&self, refused: &[*mut Packet]) {
+        let (from, back) = match self.kind {
+            NetqKind::TxSubmission => (state::TX_DRIVER, state::TX_QUEUED),
+            _ => (state::RX_DRIVER, state::RX_POSTED),
+        };
+        let mut dropped = Vec::new();
+        {
+            let mut ring = lock(&self.ring);
+            let open = self.enabled();
+            for index in refused.iter().rev().filter_map(|p| self.pool.index_of(*p)) {
+                // One that the driver completed and refused is its mistake; the completion stands.
+                if !self.pool.exchange(index, from, back) {
+                    self.pool.violation("double completion", index, "completed, and refused by the action", Site::NONE);
+                } else if open {
+                    ring.push_front(index);
+                } else {
+                    dropped.push(index);
+                }
+            }
+            self.len.store(ring.len() as u32, Ordering::Relaxed);
+        }
+        if self.kind == NetqKind::TxSubmission
+            && let Some((iface, _)) = self.iface()
+        {
+            iface.count_tx_dropped(dropped.len());
+        }
+        self.pool.give(&dropped);
+    }
+
     /// Model B: fetches completions from the driver.
     fn pull_from_driver(self: &Arc<Self>, actions: &RawActions, f: MoveAction) {
-        loop {
+        while !self.closed.load(Ordering::SeqCst) {
             let mut packets = [std::ptr::null_mut(); BURST];
             let n = (f(actions.ctx, packets.as_mut_ptr(), BURST as u32) as usize).min(BURST);
             let got = packets.get(..n).unwrap_or_default();
@@ -550,9 +607,9 @@ impl NetQ {
             let taken = self.enqueue(got, Site::NONE) as usize;
             // What was not taken (queue disabled meanwhile) would be lost: the driver has let go of it.
             for p in got.get(taken..).unwrap_or_default() {
-                if let Some(index) = self.pool.index_of(*p)
-                    && state::is_driver(self.pool.state_of(index))
-                {
+                let Some(index) = self.pool.index_of(*p) else { continue };
+                let was = self.pool.state_of(index);
+                if state::is_driver(was) && self.pool.exchange(index, was, state::FREE) {
                     self.pool.give(&[index]);
                 }
             }
@@ -566,6 +623,9 @@ impl NetQ {
 impl Task for NetQ {
     fn run(self: Arc<Self>, _what: u32) {
         self.requested.store(false, Ordering::Release);
+        if self.closed.load(Ordering::SeqCst) {
+            return;
+        }
         let Some(actions) = self.actions.as_ref().map(|a| a.0) else { return };
         match (self.kind.is_submission(), actions.dequeue, actions.enqueue) {
             (true, Some(f), _) => self.push_to_driver(&actions, f),

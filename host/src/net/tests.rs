@@ -1,4 +1,5 @@
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::mock::{NIC, mock, personality, register};
 use crate::port::{Offload, Port, RxFrame, Sink};
@@ -258,4 +259,39 @@ fn a_stop_that_never_finishes_is_noticed_and_a_crash_needs_none() {
     h.run_until_idle();
     assert_eq!(lock(&seen.0).len(), 1);
     assert!(u.terminate().freed);
+}
+
+#[test]
+fn threads_carry_traffic_while_services_stop_and_start() {
+    let h = host(HostConfig::threads());
+    for round in 0..10 {
+        let (s, port, seen) = up(&h, if round % 2 == 0 { &["Timer"] } else { &["ModelB", "Timer"] });
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let sender = {
+            let (port, stop) = (port.clone(), stop.clone());
+            std::thread::spawn(move || {
+                let mut sent = 0;
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    sent += submit(&port, &[plain(sent, 100), plain(sent, 1500)]);
+                    if !port.tx_wait(0, 10) {
+                        break;
+                    }
+                }
+                sent
+            })
+        };
+        while lock(&seen.0).len() < 200 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if round % 3 == 0 {
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+        let r = s.terminate();
+        let sent = sender.join().unwrap();
+        assert!(r.finished && r.freed && r.leaked_packets == 0, "{r:?}");
+        let c = s.entry().interface().unwrap().counters();
+        assert!(sent >= 200 && c.packets_in <= c.packets_out, "{sent} {c:?}");
+    }
+    let f = h.finish();
+    assert!(f.violations.is_empty() && f.leaks.is_empty(), "{f:?}");
 }

@@ -319,7 +319,17 @@ impl Svc {
 
     /// Waits until everything that is on the service's queues now has run.
     pub(crate) fn barrier(self: &Arc<Self>) {
-        self.settle(&self.rt().sched.queues_of(self.id()));
+        self.settle(&self.all_queues());
+    }
+
+    /// Every queue that may run something of the service, each once.
+    fn all_queues(&self) -> Vec<Arc<Queue>> {
+        let mut all = self.rt().sched.queues_of(self.id());
+        all.extend(lock(&self.queues).values().cloned());
+        all.extend(self.iface.get().iter().flat_map(|i| i.dispatch_queues()).cloned());
+        all.sort_by_key(|q| q.id());
+        all.dedup_by_key(|q| q.id());
+        all
     }
 
     fn settle(&self, queues: &[Arc<Queue>]) {
@@ -343,14 +353,17 @@ impl Svc {
         for c in self.clients() {
             c.crash();
         }
-        let queues = self.rt().sched.queues_of(self.id());
-        for q in &queues {
+        let queues = self.all_queues();
+        if let Some(i) = self.iface.get() {
+            i.close();
+        }
+        // Queues that it only shares (a client's with its provider) go on for the others.
+        for q in self.rt().sched.queues_of(self.id()) {
             q.cancel(None);
         }
         // The running items end before anything is taken away.
         self.settle(&queues);
         if let Some(i) = self.iface.get() {
-            i.close();
             i.reclaim();
             i.set_listener(None);
         }

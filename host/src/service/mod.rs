@@ -288,7 +288,9 @@ impl Svc {
         }
         let old = lock(&self.queues).insert(name.to_owned(), queue.clone());
         drop(old);
-        queue.set_owner(self.id);
+        if queue.owner() == 0 {
+            queue.set_owner(self.id);
+        }
         Ok(())
     }
 

@@ -150,11 +150,11 @@ const NEEDS: &[Need] = &[
     },
     Need {
         what: "sanitizer runtimes",
-        why: "AddressSanitizer and ThreadSanitizer runs",
+        why: "generated dispatch code runs under UndefinedBehaviorSanitizer; AddressSanitizer and ThreadSanitizer runs",
         present: || cfg!(target_os = "macos") || has_sanitizers(),
         apt: &["libclang-rt-19-dev"],
         brew: &[],
-        purposes: &[TestAll],
+        purposes: &[Test, TestAll],
     },
     Need {
         what: "standard library's sources with their compiler",

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include <DriverKit/IOBufferMemoryDescriptor.h>
+#include <DriverKit/IODMACommand.h>
 
 namespace weir {
 namespace {
@@ -43,8 +44,40 @@ void wireNotify(void *ctx, uint32_t queue)
     notifyClients(nic, WEIR_NOTIFY_WIRE, 1u << (queue & 31));
 }
 
-weir_status dmaAlloc(void *, uint64_t len, uint64_t align, weir_region *out)
+/* What backs a region; its address is the region's handle. */
+struct Backing {
+    IOBufferMemoryDescriptor *memory;
+    IODMACommand *command; /* null where no device looks */
+};
+
+/* Enters all of `memory` into the device's address space. 0 = it cannot be, or not in one piece. */
+uint64_t mapForDevice(IOService *device, IOBufferMemoryDescriptor *memory, uint64_t len, IODMACommand **command)
 {
+    IODMACommandSpecification specification = {};
+    specification.options = kIODMACommandSpecificationNoOptions;
+    specification.maxAddressBits = 64;
+    if (IODMACommand::Create(device, kIODMACommandCreateNoOptions, &specification, command) != kIOReturnSuccess) {
+        return 0;
+    }
+    uint64_t flags = 0;
+    uint32_t count = 1;
+    IOAddressSegment segment = {};
+    if ((*command)->PrepareForDMA(kIODMACommandPrepareForDMANoOptions, memory, 0, len, &flags, &count, &segment) !=
+        kIOReturnSuccess) {
+        OSSafeReleaseNULL(*command);
+        return 0;
+    }
+    if (count != 1 || segment.length < len) {
+        (void)(*command)->CompleteDMA(kIODMACommandCompleteDMANoOptions);
+        OSSafeReleaseNULL(*command);
+        return 0;
+    }
+    return segment.address;
+}
+
+weir_status dmaAlloc(void *ctx, uint64_t len, uint64_t align, weir_region *out)
+{
+    IOService *device = static_cast<WeirEthernet *>(ctx)->ivars->device;
     IOBufferMemoryDescriptor *memory = nullptr;
     if (IOBufferMemoryDescriptor::Create(kIOMemoryDirectionInOut, len, align, &memory) != kIOReturnSuccess) {
         return WEIR_E_NOMEM;
@@ -56,16 +89,53 @@ weir_status dmaAlloc(void *, uint64_t len, uint64_t align, weir_region *out)
         return WEIR_E_NOMEM;
     }
     memset(reinterpret_cast<void *>(range.address), 0, len);
-    out->base = reinterpret_cast<uint8_t *>(range.address);
+    auto *backing = IONewZero(Backing, 1);
+    if (backing == nullptr) {
+        memory->release();
+        return WEIR_E_NOMEM;
+    }
+    backing->memory = memory;
     out->iova = 0;
+    if (device != nullptr) {
+        out->iova = mapForDevice(device, memory, len, &backing->command);
+        if (out->iova == 0) {
+            memory->release();
+            IOSafeDeleteNULL(backing, Backing, 1);
+            return WEIR_E_NOMEM;
+        }
+    }
+    out->base = reinterpret_cast<uint8_t *>(range.address);
     out->len = len;
-    out->handle = reinterpret_cast<uintptr_t>(memory);
+    out->handle = reinterpret_cast<uintptr_t>(backing);
     return WEIR_OK;
 }
 
+/* The core frees a ring only after the device has let go of it. */
 void dmaFree(void *, const weir_region *region)
 {
-    reinterpret_cast<IOBufferMemoryDescriptor *>(static_cast<uintptr_t>(region->handle))->release();
+    auto *backing = reinterpret_cast<Backing *>(static_cast<uintptr_t>(region->handle));
+    if (backing->command != nullptr) {
+        (void)backing->command->CompleteDMA(kIODMACommandCompleteDMANoOptions);
+        backing->command->release();
+    }
+    backing->memory->release();
+    IOSafeDeleteNULL(backing, Backing, 1);
+}
+
+/* Makes the settings fit the adapter: it may have fewer queues or a smaller MTU, and an address of its own. */
+weir_status adoptHardware(WeirEthernet_IVars *ivars, weir_core *core)
+{
+    const weir_status status = weir_get_hardware(core, &ivars->hardware);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    weir_config &config = ivars->settings.config;
+    const weir_hardware &hardware = ivars->hardware;
+    memcpy(config.mac, hardware.mac, sizeof(config.mac));
+    config.queues = hardware.queues < config.queues ? hardware.queues : config.queues;
+    config.mtu_max = hardware.mtu_max < config.mtu_max ? hardware.mtu_max : config.mtu_max;
+    config.mtu = config.mtu < config.mtu_max ? config.mtu : config.mtu_max;
+    return config.queues == 0 ? WEIR_E_NODEV : WEIR_OK;
 }
 
 } // namespace
@@ -109,6 +179,9 @@ kern_return_t createCore(WeirEthernet *nic)
     ops.log = {nic, writeLog};
     ops.event = {nic, wake, linkChanged, wireNotify};
     ops.dma = {nic, dmaAlloc, dmaFree};
+    if (ivars->bus != nullptr) {
+        ivars->bus->describe(nic, ops);
+    }
 
     weir_core *core = nullptr;
     Locked lock(ivars->control);
@@ -119,6 +192,9 @@ kern_return_t createCore(WeirEthernet *nic)
     }
     ivars->settings.offloads &= weir_get_offloads(core);
     status = weir_set_offloads(core, ivars->settings.offloads);
+    if (status == WEIR_OK) {
+        status = adoptHardware(ivars, core);
+    }
     if (status != WEIR_OK) {
         weir_destroy(core);
         return toIOReturn(status);

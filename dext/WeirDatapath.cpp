@@ -66,6 +66,7 @@ bool locate(Queue &queue, IOUserNetworkPacket *packet, uint32_t len, weir_pkt &p
         return false;
     }
     pkt.base = reinterpret_cast<uint8_t *>(static_cast<uintptr_t>(base));
+    pkt.iova = queue.owner->ivars->device == nullptr ? 0 : packet->getDataIOVirtualAddress();
     pkt.buf_len = size;
     pkt.data_off = offset;
     pkt.len = len;
@@ -251,13 +252,7 @@ void ring(WeirEthernet *nic, OSAction *action)
     if (index >= ivars->queueCount || !isRunning(nic)) {
         return;
     }
-    Queue &queue = ivars->queues[index];
-    if (queue.dispatch->OnQueue()) {
-        poll(queue);
-    } else {
-        count(queue.counters.doorbell_hops);
-        schedulePoll(queue);
-    }
+    pollHere(ivars->queues[index]);
 }
 
 } // namespace
@@ -269,6 +264,16 @@ void schedulePoll(Queue &queue)
         queue.dispatch->DispatchAsync(^{
           poll(*target);
         });
+    }
+}
+
+void pollHere(Queue &queue)
+{
+    if (queue.dispatch->OnQueue()) {
+        poll(queue);
+    } else {
+        count(queue.counters.doorbell_hops);
+        schedulePoll(queue);
     }
 }
 
@@ -299,6 +304,7 @@ kern_return_t startDatapath(WeirEthernet *nic)
     for (uint32_t i = 0; i < ivars->queueCount; ++i) {
         schedulePoll(ivars->queues[i]);
     }
+    armWatchdog(nic);
     return kIOReturnSuccess;
 }
 

@@ -48,6 +48,18 @@ kern_return_t registerInterface(WeirEthernet *nic)
     return ret;
 }
 
+kern_return_t openBus(WeirEthernet *nic)
+{
+    WeirEthernet_IVars *ivars = nic->ivars;
+    return ivars->bus == nullptr ? kIOReturnSuccess : ivars->bus->open(nic, ivars->provider);
+}
+
+kern_return_t startBus(WeirEthernet *nic)
+{
+    WeirEthernet_IVars *ivars = nic->ivars;
+    return ivars->bus == nullptr ? kIOReturnSuccess : ivars->bus->start(nic);
+}
+
 kern_return_t registerService(WeirEthernet *nic) { return nic->RegisterService(); }
 
 struct Step {
@@ -58,10 +70,17 @@ struct Step {
 /* In this order; releaseAll() undoes any number of them. The stack can call only after the last one, because Start
  * itself occupies the Default queue. */
 const Step kSteps[] = {
-    {"read the personality", settings},        {"copy the Default queue", copyDefaultQueue},
-    {"create the packet pool", createPool},    {"create the packet queues", createQueues},
-    {"create the core", createCore},           {"report the media", reportMedia},
-    {"register the interface", registerInterface}, {"register the service", registerService},
+    {"read the personality", settings},
+    {"copy the Default queue", copyDefaultQueue},
+    {"open the device", openBus},
+    {"create the core", createCore},
+    {"create the packet pool", createPool},
+    {"create the packet queues", createQueues},
+    {"create the watchdog", createWatchdog},
+    {"start the device's interrupts", startBus},
+    {"report the media", reportMedia},
+    {"register the interface", registerInterface},
+    {"register the service", registerService},
 };
 
 /* Cancels every source and action. `cancelled` runs once for each of them and once for the caller, at once or later;
@@ -74,22 +93,17 @@ void cancelAll(WeirEthernet *nic, uint32_t *pending, void (^cancelled)(void))
         Queue &queue = ivars->queues[i];
         IODataQueueDispatchSource *const sources[] = {queue.txSource, queue.rxSource};
         for (IODataQueueDispatchSource *source : sources) {
-            if (source != nullptr) {
-                __atomic_add_fetch(pending, 1, __ATOMIC_SEQ_CST);
-                if (source->Cancel(cancelled) != kIOReturnSuccess) {
-                    cancelled();
-                }
-            }
+            cancelOne(source, pending, cancelled);
         }
         OSAction *const actions[] = {queue.txAction, queue.rxAction};
         for (OSAction *action : actions) {
-            if (action != nullptr) {
-                __atomic_add_fetch(pending, 1, __ATOMIC_SEQ_CST);
-                if (action->Cancel(cancelled) != kIOReturnSuccess) {
-                    cancelled();
-                }
-            }
+            cancelOne(action, pending, cancelled);
         }
+    }
+    cancelOne(ivars->watchdog, pending, cancelled);
+    cancelOne(ivars->watchdogAction, pending, cancelled);
+    if (ivars->bus != nullptr) {
+        ivars->bus->cancel(nic, pending, cancelled);
     }
     cancelled();
 }
@@ -99,6 +113,12 @@ void releaseAll(WeirEthernet *nic)
     WeirEthernet_IVars *ivars = nic->ivars;
     destroyCore(nic);
     releaseQueues(nic);
+    releaseWatchdog(nic);
+    if (ivars->bus != nullptr) {
+        ivars->bus->close(nic);
+    }
+    ivars->device = nullptr;
+    ivars->provider = nullptr;
     OSSafeReleaseNULL(ivars->defaultQueue);
     ivars->registered = false;
 }
@@ -159,6 +179,7 @@ kern_return_t WeirEthernet::Start_Impl(IOService *provider)
     ivars->chosenMedia = kIOUserNetworkMediaEthernetAuto;
     ivars->allMulticast = false;
     ivars->multicastOverflow = false;
+    ivars->provider = provider;
 
     for (const weir::Step &step : weir::kSteps) {
         ret = step.run(this);

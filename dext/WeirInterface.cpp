@@ -272,7 +272,10 @@ IOReturn WeirEthernet::handleChosenMedia(MediaWord chosenMedia) { return weir::c
 /* A virtual NIC has nothing that could wake the machine; the assist is not offered either. */
 kern_return_t WeirEthernet::SetWakeOnMagicPacketEnable_Impl(bool enable)
 {
-    return enable ? kIOReturnUnsupported : kIOReturnSuccess;
+    if (ivars->hardware.wake == 0) {
+        return enable ? kIOReturnUnsupported : kIOReturnSuccess;
+    }
+    return weir::control(this, [enable](weir_core *core) { return weir_set_wake(core, enable); });
 }
 
 /* `mediaCount` is output only: the stack passes 0 with room for every type there is. */

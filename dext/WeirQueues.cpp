@@ -89,8 +89,13 @@ kern_return_t createPool(WeirEthernet *nic)
     options.memorySegmentSize = 0;
     options.poolFlags = PoolFlagMapToDext;
     options.dmaSpecification.maxAddressBits = 64;
+    IOService *owner = nic;
+    if (ivars->device != nullptr) {
+        options.poolFlags |= PoolFlagMapToDevice;
+        owner = ivars->device;
+    }
     ivars->bufferSize = config.buf_len;
-    return IOUserNetworkPacketBufferPool::CreateWithOptions(nic, "dev.weir.pool", &options, &ivars->pool);
+    return IOUserNetworkPacketBufferPool::CreateWithOptions(owner, "dev.weir.pool", &options, &ivars->pool);
 }
 
 kern_return_t createQueues(WeirEthernet *nic)

@@ -180,6 +180,9 @@ typedef struct weir_core weir_core;
 
 enum {
     WEIR_NIC_LOOPBACK = 1,
+    WEIR_NIC_VIRTIO = 2, /* virtio-net over PCI, modern transport */
+    WEIR_NIC_E1000E = 3, /* Intel 82574L and kin */
+    WEIR_NIC_IGC = 4,    /* Intel I225, I226 */
 };
 
 /* weir_config.wire: what a loopback NIC finds at the other end of its cable. */
@@ -204,8 +207,10 @@ typedef struct weir_config {
     uint32_t mtu_max;     /* ..WEIR_MTU_MAX */
     uint32_t buf_len;     /* bytes of each packet buffer the glue will lend */
     uint64_t seed;        /* keys the flow hash and everything random */
+    uint32_t vectors;     /* interrupt vectors that the glue has for the device; 0 for a NIC without interrupts */
+    uint32_t reserved;    /* 0 */
 } weir_config;
-WEIR_STATIC_ASSERT(sizeof(weir_config) == 96, "weir_config layout");
+WEIR_STATIC_ASSERT(sizeof(weir_config) == 104, "weir_config layout");
 
 /* *out is untouched on failure. */
 weir_status weir_create(const weir_config *config, const weir_ops *ops, weir_core **out);
@@ -243,6 +248,27 @@ uint32_t weir_reclaim(weir_core *core, uint32_t queue, weir_pkt *out, uint32_t m
 weir_status weir_enable(weir_core *core, uint32_t enable);
 weir_status weir_set_promiscuous(weir_core *core, uint32_t enable);
 weir_status weir_set_all_multicast(weir_core *core, uint32_t enable);
+/* What the adapter turned out to be; the glue makes packet queues and buffers to fit. */
+typedef struct weir_hardware {
+    uint8_t mac[6];    /* station address */
+    uint16_t queues;   /* queue pairs, at most weir_config.queues */
+    uint32_t mtu_max;  /* at most weir_config.mtu_max */
+    uint32_t vectors;  /* interrupt vectors used: vector q is queue q's, the last one control's; 1 = all share it */
+    uint32_t tick_ms;  /* call weir_tick this often while enabled; 0 = never */
+    uint32_t wake;     /* 1 = can wake the machine on a magic packet */
+    uint32_t reserved; /* 0 */
+} weir_hardware;
+WEIR_STATIC_ASSERT(sizeof(weir_hardware) == 28, "weir_hardware layout");
+weir_status weir_get_hardware(weir_core *core, weir_hardware *out);
+
+/* Interrupt `vector` arrived. A vector that is one queue's alone may be answered by polling that queue instead.
+ * Returns a mask of the queues to poll. */
+uint32_t weir_interrupt(weir_core *core, uint32_t vector);
+/* The watchdog. Returns 1 if the device broke a rule, hangs or asks for a reset: disable, reclaim, enable. */
+uint32_t weir_tick(weir_core *core);
+/* Whether the device wakes the machine on a magic packet while disabled. */
+weir_status weir_set_wake(weir_core *core, uint32_t enable);
+
 /* Replaces the list. More than WEIR_MULTICAST_MAX: all multicast frames are taken instead. */
 weir_status weir_set_multicast(weir_core *core, const uint8_t (*addresses)[6], uint32_t count);
 weir_status weir_set_mac(weir_core *core, const uint8_t mac[6]);

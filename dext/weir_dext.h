@@ -16,6 +16,7 @@
 #include <DriverKit/IODataQueueDispatchSource.h>
 #include <DriverKit/IODispatchQueue.h>
 #include <DriverKit/IOLib.h>
+#include <DriverKit/IOTimerDispatchSource.h>
 #include <DriverKit/OSAction.h>
 #include <NetworkingDriverKit/NetworkingDriverKit.h>
 
@@ -74,6 +75,21 @@ struct Queue {
     weir_glue_counters counters; /* relaxed atomics */
 };
 
+/* How a NIC class with hardware behind it reaches that; the virtual NIC has none. A subclass of WeirEthernet sets
+ * `bus` in init(); every function runs on Default. */
+struct Bus {
+    /* Takes the provider, sets `device` and what the personality leaves open in `settings`. close() undoes any part. */
+    kern_return_t (*open)(WeirEthernet *nic, IOService *provider);
+    /* Adds the operation tables of the hardware. */
+    void (*describe)(WeirEthernet *nic, weir_ops &ops);
+    /* The core and the packet queues are there: interrupts and the like may begin. */
+    kern_return_t (*start)(WeirEthernet *nic);
+    /* Cancels its sources and actions as cancelAll() does. */
+    void (*cancel)(WeirEthernet *nic, uint32_t *pending, void (^cancelled)(void));
+    /* The core is gone and nothing runs any more. */
+    void (*close)(WeirEthernet *nic);
+};
+
 } // namespace weir
 
 struct WeirEthernet_IVars {
@@ -89,6 +105,14 @@ struct WeirEthernet_IVars {
     bool enabled; /* the stack brought the interface up */
     bool powered;
     bool stopping;
+
+    const weir::Bus *bus; /* null for the virtual NIC; set by the subclass's init() */
+    IOService *provider;  /* borrowed, between Start and Stop */
+    IOService *device;    /* borrowed; what DMA addresses are for; null for a NIC that does no DMA */
+    weir_hardware hardware;
+    IOTimerDispatchSource *watchdog; /* null when the core needs none */
+    OSAction *watchdogAction;
+    uint64_t recoveries; /* times the data path was restarted because the device failed */
 
     weir::Settings settings;
     uint32_t assists; /* kIOUserNetworkHWAssist* that are on */
@@ -127,6 +151,19 @@ private:
 /* WeirCore.cpp */
 IOReturn toIOReturn(weir_status status);
 
+/* Adds one to `pending` and cancels a source or an action; runs `cancelled` here if it cannot be cancelled. Null is
+ * allowed. */
+template <typename T> void cancelOne(T *object, uint32_t *pending, void (^cancelled)(void))
+{
+    if (object == nullptr) {
+        return;
+    }
+    __atomic_add_fetch(pending, 1, __ATOMIC_SEQ_CST);
+    if (object->Cancel(cancelled) != kIOReturnSuccess) {
+        cancelled();
+    }
+}
+
 /* WeirConfig.cpp: reads and validates the personality. Logs the key and what it allows on kIOReturnBadArgument. */
 kern_return_t readSettings(WeirEthernet *nic, Settings &out);
 uint32_t bufferSizeFor(const Settings &settings);
@@ -151,6 +188,14 @@ void quiesceDatapath(WeirEthernet *nic);
 /* Waits until everything that was put on a pair's queue has run. */
 void drainQueues(WeirEthernet *nic);
 void sumCounters(WeirEthernet *nic, weir_glue_counters &out);
+
+/* Serves a pair at once on its own queue, or soon. */
+void pollHere(Queue &queue);
+
+/* WeirWatchdog.cpp */
+kern_return_t createWatchdog(WeirEthernet *nic);
+void releaseWatchdog(WeirEthernet *nic);
+void armWatchdog(WeirEthernet *nic);
 
 /* WeirOffload.cpp: offload metadata between the packet's terms and the core's. */
 bool describeTxOffload(IOUserNetworkPacket *packet, weir_pkt &pkt);

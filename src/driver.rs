@@ -16,16 +16,16 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-pub use config::{Config, Error, Host, IfName, LogLevel, Mac, NicKind, WIRE_NAME_MAX, WireKind};
+pub use config::{Bus, Config, Error, Host, IfName, LogLevel, Mac, NicKind, WIRE_NAME_MAX, WireKind};
 
 use crate::filter::Installed;
 use crate::filter::epoch::Publisher;
 use crate::mem::Burst;
 use crate::mem::doorbell::Doorbell;
 use crate::mem::seat::{Guard, Seat};
-use crate::nic::{Device, Events, Nic, NicEnv, loopback};
+use crate::nic::{Device, Events, Nic, NicEnv};
 use crate::pipeline::{Pipeline, Shared};
 use crate::telemetry::{Counters, Event, EventKind, ShardCounters};
 use lane::LaneEnds;
@@ -37,7 +37,8 @@ const EVENTS: usize = 4096;
 /// What all shards, control and the NIC's event thread share.
 struct Common {
     host: Arc<dyn Host>,
-    shards: usize,
+    /// Set once more when the NIC has said how many queue pairs it has.
+    shards: AtomicUsize,
     /// One per shard, and one more for whatever has no shard; that one's writers use [`bump_shared`].
     ///
     /// [`bump_shared`]: crate::telemetry::Counter::bump_shared
@@ -47,6 +48,10 @@ struct Common {
 }
 
 impl Common {
+    fn shards(&self) -> usize {
+        self.shards.load(Ordering::Relaxed)
+    }
+
     fn outside(&self) -> Option<&ShardCounters> {
         self.counters.last().map(|last| &**last)
     }
@@ -125,21 +130,23 @@ impl Driver {
     ///
     /// # Errors
     /// What is wrong with the configuration, or [`Error::NoMemory`].
-    pub fn new(config: &Config, host: Arc<dyn Host>) -> Result<Self, Error> {
-        let loopback_config = config.loopback();
+    pub fn new(config: &Config, host: Arc<dyn Host>, bus: Bus) -> Result<Self, Error> {
         let shards = config.queues;
         if !(1..=crate::nic::QUEUES_MAX).contains(&shards) {
             return Err(Error::Invalid);
         }
         let common = Arc::new(Common {
             host,
-            shards,
+            shards: AtomicUsize::new(shards),
             counters: (0..=shards).map(|_| Arc::default()).collect(),
             bells: (0..shards).map(|_| Doorbell::new()).collect(),
             pipeline: Arc::new(Shared::new(EVENTS)),
         });
-        let env = NicEnv { events: common.clone() };
-        let Device { nic, queues } = loopback::open(&loopback_config, env)?;
+        let env = NicEnv { events: common.clone(), dma: bus.dma, registers: bus.registers };
+        let Device { nic, queues } = config.open(env)?;
+        // A device may have fewer queue pairs than were asked for.
+        let shards = queues.len();
+        common.shards.store(shards, Ordering::Relaxed);
         let (publisher, readers) = Publisher::new(Installed::none(0), shards);
         let mesh = LaneEnds::mesh(shards).ok_or(Error::NoMemory)?;
         let mut seats = Vec::new();
@@ -300,7 +307,7 @@ impl Driver {
     /// hold for the sum only.
     #[must_use]
     pub fn queue_counters(&self, queue: usize) -> Option<Counters> {
-        let shard = self.common.counters.get(queue).filter(|_| queue < self.common.shards)?;
+        let shard = self.common.counters.get(queue).filter(|_| queue < self.common.shards())?;
         let mut counters = Counters::default();
         counters.add(shard);
         Some(counters)

@@ -62,14 +62,16 @@ fn config(raw: &sys::weir_config) -> Result<Config, Error> {
         mtu_max: raw.mtu_max,
         buf_len: raw.buf_len,
         seed: raw.seed,
+        vectors: raw.vectors,
     })
 }
 
 fn create(config_at: *const sys::weir_config, ops_at: *const sys::weir_ops) -> Result<Box<[Driver]>, Error> {
     // SAFETY: the header's contract: both point at their structs, which start with size and version.
     let (raw, ops) = unsafe { (versioned(config_at)?, versioned(ops_at)?) };
-    let host = Glue::new(&ops).ok_or(Error::Invalid)?;
-    let driver = Driver::new(&config(&raw)?, Arc::new(host))?;
+    let host = Arc::new(Glue::new(&ops).ok_or(Error::Invalid)?);
+    let bus = host.bus();
+    let driver = Driver::new(&config(&raw)?, host, bus)?;
     // A Vec of one, because Box::new cannot report that there is no memory.
     let mut one = Vec::new();
     one.try_reserve_exact(1).map_err(|_| Error::NoMemory)?;
@@ -129,6 +131,50 @@ pub unsafe extern "C" fn weir_set_promiscuous(core: *mut sys::weir_core, enable:
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn weir_set_all_multicast(core: *mut sys::weir_core, enable: u32) -> sys::weir_status {
     control_call(core, |driver| driver.set_all_multicast(enable != 0))
+}
+
+/// What the adapter turned out to be.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_get_hardware(
+    core: *mut sys::weir_core,
+    out: *mut sys::weir_hardware,
+) -> sys::weir_status {
+    if out.is_null() || !out.is_aligned() {
+        return sys::WEIR_E_INVAL;
+    }
+    control_call(core, |driver| {
+        let (hardware, mac, queues) = driver.hardware()?;
+        let raw = sys::weir_hardware {
+            mac: mac.0,
+            queues: u16::try_from(queues).unwrap_or(0),
+            mtu_max: hardware.mtu_max,
+            vectors: hardware.vectors,
+            tick_ms: hardware.tick_ms,
+            wake: u32::from(hardware.wake),
+            reserved: 0,
+        };
+        // SAFETY: the caller's place for the answer, checked above.
+        unsafe { out.write(raw) };
+        Ok(())
+    })
+}
+
+/// Interrupt `vector` arrived; a mask of the queues to poll.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_interrupt(core: *mut sys::weir_core, vector: u32) -> u32 {
+    driver(core).map_or(0, |driver| driver.interrupt(vector))
+}
+
+/// The watchdog; 1 when the NIC must be disabled and enabled again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_tick(core: *mut sys::weir_core) -> u32 {
+    driver(core).map_or(0, |driver| u32::from(driver.tick()))
+}
+
+/// Whether the device wakes the machine on a magic packet while disabled.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_set_wake(core: *mut sys::weir_core, enable: u32) -> sys::weir_status {
+    control_call(core, |driver| driver.set_wake(enable != 0))
 }
 
 /// Replaces the multicast list.

@@ -1,9 +1,12 @@
 //! The glue's operation tables as the core's [`Host`].
 
+use alloc::sync::Arc;
 use core::ffi::c_void;
 
 use super::sys;
-use crate::driver::{Host, LogLevel};
+use crate::driver::{Bus, Host, LogLevel};
+use crate::mem::region::{Dma, RawRegion};
+use crate::nic::Registers;
 
 /// What the glue promised in `weir_create`: functions and contexts that stay valid until `weir_destroy` returns.
 pub struct Glue {
@@ -11,6 +14,38 @@ pub struct Glue {
     clock: Context,
     log: sys::weir_log_ops,
     event: sys::weir_event_ops,
+    dma: sys::weir_dma_ops,
+    reg: Option<Registry>,
+}
+
+/// `weir_reg_ops`, complete.
+struct Registry {
+    ctx: *mut c_void,
+    read8: unsafe extern "C" fn(*mut c_void, u32, u64) -> u8,
+    read16: unsafe extern "C" fn(*mut c_void, u32, u64) -> u16,
+    read32: unsafe extern "C" fn(*mut c_void, u32, u64) -> u32,
+    write8: unsafe extern "C" fn(*mut c_void, u32, u64, u8),
+    write16: unsafe extern "C" fn(*mut c_void, u32, u64, u16),
+    write32: unsafe extern "C" fn(*mut c_void, u32, u64, u32),
+    config_read32: unsafe extern "C" fn(*mut c_void, u64) -> u32,
+    config_write32: unsafe extern "C" fn(*mut c_void, u64, u32),
+}
+
+impl Registry {
+    /// `None` unless the table has all functions.
+    fn new(ops: &sys::weir_reg_ops) -> Option<Self> {
+        Some(Self {
+            ctx: ops.ctx,
+            read8: ops.read8?,
+            read16: ops.read16?,
+            read32: ops.read32?,
+            write8: ops.write8?,
+            write16: ops.write16?,
+            write32: ops.write32?,
+            config_read32: ops.config_read32?,
+            config_write32: ops.config_write32?,
+        })
+    }
 }
 
 struct Context(*mut c_void);
@@ -23,7 +58,24 @@ unsafe impl Sync for Glue {}
 impl Glue {
     /// `None` if the table lacks the clock, the one function that nothing works without.
     pub fn new(ops: &sys::weir_ops) -> Option<Self> {
-        Some(Self { now_ns: ops.clock.now_ns?, clock: Context(ops.clock.ctx), log: ops.log, event: ops.event })
+        Some(Self {
+            now_ns: ops.clock.now_ns?,
+            clock: Context(ops.clock.ctx),
+            log: ops.log,
+            event: ops.event,
+            dma: ops.dma,
+            reg: Registry::new(&ops.reg),
+        })
+    }
+
+    /// What the glue has for a device.
+    pub fn bus(self: &Arc<Self>) -> Bus {
+        let plain = Bus::default();
+        let has_dma = self.dma.alloc.is_some() && self.dma.free.is_some();
+        Bus {
+            dma: if has_dma { self.clone() } else { plain.dma },
+            registers: self.reg.is_some().then(|| self.clone() as Arc<dyn Registers>),
+        }
     }
 }
 
@@ -60,4 +112,48 @@ impl Host for Glue {
             unsafe { wire_notify(self.event.ctx, queue) };
         }
     }
+}
+
+// SAFETY: the header's contract: `alloc` returns zeroed memory of its own, of that length and alignment; `free` ends it.
+unsafe impl Dma for Glue {
+    fn alloc(&self, len: u64, align: u64) -> Option<RawRegion> {
+        let mut region = sys::weir_region { base: core::ptr::null_mut(), iova: 0, len: 0, handle: 0 };
+        // SAFETY: the glue's function with the glue's context (see the type); `region` is a place for the result.
+        let status = unsafe { (self.dma.alloc?)(self.dma.ctx, len, align, &raw mut region) };
+        let sys::weir_region { base, iova, len, handle } = region;
+        (status == sys::WEIR_OK).then_some(RawRegion { base, iova, len, handle })
+    }
+
+    fn free(&self, region: &RawRegion) {
+        let RawRegion { base, iova, len, handle } = *region;
+        if let Some(free) = self.dma.free {
+            // SAFETY: as above; the region came from `alloc`.
+            unsafe { free(self.dma.ctx, &sys::weir_region { base, iova, len, handle }) };
+        }
+    }
+}
+
+macro_rules! register {
+    ($($name:ident($($arg:ident: $kind:ty),*) $(-> $value:ty, $gone:expr)?;)*) => {
+        impl Registers for Glue {
+            $(fn $name(&self, $($arg: $kind),*) $(-> $value)? {
+                match &self.reg {
+                    // SAFETY: the glue's function with the glue's context (see the type).
+                    Some(reg) => unsafe { (reg.$name)(reg.ctx, $($arg),*) },
+                    None => { $($gone)? }
+                }
+            })*
+        }
+    };
+}
+
+register! {
+    read8(bar: u32, offset: u64) -> u8, u8::MAX;
+    read16(bar: u32, offset: u64) -> u16, u16::MAX;
+    read32(bar: u32, offset: u64) -> u32, u32::MAX;
+    write8(bar: u32, offset: u64, value: u8);
+    write16(bar: u32, offset: u64, value: u16);
+    write32(bar: u32, offset: u64, value: u32);
+    config_read32(offset: u64) -> u32, u32::MAX;
+    config_write32(offset: u64, value: u32);
 }

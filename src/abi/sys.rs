@@ -439,6 +439,12 @@ pub struct weir_core {
     _unused: [u8; 0],
 }
 pub const WEIR_NIC_LOOPBACK: _bindgen_ty_3 = 1;
+/// virtio-net over PCI, modern transport
+pub const WEIR_NIC_VIRTIO: _bindgen_ty_3 = 2;
+/// Intel 82574L and kin
+pub const WEIR_NIC_E1000E: _bindgen_ty_3 = 3;
+/// Intel I225, I226
+pub const WEIR_NIC_IGC: _bindgen_ty_3 = 4;
 pub type _bindgen_ty_3 = ::core::ffi::c_uint;
 /// no carrier until a wire client attaches
 pub const WEIR_WIRE_NONE: _bindgen_ty_4 = 0;
@@ -478,10 +484,14 @@ pub struct weir_config {
     pub buf_len: u32,
     /// keys the flow hash and everything random
     pub seed: u64,
+    /// interrupt vectors that the glue has for the device; 0 for a NIC without interrupts
+    pub vectors: u32,
+    /// 0
+    pub reserved: u32,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of weir_config"][::core::mem::size_of::<weir_config>() - 96usize];
+    ["Size of weir_config"][::core::mem::size_of::<weir_config>() - 104usize];
     ["Alignment of weir_config"][::core::mem::align_of::<weir_config>() - 8usize];
     [
         "Offset of field: weir_config::size",
@@ -522,10 +532,61 @@ const _: () = {
     [
         "Offset of field: weir_config::seed",
     ][::core::mem::offset_of!(weir_config, seed) - 88usize];
+    [
+        "Offset of field: weir_config::vectors",
+    ][::core::mem::offset_of!(weir_config, vectors) - 96usize];
+    [
+        "Offset of field: weir_config::reserved",
+    ][::core::mem::offset_of!(weir_config, reserved) - 100usize];
 };
 /// the budget ended before the work did: poll again
 pub const WEIR_POLL_MORE: _bindgen_ty_5 = 1;
 pub type _bindgen_ty_5 = ::core::ffi::c_uint;
+/// What the adapter turned out to be; the glue makes packet queues and buffers to fit.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct weir_hardware {
+    /// station address
+    pub mac: [u8; 6usize],
+    /// queue pairs, at most weir_config.queues
+    pub queues: u16,
+    /// at most weir_config.mtu_max
+    pub mtu_max: u32,
+    /// interrupt vectors used: vector q is queue q's, the last one control's; 1 = all share it
+    pub vectors: u32,
+    /// call weir_tick this often while enabled; 0 = never
+    pub tick_ms: u32,
+    /// 1 = can wake the machine on a magic packet
+    pub wake: u32,
+    /// 0
+    pub reserved: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of weir_hardware"][::core::mem::size_of::<weir_hardware>() - 28usize];
+    ["Alignment of weir_hardware"][::core::mem::align_of::<weir_hardware>() - 4usize];
+    [
+        "Offset of field: weir_hardware::mac",
+    ][::core::mem::offset_of!(weir_hardware, mac) - 0usize];
+    [
+        "Offset of field: weir_hardware::queues",
+    ][::core::mem::offset_of!(weir_hardware, queues) - 6usize];
+    [
+        "Offset of field: weir_hardware::mtu_max",
+    ][::core::mem::offset_of!(weir_hardware, mtu_max) - 8usize];
+    [
+        "Offset of field: weir_hardware::vectors",
+    ][::core::mem::offset_of!(weir_hardware, vectors) - 12usize];
+    [
+        "Offset of field: weir_hardware::tick_ms",
+    ][::core::mem::offset_of!(weir_hardware, tick_ms) - 16usize];
+    [
+        "Offset of field: weir_hardware::wake",
+    ][::core::mem::offset_of!(weir_hardware, wake) - 20usize];
+    [
+        "Offset of field: weir_hardware::reserved",
+    ][::core::mem::offset_of!(weir_hardware, reserved) - 24usize];
+};
 pub const WEIR_OFFLOAD_TX_CSUM: _bindgen_ty_6 = 1;
 pub const WEIR_OFFLOAD_TSO4: _bindgen_ty_6 = 2;
 pub const WEIR_OFFLOAD_TSO6: _bindgen_ty_6 = 4;
@@ -1075,6 +1136,17 @@ unsafe extern "C" {
     pub fn weir_enable(core: *mut weir_core, enable: u32) -> weir_status;
     pub fn weir_set_promiscuous(core: *mut weir_core, enable: u32) -> weir_status;
     pub fn weir_set_all_multicast(core: *mut weir_core, enable: u32) -> weir_status;
+    pub fn weir_get_hardware(
+        core: *mut weir_core,
+        out: *mut weir_hardware,
+    ) -> weir_status;
+    /** Interrupt `vector` arrived. A vector that is one queue's alone may be answered by polling that queue instead.
+ Returns a mask of the queues to poll.*/
+    pub fn weir_interrupt(core: *mut weir_core, vector: u32) -> u32;
+    /// The watchdog. Returns 1 if the device broke a rule, hangs or asks for a reset: disable, reclaim, enable.
+    pub fn weir_tick(core: *mut weir_core) -> u32;
+    /// Whether the device wakes the machine on a magic packet while disabled.
+    pub fn weir_set_wake(core: *mut weir_core, enable: u32) -> weir_status;
     /// Replaces the list. More than WEIR_MULTICAST_MAX: all multicast frames are taken instead.
     pub fn weir_set_multicast(
         core: *mut weir_core,

@@ -75,7 +75,7 @@ impl Driver {
         let link = nic.link();
         let current = control.publisher.current();
         reply.info(&Info {
-            queues: super::count(self.common.shards),
+            queues: super::count(self.common.shards()),
             mode: self.common.pipeline.mode() as u32,
             mtu: nic.mtu(),
             ruleset_epoch: current.epoch,
@@ -127,7 +127,7 @@ impl Driver {
         let no_memory = ImageError { kind: ImageErrorKind::NoMemory, offset: 0 };
         let compiled = Compiled::new(image::parse(image)?).ok_or(no_memory)?;
         let epoch = control.publisher.current().epoch.saturating_add(1);
-        Installed::new(epoch, compiled, control.if_name.as_str(), self.common.shards).ok_or(no_memory)
+        Installed::new(epoch, compiled, control.if_name.as_str(), self.common.shards()).ok_or(no_memory)
     }
 
     fn install(&self, control: &mut Control, next: Installed) {

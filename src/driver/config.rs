@@ -1,8 +1,11 @@
 //! What a driver is made from, and the names it knows itself by.
 #![forbid(unsafe_code)]
 
-use crate::nic::NicError;
-use crate::nic::loopback::{LoopbackConfig, Wire};
+use alloc::sync::Arc;
+
+use crate::mem::region::{Dma, HeapDma};
+use crate::nic::loopback::{self, LoopbackConfig, Wire};
+use crate::nic::{Device, NicEnv, NicError, Registers};
 
 /// Most bytes of a pair's name (`weir_config.wire_name` without the NUL).
 pub const WIRE_NAME_MAX: usize = 31;
@@ -92,12 +95,34 @@ pub struct Config {
     pub buf_len: u32,
     /// Keys the flow hash.
     pub seed: u64,
+    /// Interrupt vectors that the glue has for the device.
+    pub vectors: u32,
+}
+
+/// What the glue has for the device: memory, and registers if it has any.
+pub struct Bus {
+    /// Memory for rings.
+    pub dma: Arc<dyn Dma>,
+    /// Device registers.
+    pub registers: Option<Arc<dyn Registers>>,
+}
+
+impl Default for Bus {
+    /// For a NIC without hardware.
+    fn default() -> Self {
+        Self { dma: Arc::new(HeapDma), registers: None }
+    }
 }
 
 impl Config {
-    /// Checks what the NIC does not, and says what the NIC is to be made from.
-    pub(super) fn loopback(&self) -> LoopbackConfig {
-        let NicKind::Loopback(wire) = &self.nic;
+    /// Opens the adapter.
+    pub(super) fn open(&self, env: NicEnv) -> Result<Device, NicError> {
+        match &self.nic {
+            NicKind::Loopback(wire) => loopback::open(&self.loopback(wire), env),
+        }
+    }
+
+    fn loopback(&self, wire: &WireKind) -> LoopbackConfig {
         LoopbackConfig {
             wire: wire.wire(),
             mac: self.mac.0,

@@ -3,7 +3,7 @@
 
 use super::{Driver, Error, IfName, Mac};
 use crate::mem::region::Shared as SharedMemory;
-use crate::nic::{Link, MULTICAST_MAX, MulticastList, Offloads, WirePort};
+use crate::nic::{Hardware, Link, MULTICAST_MAX, MulticastList, Offloads, WirePort};
 
 impl Driver {
     /// Takes frames for every station, or no more.
@@ -86,6 +86,34 @@ impl Driver {
     pub fn set_offloads(&self, offloads: u32) -> Result<(), Error> {
         let offloads = Offloads::from_bits(offloads).ok_or(Error::Unsupported)?;
         Ok(self.claim()?.nic.set_offloads(offloads)?)
+    }
+
+    /// What the adapter is, its address, and its queue pairs.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] only.
+    pub fn hardware(&self) -> Result<(Hardware, Mac, usize), Error> {
+        let control = self.claim()?;
+        Ok((control.nic.hardware(), Mac(control.nic.mac()), self.common.shards()))
+    }
+
+    /// Interrupt `vector` arrived; a mask of the queues to poll.
+    pub fn interrupt(&self, vector: u32) -> u32 {
+        self.claim().map_or(0, |mut control| control.nic.interrupt(vector))
+    }
+
+    /// The watchdog; true when the NIC must be disabled and enabled again.
+    pub fn tick(&self) -> bool {
+        let now_ns = self.common.host.now_ns();
+        self.claim().is_ok_and(|mut control| control.nic.tick(now_ns))
+    }
+
+    /// Whether the NIC wakes the machine on a magic packet while it is disabled.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for one that cannot.
+    pub fn set_wake(&self, on: bool) -> Result<(), Error> {
+        Ok(self.claim()?.nic.set_wake(on)?)
     }
 
     /// State of the cable.

@@ -14,6 +14,7 @@ use bitflags::bitflags;
 use core::fmt;
 
 use crate::mem::Burst;
+use crate::mem::region::{Dma, HeapDma};
 pub use rx_filter::{MULTICAST_MAX, MulticastList};
 
 /// Most queue pairs of one NIC (`WEIR_QUEUES_MAX`).
@@ -228,6 +229,27 @@ pub trait Nic: Send {
         let _ = up;
         Err(NicError::Unsupported)
     }
+    /// What the adapter is. Asked once, after it was opened.
+    fn hardware(&self) -> Hardware {
+        Hardware { mtu_max: MTU_MAX, vectors: 0, tick_ms: 0, wake: false }
+    }
+    /// Interrupt `vector` arrived; a mask of the queues to poll.
+    fn interrupt(&mut self, vector: u32) -> u32 {
+        let _ = vector;
+        0
+    }
+    /// The watchdog; true when the NIC must be disabled and enabled again to recover.
+    fn tick(&mut self, now_ns: u64) -> bool {
+        let _ = now_ns;
+        false
+    }
+    /// Whether the NIC wakes the machine on a magic packet while it is disabled.
+    ///
+    /// # Errors
+    /// [`NicError::Unsupported`] for one that cannot.
+    fn set_wake(&mut self, on: bool) -> Result<(), NicError> {
+        if on { Err(NicError::Unsupported) } else { Ok(()) }
+    }
     /// The wire memory that a virtual NIC shares with a client, if it can have one.
     fn wire(&mut self) -> Option<&mut dyn WirePort> {
         None
@@ -260,9 +282,54 @@ pub struct Device {
     pub queues: Vec<Box<dyn NicQueue>>,
 }
 
+/// Device registers, as the glue reaches them (`weir_reg_ops`). All ones = the device is gone, or says so.
+pub trait Registers: Send + Sync {
+    /// Reads 8 bits of BAR `bar`.
+    fn read8(&self, bar: u32, offset: u64) -> u8;
+    /// Reads 16 bits.
+    fn read16(&self, bar: u32, offset: u64) -> u16;
+    /// Reads 32 bits.
+    fn read32(&self, bar: u32, offset: u64) -> u32;
+    /// Writes 8 bits.
+    fn write8(&self, bar: u32, offset: u64, value: u8);
+    /// Writes 16 bits.
+    fn write16(&self, bar: u32, offset: u64, value: u16);
+    /// Writes 32 bits.
+    fn write32(&self, bar: u32, offset: u64, value: u32);
+    /// Reads 32 bits of configuration space.
+    fn config_read32(&self, offset: u64) -> u32;
+    /// Writes 32 bits of configuration space.
+    fn config_write32(&self, offset: u64, value: u32);
+}
+
+/// What an adapter turned out to be (`weir_hardware`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hardware {
+    /// Largest MTU that it takes, at most the configured one.
+    pub mtu_max: u32,
+    /// Interrupt vectors used: 0 = none, 1 = everything shares it, else one a queue and one for control.
+    pub vectors: u32,
+    /// Interval of [`Nic::tick`] in milliseconds; 0 = never.
+    pub tick_ms: u32,
+    /// Can wake the machine on a magic packet.
+    pub wake: bool,
+}
+
 /// What every back end needs from outside.
 #[derive(Clone)]
 pub struct NicEnv {
     /// The driver's ear.
     pub events: Arc<dyn Events>,
+    /// Memory for rings.
+    pub dma: Arc<dyn Dma>,
+    /// The device's registers; `None` for a NIC without.
+    pub registers: Option<Arc<dyn Registers>>,
+}
+
+impl NicEnv {
+    /// For a NIC without hardware. Allocates; called at Start.
+    #[must_use]
+    pub fn of(events: Arc<dyn Events>) -> Self {
+        Self { events, dma: Arc::new(HeapDma), registers: None }
+    }
 }

@@ -85,6 +85,8 @@ pub fn config(wire: u32, name: &str, mac: [u8; 6], queues: u16) -> sys::weir_con
         mtu_max: 9000,
         buf_len: BUF_LEN as u32,
         seed: 7,
+        vectors: 0,
+        reserved: 0,
     }
 }
 

@@ -163,7 +163,7 @@ impl Shard {
             self.pipeline.parse(burst);
             let mut refused = Burst::new();
             let tx = &mut self.tx;
-            self.pipeline.steer(burst, common.shards, |target, packet| {
+            self.pipeline.steer(burst, common.shards(), |target, packet| {
                 if let Err(packet) = tx.steer(counters, target, packet) {
                     // At most the frames of one burst, which fit.
                     let _ = refused.push(packet);

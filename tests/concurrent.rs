@@ -56,8 +56,8 @@ fn blocks(port: u16) -> Ruleset {
             TableEntry { family: weir_core::filter::Family::V4, addr, len: 16, negate: n % 3 == 0 }
         })
         .collect();
-    let tables = vec![Table { name: "t".into(), entries }];
-    Ruleset { rules: vec![rule(Action::Pass, Direction::Any), udp_port(Action::Block, Direction::Any, port)], tables }
+    let tables = vec![Table { name: "t".into(), defined: true, entries, ..Table::default() }];
+    Ruleset::filter(vec![rule(Action::Pass, Direction::Any), udp_port(Action::Block, Direction::Any, port)], tables)
 }
 
 #[test]

@@ -7,12 +7,12 @@ use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 
 use weir_core::filter::{
-    Action, AddrKind, AddrMatch, Endpoint, Family, IcmpMatch, PortMatch, Rule, RuleFlags, Ruleset, Table, TableEntry,
-    TcpFlagsMatch,
+    Action, AddrKind, AddrMatch, Anchor, Endpoint, Family, IcmpMatch, PortMatch, Rule, RuleFlags, Ruleset, Table,
+    TableEntry, TcpFlagsMatch,
 };
 
 use crate::anchor::Unfold;
-use crate::ast::{Direction, Port, SetOption};
+use crate::ast::{Port, SetOption};
 use crate::diag::Sink;
 use crate::flat::{Addr, Flat, FlatAction, FlatHost, FlatLine, FlatRule, FlatTable, FlatTablePart};
 use crate::lint;
@@ -55,7 +55,9 @@ impl<'a> Compiler<'a> {
         for rule in &rules {
             compiler.rule(rule);
         }
-        let Self { sink, ruleset, places } = compiler;
+        let Self { sink, mut ruleset, places } = compiler;
+        let filter = ruleset.rules.len() as u32;
+        ruleset.anchors.push(Anchor { path: String::new(), lists: [0, 0, 0, 0, 0, 0, filter] });
         if sink.only_meaningless() {
             lint::rules(&ruleset, &places, sink);
         }
@@ -85,19 +87,11 @@ impl<'a> Compiler<'a> {
         let line = self.sink.sources.line(span);
         self.places.push(span);
         self.ruleset.rules.push(Rule {
-            action: Action::Pass,
-            direction: Direction::Any,
             flags: RuleFlags::QUICK,
             interface: interface.to_owned(),
-            family: Family::Any,
-            protocol: None,
-            src: Endpoint::default(),
-            dst: Endpoint::default(),
-            icmp: None,
-            tcp_flags: TcpFlagsMatch::default(),
-            label: String::new(),
             text: format!("set skip on {{ {interface} }}"),
             line,
+            ..Rule::default()
         });
     }
 
@@ -130,7 +124,15 @@ impl<'a> Compiler<'a> {
                 .warn(table.span, format!("table <{}> is empty", table.name))
                 .hint("give it addresses, or `persist` if they are added later");
         }
-        let new = Table { name: table.name.clone(), entries };
+        let new = Table {
+            name: table.name.clone(),
+            persist: table.persist,
+            constant: table.constant,
+            counters: table.counters,
+            defined: !table.parts.is_empty(),
+            entries,
+            ..Table::default()
+        };
         match self.ruleset.tables.iter_mut().find(|t| t.name == new.name) {
             Some(old) => *old = new,
             None => self.ruleset.tables.push(new),
@@ -143,7 +145,7 @@ impl<'a> Compiler<'a> {
             self.sink
                 .warn(span, format!("table <{name}> is not defined: it is empty and never matches"))
                 .hint(format!("define it: table <{name}> {{ ... }}"));
-            self.ruleset.tables.push(Table { name: name.to_owned(), entries: Vec::new() });
+            self.ruleset.tables.push(Table { name: name.to_owned(), ..Table::default() });
             self.ruleset.tables.len() - 1
         });
         index as u32
@@ -228,9 +230,10 @@ impl<'a> Compiler<'a> {
             dst,
             icmp: rule.icmp.map(|i| IcmpMatch { kind: i.kind, code: i.code }),
             tcp_flags,
-            label: rule.labels.first().cloned().unwrap_or_default(),
+            labels: rule.labels.clone(),
             text: print::rule(rule),
             line: self.sink.sources.line(rule.span),
+            ..Rule::default()
         });
     }
 }

@@ -118,7 +118,7 @@ fn span(test: &AddrMatch) -> Option<([u8; 16], [u8; 16])> {
             Some((test.addr, last))
         }
         AddrKind::Range4 | AddrKind::Range6 => Some((test.addr, test.end)),
-        AddrKind::Any | AddrKind::Table => None,
+        AddrKind::Any | AddrKind::Table | AddrKind::Dynamic => None,
     }
 }
 

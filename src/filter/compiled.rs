@@ -4,9 +4,10 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::image::{Children, EXPANDED_MAX};
 use super::{
-    Action, AddrKind, AddrMatch, Direction, Endpoint, Family, IcmpMatch, LookupTable, PortMatch, RuleFlags, Ruleset,
-    TcpFlagsMatch,
+    Action, AddrKind, AddrMatch, Call, Direction, Endpoint, Family, IcmpMatch, List, LookupTable, PortMatch, Rule,
+    RuleFlags, Ruleset, TcpFlagsMatch,
 };
 use crate::telemetry::Counter;
 
@@ -45,11 +46,50 @@ impl Side {
 
     const fn family(&self) -> Family {
         match self.kind {
-            AddrKind::Any | AddrKind::Table => Family::Any,
+            AddrKind::Any | AddrKind::Table | AddrKind::Dynamic => Family::Any,
             AddrKind::Mask4 | AddrKind::Range4 => Family::V4,
             AddrKind::Mask6 | AddrKind::Range6 => Family::V6,
         }
     }
+}
+
+impl Test {
+    fn new(rule: &Rule) -> Self {
+        let (src, dst) = (Side::new(&rule.src), Side::new(&rule.dst));
+        let family = [rule.family, src.family(), dst.family()].into_iter().find(|family| *family != Family::Any);
+        Self {
+            action: rule.action,
+            direction: rule.direction,
+            flags: rule.flags,
+            family: family.unwrap_or(Family::Any),
+            protocol: rule.protocol,
+            src,
+            dst,
+            icmp: rule.icmp,
+            tcp_flags: rule.tcp_flags,
+        }
+    }
+}
+
+/// A step of a program: what one list of the root comes to when calls are written out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A rule that is not a call.
+    Rule(u32),
+    /// A rule that is one. If it does not match, go on behind the step `end`.
+    Enter {
+        /// Number of the rule.
+        rule: u32,
+        /// The matching [`Step::Leave`].
+        end: u32,
+    },
+    /// The end of what a call called. If the call is `quick` and something matched since, that is the end.
+    Leave {
+        /// The matching [`Step::Enter`].
+        start: u32,
+        /// The call is `quick`.
+        quick: bool,
+    },
 }
 
 /// A ruleset that can judge frames.
@@ -58,7 +98,7 @@ pub struct Compiled {
     ruleset: Ruleset,
     pub(super) tests: Vec<Test>,
     pub(super) tables: Vec<LookupTable>,
-    pub(super) has_ether: bool,
+    programs: [Vec<Step>; List::ALL.len()],
 }
 
 impl Compiled {
@@ -67,34 +107,29 @@ impl Compiled {
     pub fn new(ruleset: Ruleset) -> Option<Self> {
         let mut tests = Vec::new();
         tests.try_reserve_exact(ruleset.rules.len()).ok()?;
-        for rule in &ruleset.rules {
-            let (src, dst) = (Side::new(&rule.src), Side::new(&rule.dst));
-            let family = [rule.family, src.family(), dst.family()].into_iter().find(|family| *family != Family::Any);
-            tests.push(Test {
-                action: rule.action,
-                direction: rule.direction,
-                flags: rule.flags,
-                family: family.unwrap_or(Family::Any),
-                protocol: rule.protocol,
-                src,
-                dst,
-                icmp: rule.icmp,
-                tcp_flags: rule.tcp_flags,
-            });
-        }
+        tests.extend(ruleset.rules.iter().map(Test::new));
         let mut tables = Vec::new();
         tables.try_reserve_exact(ruleset.tables.len()).ok()?;
         for table in &ruleset.tables {
             tables.push(LookupTable::new(table)?);
         }
-        let has_ether = tests.iter().any(|test| test.flags.contains(RuleFlags::ETHER));
-        Some(Self { ruleset, tests, tables, has_ether })
+        let children = Children::new(&ruleset.anchors)?;
+        let mut programs = [const { Vec::new() }; List::ALL.len()];
+        for (list, program) in List::ALL.into_iter().zip(&mut programs) {
+            Expansion::new(&ruleset, list, &children)?.run(program)?;
+        }
+        Some(Self { ruleset, tests, tables, programs })
     }
 
     /// What it was made of.
     #[must_use]
     pub const fn ruleset(&self) -> &Ruleset {
         &self.ruleset
+    }
+
+    /// One list with its calls written out.
+    pub(super) fn program(&self, list: List) -> &[Step] {
+        self.programs.get(list as usize).map_or(&[], Vec::as_slice)
     }
 
     /// For each rule, whether its `on` fits this interface.
@@ -106,6 +141,76 @@ impl Compiled {
                 || interface_matches(&rule.interface, if_name) != rule.flags.contains(RuleFlags::NOT_INTERFACE)
         }));
         Some(applies)
+    }
+}
+
+/// Writes calls out.
+struct Expansion<'a> {
+    /// First and one behind the last rule of each anchor's list.
+    ranges: Vec<(u32, u32)>,
+    rules: &'a [Rule],
+    children: &'a Children,
+    /// Lists that are being gone through: next rule, end, anchors that come after it (for `path/*`), the call.
+    way: Vec<Level<'a>>,
+}
+
+struct Level<'a> {
+    next: u32,
+    end: u32,
+    siblings: &'a [u32],
+    call: Option<u32>,
+}
+
+impl<'a> Expansion<'a> {
+    fn new(ruleset: &'a Ruleset, list: List, children: &'a Children) -> Option<Self> {
+        let mut ranges = Vec::new();
+        ranges.try_reserve_exact(ruleset.anchors.len()).ok()?;
+        for lists in ruleset.ranges() {
+            let range = lists.get(list as usize)?;
+            ranges.push((u32::try_from(range.start).ok()?, u32::try_from(range.end).ok()?));
+        }
+        Some(Self { ranges, rules: &ruleset.rules, children, way: Vec::new() })
+    }
+
+    fn enter(&mut self, call: Call, step: Option<u32>) -> Option<()> {
+        let anchor = call.anchor as usize;
+        let (next, end) = if call.children { (0, 0) } else { self.ranges.get(anchor).copied().unwrap_or((0, 0)) };
+        let siblings = if call.children { self.children.of(anchor) } else { &[] };
+        self.way.try_reserve(1).ok()?;
+        self.way.push(Level { next, end, siblings, call: step });
+        Some(())
+    }
+
+    /// The steps, from the root's list on.
+    fn run(&mut self, program: &mut Vec<Step>) -> Option<()> {
+        self.enter(Call { anchor: 0, children: false }, None)?;
+        while let Some(level) = self.way.last_mut() {
+            if program.len() > EXPANDED_MAX {
+                return None;
+            }
+            let at = u32::try_from(program.len()).ok()?;
+            program.try_reserve(1).ok()?;
+            if level.next < level.end {
+                let number = level.next;
+                level.next = number.saturating_add(1);
+                let call = self.rules.get(number as usize)?.call;
+                program.push(call.map_or(Step::Rule(number), |_| Step::Enter { rule: number, end: 0 }));
+                if let Some(call) = call {
+                    self.enter(call, Some(at))?;
+                }
+            } else if let Some((child, rest)) = level.siblings.split_first() {
+                level.siblings = rest;
+                (level.next, level.end) = self.ranges.get(*child as usize).copied()?;
+            } else if let Some(start) = self.way.pop().and_then(|level| level.call) {
+                let Some(Step::Enter { rule, end }) = program.get_mut(start as usize) else {
+                    return None;
+                };
+                *end = at;
+                let quick = self.rules.get(*rule as usize)?.flags.contains(RuleFlags::QUICK);
+                program.push(Step::Leave { start, quick });
+            }
+        }
+        Some(())
     }
 }
 

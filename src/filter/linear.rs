@@ -1,8 +1,8 @@
 //! The linear matcher: pf's evaluation, written down rule by rule. Every other matcher is compared with it.
 #![forbid(unsafe_code)]
 
-use super::compiled::{Bound, Compiled, Installed, Side, Test};
-use super::{Action, AddrKind, Direction, Family, PortMatch, PortOp, RuleFlags};
+use super::compiled::{Bound, Compiled, Installed, Side, Step, Test};
+use super::{Action, AddrKind, Direction, Family, List, PortMatch, PortOp, RuleFlags};
 use crate::telemetry::DropReason;
 use crate::wire::{self, ParseError, Parsed, ParsedFlags, ethertype, protocol};
 
@@ -59,8 +59,8 @@ pub fn judge(installed: &Installed, shard: usize, direction: Direction, parsed: 
     };
     let run = Run { bound, shard, direction, parsed, len };
     let mut log = false;
-    if bound.compiled.has_ether {
-        let verdict = run.evaluate(RuleFlags::ETHER);
+    if !bound.compiled.program(List::Ether).is_empty() {
+        let verdict = run.evaluate(List::Ether);
         if verdict.block.is_some() {
             return verdict;
         }
@@ -72,7 +72,7 @@ pub fn judge(installed: &Installed, shard: usize, direction: Direction, parsed: 
     if parsed.family == wire::Family::None {
         return Verdict { log, ..Verdict::PASS };
     }
-    let verdict = run.evaluate(RuleFlags::empty());
+    let verdict = run.evaluate(List::Filter);
     Verdict { log: verdict.log || log, ..verdict }
 }
 
@@ -101,19 +101,42 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Goes through the `ether` rules, or through the others.
-    fn evaluate(&self, layer: RuleFlags) -> Verdict {
+    /// Goes through a list of which the last match decides.
+    fn evaluate(&self, list: List) -> Verdict {
         let Bound { compiled, counters, applies } = self.bound;
         let hits = counters.shard(self.shard);
+        let program = compiled.program(list);
         let mut log = false;
         let mut last: Option<(u32, &Test)> = None;
-        let rules = compiled.tests.iter().zip(applies).zip(hits);
-        for (number, ((test, applies), hits)) in (0u32..).zip(rules) {
-            if test.flags & RuleFlags::ETHER != layer {
+        let mut matched_at = None;
+        let mut at = 0usize;
+        while let Some(step) = program.get(at) {
+            let here = at;
+            at = at.saturating_add(1);
+            let number = match *step {
+                Step::Rule(number) | Step::Enter { rule: number, .. } => number,
+                Step::Leave { start, quick } => {
+                    if quick && matched_at.is_some_and(|matched| matched > start as usize) {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            let index = number as usize;
+            let (Some(test), Some(applies), Some(hits)) =
+                (compiled.tests.get(index), applies.get(index), hits.get(index))
+            else {
+                continue;
+            };
+            hits.evaluations.add(1);
+            let matches = *applies && self.matches(compiled, test, list);
+            if let Step::Enter { end, .. } = *step {
+                if !matches {
+                    at = (end as usize).saturating_add(1);
+                }
                 continue;
             }
-            hits.evaluations.add(1);
-            if !applies || !self.matches(compiled, test) {
+            if !matches {
                 continue;
             }
             if test.action == Action::Match {
@@ -122,6 +145,7 @@ impl Run<'_> {
                 hits.bytes.add(self.len as u64);
             } else {
                 last = Some((number, test));
+                matched_at = Some(here);
             }
             if test.flags.contains(RuleFlags::QUICK) {
                 break;
@@ -139,7 +163,7 @@ impl Run<'_> {
         if blocks {
             return Verdict { block: Some(DropReason::Match), rule, log };
         }
-        if layer.is_empty() && self.has_dangerous_options() && !flags.contains(RuleFlags::ALLOW_OPTS) {
+        if list == List::Filter && self.has_dangerous_options() && !flags.contains(RuleFlags::ALLOW_OPTS) {
             return Verdict { block: Some(DropReason::IpOption), rule, log: true };
         }
         Verdict { block: None, rule, log }
@@ -153,12 +177,12 @@ impl Run<'_> {
         }
     }
 
-    fn matches(&self, compiled: &Compiled, test: &Test) -> bool {
+    fn matches(&self, compiled: &Compiled, test: &Test, list: List) -> bool {
         let p = self.parsed;
         if test.direction != Direction::Any && test.direction != self.direction {
             return false;
         }
-        if test.flags.contains(RuleFlags::ETHER) {
+        if list == List::Ether {
             return true;
         }
         let family = match p.family {
@@ -202,6 +226,7 @@ fn addr_matches(compiled: &Compiled, side: &Side, family: Family, addr: &[u8; 16
         AddrKind::Any => true,
         AddrKind::Mask4 | AddrKind::Mask6 => number & side.end == side.addr,
         AddrKind::Range4 | AddrKind::Range6 => side.addr <= number && number <= side.end,
+        AddrKind::Dynamic => false,
         AddrKind::Table => compiled.tables.get(side.table as usize).is_some_and(|table| table.contains(family, addr)),
     };
     inside != side.negate

@@ -5,19 +5,25 @@
 //! the shards through [`epoch`].
 #![forbid(unsafe_code)]
 
+mod action;
 mod compiled;
 pub mod epoch;
 pub mod image;
 pub mod linear;
 mod rule;
+mod ruleset;
 mod table;
 
+pub use action::{
+    Answer, FragmentPolicy, Overload, Pipe, Pool, PoolKind, Rate, Scrub, SourceTrack, StateMode, StateOptions,
+};
 pub use compiled::{Compiled, Installed, RuleCounters};
 pub use linear::Verdict;
 pub use rule::{
-    Action, AddrKind, AddrMatch, Direction, Endpoint, Family, IcmpMatch, PortMatch, PortOp, Rule, RuleFlags, Ruleset,
-    Table, TableEntry, TcpFlagsMatch,
+    Action, AddrKind, AddrMatch, Call, Direction, Endpoint, EtherMatch, Family, IcmpMatch, MacMatch, PortMatch, PortOp,
+    Rule, RuleFlags, TcpFlagsMatch,
 };
+pub use ruleset::{Anchor, Dynamic, DynamicKind, Limits, List, Options, Ruleset, Table, TableEntry, Timeout, Timeouts};
 pub use table::LookupTable;
 
 #[cfg(test)]

@@ -9,23 +9,49 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bitflags::bitflags;
 
-/// What a matching rule says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+use super::{Answer, Pipe, Pool, Rate, Scrub, StateOptions};
+
+/// What a matching rule says. Each list of rules has its own few ([`super::List::allows`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[repr(u8)]
 pub enum Action {
     /// Let the frame through.
+    #[default]
     Pass = 0,
     /// Drop it.
     Block = 1,
     /// Change nothing about the verdict (OpenBSD's `match`).
     Match = 2,
+    /// `scrub`: normalise by [`Rule::scrub`].
+    Scrub = 3,
+    /// `no scrub`.
+    NoScrub = 4,
+    /// `nat`, to [`Rule::nat`].
+    Nat = 5,
+    /// `no nat`.
+    NoNat = 6,
+    /// `binat`, to [`Rule::nat`].
+    Binat = 7,
+    /// `no binat`.
+    NoBinat = 8,
+    /// `rdr`, to [`Rule::rdr`].
+    Rdr = 9,
+    /// `no rdr`.
+    NoRdr = 10,
+    /// `dummynet`, through [`Rule::pipe`].
+    Dummynet = 11,
+    /// `no dummynet`.
+    NoDummynet = 12,
+    /// Calls the anchor of [`Rule::call`].
+    Anchor = 13,
 }
 
 /// The side of the stack a rule looks at, seen from the host that runs the driver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[repr(u8)]
 pub enum Direction {
     /// No `in` or `out` given.
+    #[default]
     Any = 0,
     /// From the wire to the stack.
     In = 1,
@@ -34,10 +60,11 @@ pub enum Direction {
 }
 
 /// `inet`, `inet6`, or neither.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[repr(u8)]
 pub enum Family {
     /// No address family given.
+    #[default]
     Any = 0,
     /// `inet`.
     V4 = 4,
@@ -57,12 +84,20 @@ bitflags! {
         const LOG_ALL = 1 << 2;
         /// `on ! IFNAME`.
         const NOT_INTERFACE = 1 << 3;
-        /// A layer 2 rule (FreeBSD's `ether`); it sees every frame, the others see IP only.
-        const ETHER = 1 << 4;
+        /// `log (matches)`: also every rule that matches after this one.
+        const LOG_MATCHES = 1 << 4;
         /// `fragment`.
         const FRAGMENT = 1 << 5;
         /// `allow-opts`.
         const ALLOW_OPTS = 1 << 6;
+        /// `once`: the first match takes the rule out.
+        const ONCE = 1 << 7;
+        /// `nat pass` and its kin: what is translated is not filtered.
+        const TRANSLATE_PASS = 1 << 8;
+        /// `! tagged`.
+        const NOT_TAGGED = 1 << 9;
+        /// `dup-to`: a copy goes to the capture ring.
+        const DUP_TO = 1 << 10;
     }
 }
 
@@ -77,7 +112,8 @@ pub struct AddrMatch {
     pub addr: [u8; 16],
     /// Prefix mask, or last address of a range.
     pub end: [u8; 16],
-    /// Index into [`Ruleset::tables`] for [`AddrKind::Table`].
+    /// Index into [`super::Ruleset::tables`] for [`AddrKind::Table`], into [`super::Ruleset::dynamics`] for
+    /// [`AddrKind::Dynamic`].
     pub table: u32,
 }
 
@@ -98,6 +134,8 @@ pub enum AddrKind {
     Range6 = 4,
     /// `<name>`.
     Table = 5,
+    /// `(interface)`: the addresses it has when the packet comes.
+    Dynamic = 6,
 }
 
 /// pf's port operators (pf.conf(5), `PORT`): also used for users of a `u16` test elsewhere.
@@ -165,8 +203,41 @@ pub struct TcpFlagsMatch {
     pub out_of: u8,
 }
 
-/// One rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A MAC address test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct MacMatch {
+    /// `!` before it.
+    pub negate: bool,
+    /// The address; bits outside the mask are zero.
+    pub addr: [u8; 6],
+    /// Bits that are compared; all zero = any.
+    pub mask: [u8; 6],
+}
+
+/// What only a layer 2 rule looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct EtherMatch {
+    /// EtherType behind the VLAN tags; 0 = every one.
+    pub protocol: u16,
+    /// Source MAC address.
+    pub src: MacMatch,
+    /// Destination MAC address.
+    pub dst: MacMatch,
+    /// Outermost VLAN id; `None` = tagged or not. 0 = priority-tagged or untagged (IEEE 802.1Q clause 9.6).
+    pub vlan: Option<u16>,
+}
+
+/// An anchor that a rule calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Call {
+    /// Index into [`super::Ruleset::anchors`].
+    pub anchor: u32,
+    /// `anchor "path/*"`: not the anchor itself, but those directly in it, in the order of their names.
+    pub children: bool,
+}
+
+/// One rule of whatever list. What a list has no use for stands at its default.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Rule {
     /// Verdict.
     pub action: Action,
@@ -180,49 +251,46 @@ pub struct Rule {
     pub family: Family,
     /// `proto`; `None` = every protocol.
     pub protocol: Option<u8>,
-    /// `from`.
+    /// `from`. In a layer 2 rule: `l3 from`.
     pub src: Endpoint,
-    /// `to`.
+    /// `to`. In a layer 2 rule: `l3 to`.
     pub dst: Endpoint,
     /// ICMP type and code.
     pub icmp: Option<IcmpMatch>,
     /// TCP flags.
     pub tcp_flags: TcpFlagsMatch,
-    /// `label`, with pf's macros already expanded; empty = none.
-    pub label: String,
+    /// `tos`: the whole byte.
+    pub tos: Option<u8>,
+    /// `tagged`: 0 = not tested, else a number of [`super::Ruleset::tags`], which begin with 1.
+    pub tagged: u16,
+    /// `probability` of 2^32; 0 = always.
+    pub probability: u32,
+    /// `max-pkt-rate`.
+    pub packet_rate: Option<Rate>,
+    /// Layer 2 tests; exactly in the list of layer 2 rules.
+    pub ether: Option<EtherMatch>,
+    /// `anchor`; exactly with [`Action::Anchor`].
+    pub call: Option<Call>,
+    /// `tag`: 0 = none, else a number of [`super::Ruleset::tags`].
+    pub tag: u16,
+    /// What `block` answers.
+    pub answer: Answer,
+    /// What becomes of states.
+    pub state: StateOptions,
+    /// Normalisation: `scrub` rules and `scrub (...)`.
+    pub scrub: Scrub,
+    /// `nat`, `binat`, `nat-to`: new source of packets that go with the rule.
+    pub nat: Option<Pool>,
+    /// `rdr`, `rdr-to`: new destination of packets that go with the rule.
+    pub rdr: Option<Pool>,
+    /// `dummynet` rules, `dnpipe`, `dnqueue`.
+    pub pipe: Option<Pipe>,
+    /// `ridentifier`; 0 = none.
+    pub ridentifier: u32,
+    /// `label`s, with pf's macros already expanded.
+    pub labels: Vec<String>,
     /// The rule in normal form, as `pfctl -nv` prints it, for people.
     pub text: String,
     /// Line in the source file, from 1; 0 = not from a file.
     pub line: u32,
-}
-
-/// An entry of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TableEntry {
-    /// `inet` or `inet6`, never `Any`.
-    pub family: Family,
-    /// Prefix; IPv4 in the first four bytes; host bits are zero.
-    pub addr: [u8; 16],
-    /// Prefix length in bits.
-    pub len: u8,
-    /// `!`: the longest matching prefix decides.
-    pub negate: bool,
-}
-
-/// A table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Table {
-    /// Name, without `<>`; at most 31 bytes (pfvar.h PF_TABLE_NAME_SIZE).
-    pub name: String,
-    /// Contents, in any order, without duplicates.
-    pub entries: Vec<TableEntry>,
-}
-
-/// What a load replaces as a whole.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Ruleset {
-    /// In the order of evaluation.
-    pub rules: Vec<Rule>,
-    /// Tables that rules refer to by index.
-    pub tables: Vec<Table>,
 }

@@ -1,9 +1,6 @@
 //! Frames and rules for tests.
 
-use weir_core::filter::{
-    Action, AddrKind, AddrMatch, Direction, Endpoint, Family, PortMatch, PortOp, Rule, RuleFlags, Ruleset,
-    TcpFlagsMatch,
-};
+use weir_core::filter::{Action, AddrKind, AddrMatch, Direction, Endpoint, PortMatch, PortOp, Rule, Ruleset};
 
 pub const A: [u8; 6] = [2, 0, 0, 0, 0, 0xa];
 pub const B: [u8; 6] = [2, 0, 0, 0, 0, 0xb];
@@ -51,21 +48,7 @@ pub fn arp_request() -> Vec<u8> {
 
 /// `action direction all`.
 pub fn rule(action: Action, direction: Direction) -> Rule {
-    Rule {
-        action,
-        direction,
-        flags: RuleFlags::empty(),
-        interface: String::new(),
-        family: Family::Any,
-        protocol: None,
-        src: Endpoint::default(),
-        dst: Endpoint::default(),
-        icmp: None,
-        tcp_flags: TcpFlagsMatch::default(),
-        label: String::new(),
-        text: String::from("a rule"),
-        line: 1,
-    }
+    Rule { action, direction, text: String::from("a rule"), line: 1, ..Rule::default() }
 }
 
 /// `action direction proto udp to port = port`.
@@ -83,5 +66,5 @@ pub fn host(addr: [u8; 4]) -> AddrMatch {
 }
 
 pub fn ruleset(rules: Vec<Rule>) -> Ruleset {
-    Ruleset { rules, tables: Vec::new() }
+    Ruleset::filter(rules, Vec::new())
 }

@@ -1,11 +1,9 @@
-//! Fixed records: reading that cannot leave them, and writing.
+//! Reading that cannot leave a section.
 #![forbid(unsafe_code)]
-
-use alloc::vec::Vec;
 
 use super::error::{ImageError, ImageErrorKind};
 
-/// A record (or the header) and where it stands in the image, read field by field from the front.
+/// The rest of a section (or of the header) and where it stands in the image, read field by field from the front.
 pub struct Record<'a> {
     rest: &'a [u8],
     at: usize,
@@ -21,6 +19,10 @@ impl<'a> Record<'a> {
         self.at
     }
 
+    pub const fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     pub fn bytes<const N: usize>(&mut self) -> Result<[u8; N], ImageError> {
         let Some((field, rest)) = self.rest.split_first_chunk::<N>() else {
             return Err(ImageError::new(ImageErrorKind::Truncated, self.at));
@@ -30,8 +32,13 @@ impl<'a> Record<'a> {
         Ok(*field)
     }
 
-    pub fn u8(&mut self) -> Result<u8, ImageError> {
-        self.bytes::<1>().map(|[byte]| byte)
+    pub fn slice(&mut self, len: usize) -> Result<&'a [u8], ImageError> {
+        let Some((field, rest)) = self.rest.split_at_checked(len) else {
+            return Err(ImageError::new(ImageErrorKind::Truncated, self.at));
+        };
+        self.rest = rest;
+        self.at = self.at.saturating_add(len);
+        Ok(field)
     }
 
     pub fn u16(&mut self) -> Result<u16, ImageError> {
@@ -51,28 +58,7 @@ impl<'a> Record<'a> {
     /// A number that `known` makes sense of.
     pub fn known<T>(&mut self, known: impl FnOnce(u8) -> Option<T>) -> Result<T, ImageError> {
         let at = self.at;
-        known(self.u8()?).ok_or(ImageError::new(ImageErrorKind::Enum, at))
+        let [number] = self.bytes()?;
+        known(number).ok_or(ImageError::new(ImageErrorKind::Enum, at))
     }
-}
-
-/// Text of all sections, and references to it.
-#[derive(Default)]
-pub struct Strings {
-    pub text: Vec<u8>,
-}
-
-impl Strings {
-    /// Appends `text` and writes the reference to it.
-    pub fn put(&mut self, out: &mut Vec<u8>, text: &str) {
-        let offset = if text.is_empty() { 0 } else { self.text.len() };
-        put_u32(out, offset);
-        put_u32(out, text.len());
-        self.text.extend_from_slice(text.as_bytes());
-    }
-}
-
-/// Writes a number that the image's limits keep in 32 bits. One that is larger becomes the largest, which no reader
-/// accepts.
-pub fn put_u32(out: &mut Vec<u8>, value: usize) {
-    out.extend_from_slice(&u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes());
 }

@@ -3,9 +3,9 @@
 
 use alloc::vec::Vec;
 
-use super::bytes::{Strings, put_u32};
+use super::codec::{Codec, put_count};
 use super::crc::crc32;
-use super::{CRC_AT, HEADER_LEN, MAGIC, REQUIRED, SECTION_LEN, SectionKind, VERSION, rules};
+use super::{CRC_AT, HEADER_LEN, MAGIC, REQUIRED, SECTION_LEN, SectionKind, VERSION, check};
 use crate::filter::Ruleset;
 
 /// The image of a ruleset.
@@ -14,32 +14,28 @@ use crate::filter::Ruleset;
 /// written as it is, and [`super::parse`] says what is wrong. Table entries are sorted on the way.
 #[must_use]
 pub fn encode(ruleset: &Ruleset) -> Vec<u8> {
-    let mut strings = Strings::default();
-    let mut rule_bytes = Vec::new();
-    for rule in &ruleset.rules {
-        rules::put(&mut rule_bytes, &mut strings, rule);
-    }
+    let mut options = Vec::new();
+    ruleset.options.put(&mut options);
     let mut tables = Vec::new();
-    let mut prefixes = Vec::new();
-    let mut count = 0usize;
     for table in &ruleset.tables {
-        strings.put(&mut tables, &table.name);
-        put_u32(&mut tables, count);
-        put_u32(&mut tables, table.entries.len());
-        count = count.saturating_add(table.entries.len());
-        let mut entries = table.entries.clone();
-        entries.sort_unstable_by_key(rules::prefix_order);
-        for entry in &entries {
-            prefixes.extend_from_slice(&entry.addr);
-            prefixes.extend_from_slice(&[entry.family as u8, entry.len, u8::from(entry.negate), 0]);
-        }
+        let mut table = table.clone();
+        table.entries.sort_unstable_by_key(check::prefix_order);
+        table.put(&mut tables);
     }
     assemble(&[
-        (SectionKind::Rules, ruleset.rules.len(), rule_bytes),
+        (SectionKind::Options, 1, options),
+        (SectionKind::Tags, ruleset.tags.len(), list(&ruleset.tags)),
         (SectionKind::Tables, ruleset.tables.len(), tables),
-        (SectionKind::Prefixes, count, prefixes),
-        (SectionKind::Strings, strings.text.len(), strings.text),
+        (SectionKind::Dynamics, ruleset.dynamics.len(), list(&ruleset.dynamics)),
+        (SectionKind::Anchors, ruleset.anchors.len(), list(&ruleset.anchors)),
+        (SectionKind::Rules, ruleset.rules.len(), list(&ruleset.rules)),
     ])
+}
+
+fn list<T: Codec>(items: &[T]) -> Vec<u8> {
+    let mut out = Vec::new();
+    items.iter().for_each(|item| item.put(&mut out));
+    out
 }
 
 fn assemble(sections: &[(SectionKind, usize, Vec<u8>)]) -> Vec<u8> {
@@ -48,21 +44,21 @@ fn assemble(sections: &[(SectionKind, usize, Vec<u8>)]) -> Vec<u8> {
     let start = HEADER_LEN.saturating_add(SECTION_LEN.saturating_mul(sections.len()));
     for (kind, count, bytes) in sections {
         body.resize(body.len().next_multiple_of(8), 0);
-        put_u32(&mut table, *kind as usize);
+        put_count(*kind as usize, &mut table);
         table.extend_from_slice(&1u16.to_le_bytes());
         table.extend_from_slice(&REQUIRED.to_le_bytes());
-        put_u32(&mut table, start.saturating_add(body.len()));
-        put_u32(&mut table, bytes.len());
-        put_u32(&mut table, *count);
-        put_u32(&mut table, 0);
+        put_count(start.saturating_add(body.len()), &mut table);
+        put_count(bytes.len(), &mut table);
+        put_count(*count, &mut table);
+        put_count(0, &mut table);
         body.extend_from_slice(bytes);
     }
     let mut image = Vec::new();
     image.extend_from_slice(&MAGIC);
     image.extend_from_slice(&VERSION.to_le_bytes());
-    put_u32(&mut image, start.saturating_add(body.len()));
-    put_u32(&mut image, 0);
-    put_u32(&mut image, sections.len());
+    put_count(start.saturating_add(body.len()), &mut image);
+    put_count(0, &mut image);
+    put_count(sections.len(), &mut image);
     image.extend_from_slice(&[0; 8]);
     image.extend_from_slice(&table);
     image.extend_from_slice(&body);

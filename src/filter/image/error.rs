@@ -51,16 +51,12 @@ kinds! {
     NotZero = 12, "unused field is not zero";
     /// A number that stands for nothing.
     Enum = 13, "value not known";
-    /// A reference to a string leaves the string section or splits a character.
-    StringRange = 14, "string reference out of range";
-    /// A string is longer than its kind may be, or all together are longer than the section.
-    StringLength = 15, "string too long";
+    /// A string is longer or shorter than its kind may be.
+    StringLength = 15, "string too long or empty";
     /// Not UTF-8, or a name with characters that names do not have.
     StringContent = 16, "string content not allowed";
     /// A table that does not exist.
     TableIndex = 17, "table does not exist";
-    /// A table's part of the prefixes is not the next one, or does not end with the last.
-    TablePrefixes = 18, "table prefixes out of range";
     /// Two tables of one name.
     DuplicateTable = 19, "table name occurs twice";
     /// Prefixes are not in ascending order, or one occurs twice.
@@ -72,10 +68,28 @@ kinds! {
     /// A range whose first address is behind its last.
     Range = 23, "range is empty";
     /// Fields contradict each other: ports without TCP or UDP, ICMP types without ICMP, an IPv4 address in an
-    /// `inet6` rule, an `ether` rule with IP fields.
+    /// `inet6` rule, an `ether` rule with IP fields, an action that the list does not have.
     Contradiction = 24, "fields contradict each other";
     /// There is no memory for it.
     NoMemory = 25, "out of memory";
+    /// A path of an anchor that is none.
+    AnchorPath = 26, "anchor path not allowed";
+    /// Anchors are not sorted, or one is missing that another is in.
+    AnchorOrder = 27, "anchors not sorted, or one is missing";
+    /// The lists of anchors together are not the rules.
+    AnchorRules = 28, "anchors do not add up to the rules";
+    /// A call of an anchor that does not exist.
+    AnchorIndex = 29, "anchor does not exist";
+    /// An anchor is called from inside itself.
+    AnchorCycle = 30, "anchors call each other in a circle";
+    /// Calls are nested too deeply.
+    AnchorDepth = 31, "anchors nested too deeply";
+    /// A tag that does not exist.
+    TagIndex = 32, "tag does not exist";
+    /// An interface in parentheses that does not exist.
+    DynamicIndex = 33, "interface address does not exist";
+    /// A pool without addresses, or with one that is not a place to go to.
+    Pool = 34, "pool has no usable address";
 }
 
 /// Why an image is refused, and where.

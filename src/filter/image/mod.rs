@@ -25,18 +25,25 @@
 //! the table; the bytes between are zero and nothing follows the last. A kind occurs once. What is not known and not
 //! required is skipped: that is how the format grows without a new version.
 //!
-//! There is one image for one ruleset: every field that is not used is zero, a table's entries are sorted. Reading
-//! takes time and memory proportional to the image's length, whatever is in it: strings are referred to by offset
-//! and length, and all references together may not be longer than the string section.
+//! A section is its records one after another, each of whatever length it has (`codec.rs`): fields in the order of the
+//! struct, lists and texts behind their count, optional fields behind a byte that says whether they are there.
+//!
+//! There is one image for one ruleset: every field that is not used is zero, a default is written in one way, a
+//! table's entries are sorted. Reading takes time and memory proportional to the image's length, whatever is in it.
+//! Anchors that call each other are followed once each; a ruleset whose anchors would multiply to more than
+//! [`EXPANDED_MAX`] rules, or call in circles, is refused.
 #![forbid(unsafe_code)]
 
+mod anchors;
 mod bytes;
+mod check;
+mod codec;
 mod crc;
 mod encode;
 mod error;
 mod parse;
-mod rules;
 
+pub(super) use anchors::Children;
 pub use encode::encode;
 pub use error::{ImageError, ImageErrorKind};
 pub use parse::parse;
@@ -44,7 +51,7 @@ pub use parse::parse;
 /// First eight bytes of an image.
 pub const MAGIC: [u8; 8] = *b"WEIRRULE";
 /// Version of the header and the section table.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 32;
 /// Bytes of a section table entry.
@@ -59,13 +66,31 @@ pub const RULES_MAX: usize = 1 << 20;
 pub const TABLES_MAX: usize = 1 << 16;
 /// Most prefixes of all tables together.
 pub const PREFIXES_MAX: usize = 8 << 20;
+/// Most interfaces in parentheses.
+pub const DYNAMICS_MAX: usize = 1 << 16;
+/// Most tags (pf_ioctl.c, TAGID_MAX).
+pub const TAGS_MAX: usize = 50_000;
+/// Most anchors, the root included.
+pub const ANCHORS_MAX: usize = 1 << 16;
+/// Most rules that a packet can meet in one list with everything that is called from there, and ends of calls.
+pub const EXPANDED_MAX: usize = 4 << 20;
+/// Deepest nesting of calls (pf.c, PF_ANCHOR_STACK_MAX).
+pub const CALL_DEPTH_MAX: usize = 64;
 /// Longest interface name, bytes (IFNAMSIZ without the NUL).
 pub const INTERFACE_MAX: usize = 15;
 /// Longest label, bytes (PF_RULE_LABEL_SIZE without the NUL).
 pub const LABEL_MAX: usize = 63;
+/// Most labels of a rule (FreeBSD pfvar.h PF_RULE_MAX_LABEL_COUNT).
+pub const LABELS_MAX: usize = 5;
+/// Longest tag, bytes (PF_TAG_NAME_SIZE without the NUL).
+pub const TAG_MAX: usize = 63;
+/// Longest component of an anchor's path, bytes (PF_ANCHOR_NAME_SIZE without the NUL).
+pub const ANCHOR_NAME_MAX: usize = 63;
+/// Longest path of an anchor, bytes (MAXPATHLEN without the NUL).
+pub const ANCHOR_PATH_MAX: usize = 1023;
 /// Longest table name, bytes (PF_TABLE_NAME_SIZE without the NUL).
 pub const TABLE_NAME_MAX: usize = 31;
-/// Longest normal form of a rule, bytes.
+/// Longest normal form of a rule, and of any text, bytes.
 pub const TEXT_MAX: usize = 4096;
 
 /// Offset of the checksum in the header.
@@ -73,42 +98,35 @@ const CRC_AT: usize = 16;
 /// Section flag: refuse the image if the section is not known.
 const REQUIRED: u16 = 1;
 
-const RULE_LEN: usize = 136;
-const TABLE_LEN: usize = 16;
-const PREFIX_LEN: usize = 20;
-
 /// Sections that this version knows, all of format version 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum SectionKind {
-    /// Filter rules, in the order of evaluation.
-    Rules = 1,
-    /// Tables: name and their part of the prefixes.
-    Tables = 2,
-    /// Prefixes of all tables, one after another.
-    Prefixes = 3,
-    /// UTF-8 text that the others refer to.
-    Strings = 4,
+    /// `set ...`; one record, or the section is missing.
+    Options = 1,
+    /// Names of tags.
+    Tags = 2,
+    /// Tables with their prefixes.
+    Tables = 3,
+    /// Interfaces in parentheses.
+    Dynamics = 4,
+    /// Anchors: path, and how many rules each list has.
+    Anchors = 5,
+    /// Rules, anchor by anchor, list by list.
+    Rules = 6,
 }
 
 impl SectionKind {
-    const ALL: [Self; 4] = [Self::Rules, Self::Tables, Self::Prefixes, Self::Strings];
-
-    const fn record_len(self) -> usize {
-        match self {
-            Self::Rules => RULE_LEN,
-            Self::Tables => TABLE_LEN,
-            Self::Prefixes => PREFIX_LEN,
-            Self::Strings => 1,
-        }
-    }
+    const ALL: [Self; 6] = [Self::Options, Self::Tags, Self::Tables, Self::Dynamics, Self::Anchors, Self::Rules];
 
     const fn records_max(self) -> usize {
         match self {
-            Self::Rules => RULES_MAX,
+            Self::Options => 1,
+            Self::Tags => TAGS_MAX,
             Self::Tables => TABLES_MAX,
-            Self::Prefixes => PREFIXES_MAX,
-            Self::Strings => IMAGE_MAX,
+            Self::Dynamics => DYNAMICS_MAX,
+            Self::Anchors => ANCHORS_MAX,
+            Self::Rules => RULES_MAX,
         }
     }
 }

@@ -5,56 +5,97 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::bytes::Record;
+use super::codec::Codec;
 use super::crc::crc32;
 use super::error::{ImageError, ImageErrorKind};
 use super::{
-    CRC_AT, HEADER_LEN, IMAGE_MAX, MAGIC, REQUIRED, SECTION_LEN, SECTIONS_MAX, SectionKind, TABLE_NAME_MAX, VERSION,
-    rules,
+    CRC_AT, HEADER_LEN, IMAGE_MAX, MAGIC, PREFIXES_MAX, REQUIRED, SECTION_LEN, SECTIONS_MAX, SectionKind, VERSION,
+    anchors, check,
 };
-use crate::filter::{Ruleset, Table};
+use crate::filter::{Anchor, List, Rule, Ruleset, Table};
 
 /// Reads an image.
 ///
 /// Any bytes are either a ruleset that can run or are refused with a reason; it never panics and takes time and
-/// memory proportional to `image.len()` (sorting the names of tables apart).
+/// memory proportional to `image.len()` (sorting the names of tables and tags apart).
 ///
 /// # Errors
 /// The first thing that is wrong.
 pub fn parse(image: &[u8]) -> Result<Ruleset, ImageError> {
     let sections = Sections::find(image)?;
-    let (text_bytes, text_at, _) = sections.get(SectionKind::Strings);
-    let text = core::str::from_utf8(text_bytes)
-        .map_err(|error| ImageError::new(ImageErrorKind::StringContent, text_at.saturating_add(error.valid_up_to())))?;
-    let mut text = Text { all: text, budget: text.len() };
-    let tables = sections.tables(&mut text)?;
+    let mut ruleset = Ruleset::default();
+    let mut options = sections.list(SectionKind::Options)?;
+    ruleset.options = options.pop().unwrap_or_default();
+    let (_, options_at, _) = sections.get(SectionKind::Options);
+    let skip = ruleset.options.skip.iter().try_for_each(|name| check::interface(name));
+    skip.map_err(|kind| ImageError::new(kind, options_at))?;
+    ruleset.tags = sections.checked(SectionKind::Tags, |name: &String| check::tag(name))?;
+    ruleset.tables = sections.checked(SectionKind::Tables, check::table)?;
+    ruleset.dynamics = sections.checked(SectionKind::Dynamics, check::dynamic)?;
+    unique(&sections, &ruleset)?;
+    let (_, anchors_at, _) = sections.get(SectionKind::Anchors);
+    let anchor_error = |kind| ImageError::new(kind, anchors_at);
+    ruleset.anchors = sections.list(SectionKind::Anchors)?;
+    anchors::paths(&ruleset.anchors).map_err(anchor_error)?;
+    ruleset.rules = rules(&sections, &ruleset)?;
+    let children = anchors::Children::new(&ruleset.anchors).ok_or(anchor_error(ImageErrorKind::NoMemory))?;
+    anchors::calls(&ruleset.anchors, &ruleset.rules, &children).map_err(anchor_error)?;
+    Ok(ruleset)
+}
+
+/// Names that must not occur twice.
+fn unique(sections: &Sections<'_>, ruleset: &Ruleset) -> Result<(), ImageError> {
+    let (_, tags_at, _) = sections.get(SectionKind::Tags);
+    let (_, tables_at, _) = sections.get(SectionKind::Tables);
+    let mut tags: Vec<&str> = reserve(ruleset.tags.len(), tags_at)?;
+    tags.extend(ruleset.tags.iter().map(String::as_str));
+    tags.sort_unstable();
+    if tags.array_windows::<2>().any(|[a, b]| a == b) {
+        return Err(ImageError::new(ImageErrorKind::TagIndex, tags_at));
+    }
+    let mut names: Vec<(&str, &str)> = reserve(ruleset.tables.len(), tables_at)?;
+    names.extend(ruleset.tables.iter().map(|table| (table.anchor.as_str(), table.name.as_str())));
+    names.sort_unstable();
+    if names.array_windows::<2>().any(|[a, b]| a == b) {
+        return Err(ImageError::new(ImageErrorKind::DuplicateTable, tables_at));
+    }
+    let prefixes = ruleset.tables.iter().fold(0usize, |sum, table: &Table| sum.saturating_add(table.entries.len()));
+    if prefixes > PREFIXES_MAX {
+        return Err(ImageError::new(ImageErrorKind::Limit, tables_at));
+    }
+    Ok(())
+}
+
+/// The rules, each checked as one of the list it stands in.
+fn rules(sections: &Sections<'_>, ruleset: &Ruleset) -> Result<Vec<Rule>, ImageError> {
     let (bytes, at, count) = sections.get(SectionKind::Rules);
-    let mut list = reserve(count, at)?;
-    for_each_record(bytes, at, SectionKind::Rules, |record| {
-        list.push(rules::take(record, &mut text, tables.len())?);
-        Ok(())
-    })?;
-    Ok(Ruleset { rules: list, tables })
+    let mut record = Record::new(bytes, at);
+    let mut rules: Vec<Rule> = Vec::new();
+    let lists = |anchor: &Anchor| List::ALL.into_iter().zip(anchor.lists);
+    for (list, len) in ruleset.anchors.iter().flat_map(lists) {
+        for _ in 0..len {
+            let start = record.at();
+            let error = |kind| ImageError::new(kind, start);
+            if rules.len() == count {
+                return Err(error(ImageErrorKind::AnchorRules));
+            }
+            let rule = Rule::take(&mut record)?;
+            check::rule(&rule, list, ruleset).map_err(error)?;
+            rules.try_reserve(1).map_err(|_| error(ImageErrorKind::NoMemory))?;
+            rules.push(rule);
+        }
+    }
+    match (rules.len() == count, record.is_at_end()) {
+        (false, _) => Err(ImageError::new(ImageErrorKind::AnchorRules, record.at())),
+        (true, false) => Err(ImageError::new(ImageErrorKind::SectionLength, record.at())),
+        (true, true) => Ok(rules),
+    }
 }
 
 fn reserve<T>(count: usize, at: usize) -> Result<Vec<T>, ImageError> {
     let mut list = Vec::new();
     list.try_reserve_exact(count).map_err(|_| ImageError::new(ImageErrorKind::NoMemory, at))?;
     Ok(list)
-}
-
-fn for_each_record(
-    bytes: &[u8],
-    at: usize,
-    kind: SectionKind,
-    mut each: impl FnMut(&mut Record<'_>) -> Result<(), ImageError>,
-) -> Result<(), ImageError> {
-    let len = kind.record_len();
-    let mut at = at;
-    for record in bytes.chunks_exact(len) {
-        each(&mut Record::new(record, at))?;
-        at = at.saturating_add(len);
-    }
-    Ok(())
 }
 
 /// The known sections of an image whose frame is right: contents, offset, number of records.
@@ -145,9 +186,6 @@ impl<'a> Sections<'a> {
             None => {}
             Some(_) if version != 1 => return Err(error(ImageErrorKind::SectionVersion)),
             Some(kind) if records > kind.records_max() => return Err(error(ImageErrorKind::Limit)),
-            Some(kind) if records.checked_mul(kind.record_len()) != Some(len) => {
-                return Err(error(ImageErrorKind::SectionLength));
-            }
             Some(_) => {}
         }
         Ok(((number, index), bytes, offset, records, end))
@@ -159,90 +197,28 @@ impl<'a> Sections<'a> {
         index.and_then(|index| self.known.get(index).copied().flatten()).unwrap_or((&[], 0, 0))
     }
 
-    fn tables(&self, text: &mut Text<'_>) -> Result<Vec<Table>, ImageError> {
-        let (prefixes, prefixes_at, prefix_count) = self.get(SectionKind::Prefixes);
-        let (bytes, at, count) = self.get(SectionKind::Tables);
-        let record_len = SectionKind::Prefixes.record_len();
-        let mut tables: Vec<Table> = reserve(count, at)?;
-        let mut next = 0usize;
-        for_each_record(bytes, at, SectionKind::Tables, |record| {
+    /// All records of a section, which they fill.
+    fn list<T: Codec>(&self, kind: SectionKind) -> Result<Vec<T>, ImageError> {
+        self.checked(kind, |_| Ok(()))
+    }
+
+    /// [`Sections::list`] with a check of each record.
+    fn checked<T: Codec>(
+        &self,
+        kind: SectionKind,
+        check: impl Fn(&T) -> Result<(), ImageErrorKind>,
+    ) -> Result<Vec<T>, ImageError> {
+        let (bytes, at, count) = self.get(kind);
+        let mut record = Record::new(bytes, at);
+        let mut list: Vec<T> = Vec::new();
+        for _ in 0..count {
             let start = record.at();
-            let name = text.take(record, TABLE_NAME_MAX, Text::is_plain)?;
-            if name.is_empty() {
-                return Err(ImageError::new(ImageErrorKind::StringLength, start));
-            }
-            let first = record.u32()? as usize;
-            let entries = record.u32()? as usize;
-            let end = first.saturating_add(entries);
-            let range = first.saturating_mul(record_len)..end.saturating_mul(record_len);
-            let range_at = prefixes_at.saturating_add(range.start);
-            let part = prefixes.get(range).filter(|_| first == next);
-            let part = part.ok_or(ImageError::new(ImageErrorKind::TablePrefixes, start))?;
-            next = end;
-            let mut list = reserve(entries, start)?;
-            for_each_record(part, range_at, SectionKind::Prefixes, |record| {
-                list.push(rules::take_prefix(record, list.last())?);
-                Ok(())
-            })?;
-            tables.push(Table { name, entries: list });
-            Ok(())
-        })?;
-        if next != prefix_count {
-            return Err(ImageError::new(ImageErrorKind::TablePrefixes, at));
+            let error = |kind| ImageError::new(kind, start);
+            let item = T::take(&mut record)?;
+            check(&item).map_err(error)?;
+            list.try_reserve(1).map_err(|_| error(ImageErrorKind::NoMemory))?;
+            list.push(item);
         }
-        let mut names: Vec<&str> = reserve(tables.len(), at)?;
-        names.extend(tables.iter().map(|table| table.name.as_str()));
-        names.sort_unstable();
-        if names.array_windows::<2>().any(|[a, b]| a == b) {
-            return Err(ImageError::new(ImageErrorKind::DuplicateTable, at));
-        }
-        Ok(tables)
-    }
-}
-
-/// The string section, and how much of it may still be referred to.
-pub struct Text<'a> {
-    all: &'a str,
-    budget: usize,
-}
-
-impl Text<'_> {
-    /// The string behind the next reference.
-    pub fn take(
-        &mut self,
-        record: &mut Record<'_>,
-        longest: usize,
-        allowed: fn(char) -> bool,
-    ) -> Result<String, ImageError> {
-        let at = record.at();
-        let error = |kind| ImageError::new(kind, at);
-        let offset = record.u32()? as usize;
-        let len = record.u32()? as usize;
-        if len == 0 {
-            return if offset == 0 { Ok(String::new()) } else { Err(error(ImageErrorKind::NotZero)) };
-        }
-        let end = offset.checked_add(len).ok_or(error(ImageErrorKind::StringRange))?;
-        let text = self.all.get(offset..end).ok_or(error(ImageErrorKind::StringRange))?;
-        self.budget = match self.budget.checked_sub(len) {
-            Some(left) if len <= longest => left,
-            _ => return Err(error(ImageErrorKind::StringLength)),
-        };
-        if !text.chars().all(allowed) {
-            return Err(error(ImageErrorKind::StringContent));
-        }
-        let mut owned = String::new();
-        owned.try_reserve_exact(len).map_err(|_| error(ImageErrorKind::NoMemory))?;
-        owned.push_str(text);
-        Ok(owned)
-    }
-
-    /// Characters of an interface's name.
-    pub fn is_name(c: char) -> bool {
-        c.is_ascii_graphic()
-    }
-
-    /// Characters of text that is shown on one line of a terminal.
-    pub fn is_plain(c: char) -> bool {
-        !c.is_control()
+        if record.is_at_end() { Ok(list) } else { Err(ImageError::new(ImageErrorKind::SectionLength, record.at())) }
     }
 }

@@ -157,9 +157,10 @@ fn ip_rule(tables: usize) -> impl Strategy<Value = Rule> {
                 dst: Endpoint { addr: dst, port: ports(dport) },
                 icmp: icmp.filter(|_| has_icmp).map(|(kind, code)| IcmpMatch { kind, code }),
                 tcp_flags: TcpFlagsMatch { set: set & out_of, out_of },
-                label,
+                labels: (!label.is_empty()).then_some(label).into_iter().collect(),
                 text,
                 line,
+                ..Rule::default()
             }
         })
     })
@@ -167,10 +168,11 @@ fn ip_rule(tables: usize) -> impl Strategy<Value = Rule> {
 
 fn ether_rule() -> impl Strategy<Value = Rule> {
     (action(), direction(), flags(), interface()).prop_map(|(action, direction, flags, (interface, not))| {
-        let flags = (flags - RuleFlags::FRAGMENT - RuleFlags::ALLOW_OPTS) | RuleFlags::ETHER;
+        let flags = flags - RuleFlags::FRAGMENT - RuleFlags::ALLOW_OPTS;
         Rule {
             flags: if not { flags | RuleFlags::NOT_INTERFACE } else { flags },
             interface,
+            ether: Some(EtherMatch::default()),
             ..empty_rule(action, direction)
         }
     })
@@ -178,21 +180,7 @@ fn ether_rule() -> impl Strategy<Value = Rule> {
 
 /// `action direction all`.
 pub fn empty_rule(action: Action, direction: Direction) -> Rule {
-    Rule {
-        action,
-        direction,
-        flags: RuleFlags::empty(),
-        interface: String::new(),
-        family: Family::Any,
-        protocol: None,
-        src: Endpoint::default(),
-        dst: Endpoint::default(),
-        icmp: None,
-        tcp_flags: TcpFlagsMatch::default(),
-        label: String::new(),
-        text: String::new(),
-        line: 0,
-    }
+    Rule { action, direction, ..Rule::default() }
 }
 
 /// A table's contents, sorted as an image has them.
@@ -216,8 +204,19 @@ pub fn ruleset(rules: core::ops::Range<usize>) -> impl Strategy<Value = Ruleset>
         let rule = prop_oneof![12 => ip_rule(tables.len()), 1 => ether_rule()];
         prop::collection::vec(rule, rules.clone()).prop_map(move |rules| {
             let tables = tables.iter().enumerate();
-            let tables = tables.map(|(n, entries)| Table { name: format!("table{n}"), entries: entries.clone() });
-            Ruleset { rules, tables: tables.collect() }
+            let tables = tables.map(|(n, entries)| Table {
+                name: format!("table{n}"),
+                defined: true,
+                entries: entries.clone(),
+                ..Table::default()
+            });
+            let (ether, filter) = rules.into_iter().partition(|rule| rule.ether.is_some());
+            let mut ruleset = Ruleset { tables: tables.collect(), ..Ruleset::default() };
+            let mut lists = [const { Vec::new() }; List::ALL.len()];
+            lists[List::Ether as usize] = ether;
+            lists[List::Filter as usize] = filter;
+            ruleset.push_anchor(String::new(), lists);
+            ruleset
         })
     })
 }

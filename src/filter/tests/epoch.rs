@@ -8,7 +8,7 @@ use crate::filter::*;
 
 fn installed(epoch: u64) -> Installed {
     let rules = vec![empty_rule(Action::Pass, Direction::Any); epoch as usize % 5];
-    let compiled = Compiled::new(Ruleset { rules, tables: vec![] }).unwrap();
+    let compiled = Compiled::new(Ruleset::filter(rules, vec![])).unwrap();
     Installed::new(epoch, compiled, "", 1).unwrap()
 }
 

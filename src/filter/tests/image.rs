@@ -18,17 +18,17 @@ fn sample() -> Ruleset {
         AddrMatch { kind: AddrKind::Mask4, addr: v4([10, 0, 0, 0]), end: v4([255, 0, 0, 0]), ..AddrMatch::default() };
     rule.dst.port = PortMatch { op: PortOp::Range, a: 20, b: 23 };
     rule.tcp_flags = TcpFlagsMatch { set: 2, out_of: 18 };
-    rule.label = "Schlüssel".into();
+    rule.labels = vec!["Schlüssel".into()];
     rule.text = "block drop in log quick on en0".into();
     rule.line = 7;
     let entries = vec![
         TableEntry { family: Family::V4, addr: v4([10, 1, 0, 0]), len: 16, negate: false },
         TableEntry { family: Family::V4, addr: v4([10, 1, 2, 0]), len: 24, negate: true },
     ];
-    Ruleset {
-        rules: vec![rule, empty_rule(Action::Pass, Direction::Any)],
-        tables: vec![Table { name: "bad guys".into(), entries }],
-    }
+    Ruleset::filter(
+        vec![rule, empty_rule(Action::Pass, Direction::Any)],
+        vec![Table { name: "bad guys".into(), defined: true, entries, ..Table::default() }],
+    )
 }
 
 /// The reason why a ruleset's image is refused.
@@ -101,7 +101,7 @@ fn what_contradicts_itself_is_refused_with_its_reason() {
     let cases: [Case; 22] = [
         (TableIndex, |r| r.rules[0].src.addr.table = 1),
         (StringLength, |r| r.rules[0].interface = "interfacenumber0".into()),
-        (StringLength, |r| r.rules[0].label = "x".repeat(64)),
+        (StringLength, |r| r.rules[0].labels[0] = "x".repeat(64)),
         (StringLength, |r| r.rules[0].text = "x".repeat(4097)),
         (StringLength, |r| r.tables[0].name = "x".repeat(32)),
         (StringLength, |r| r.tables[0].name = String::new()),
@@ -118,7 +118,7 @@ fn what_contradicts_itself_is_refused_with_its_reason() {
         (NotZero, |r| r.rules[0].dst.addr.end[15] = 1),
         (NotZero, |r| r.rules[0].src.addr.addr[0] = 1),
         (NotZero, |r| r.rules[1].src.port.b = 1),
-        (DuplicateTable, |r| r.tables.push(Table { name: "bad guys".into(), entries: vec![] })),
+        (DuplicateTable, |r| r.tables.push(Table { name: "bad guys".into(), ..Table::default() })),
         (Range, |r| {
             r.rules[0].dst.addr.kind = AddrKind::Range4;
             r.rules[0].dst.addr.end = v4([9, 0, 0, 0]);
@@ -126,7 +126,7 @@ fn what_contradicts_itself_is_refused_with_its_reason() {
         (Contradiction, |r| r.rules[0].protocol = Some(1)),
         (Contradiction, |r| r.rules[0].family = Family::V6),
         (Contradiction, |r| r.rules[1].flags |= RuleFlags::NOT_INTERFACE),
-        (Contradiction, |r| r.rules[0].flags |= RuleFlags::ETHER),
+        (Contradiction, |r| r.rules[0].ether = Some(EtherMatch::default())),
     ];
     for (number, (kind, change)) in cases.into_iter().enumerate() {
         assert_eq!(refused(change), kind, "case {number}");
@@ -139,7 +139,7 @@ fn what_contradicts_itself_is_refused_with_its_reason() {
 /// Builds an image from sections: kind, version, flags, records, bytes.
 fn assemble(sections: &[(u32, u16, u16, u32, &[u8])]) -> Vec<u8> {
     let mut image = b"WEIRRULE".to_vec();
-    image.extend_from_slice(&1u32.to_le_bytes());
+    image.extend_from_slice(&2u32.to_le_bytes());
     image.extend_from_slice(&[0; 8]);
     image.extend_from_slice(&(sections.len() as u32).to_le_bytes());
     image.extend_from_slice(&[0; 8]);
@@ -171,25 +171,66 @@ fn sections_that_are_not_known() {
     assert_eq!(kind(assemble(&[(1, 2, 1, 0, b"")])), Err(ImageErrorKind::SectionVersion));
     assert_eq!(kind(assemble(&[(99, 1, 2, 0, b"")])), Err(ImageErrorKind::NotZero));
     assert_eq!(kind(assemble(&[(99, 1, 0, 0, b""), (99, 1, 0, 0, b"")])), Err(ImageErrorKind::DuplicateSection));
-    assert_eq!(kind(assemble(&[(1, 1, 1, 1, b"short")])), Err(ImageErrorKind::SectionLength));
-    assert_eq!(kind(assemble(&[(4, 1, 1, 1, b"\xff")])), Err(ImageErrorKind::StringContent));
-    assert_eq!(kind(assemble(&[(3, 1, 1, 1, &[0; 20])])), Err(ImageErrorKind::TablePrefixes));
+    assert_eq!(kind(assemble(&[(1, 1, 1, 1, b"short")])), Err(ImageErrorKind::Truncated));
+    assert_eq!(kind(assemble(&[(2, 1, 1, 1, b"\x01\0\0\0\xff")])), Err(ImageErrorKind::StringContent));
+    assert_eq!(kind(assemble(&[(2, 1, 1, 1, b"\x01\0\0\0tt")])), Err(ImageErrorKind::SectionLength));
+    assert_eq!(kind(assemble(&[(2, 1, 1, 60_000, b"")])), Err(ImageErrorKind::Limit));
     let many = vec![(99u32, 1u16, 0u16, 0u32, &b""[..]); 65];
     assert_eq!(kind(assemble(&many)), Err(ImageErrorKind::Limit));
 }
 
 #[test]
-fn strings_may_not_be_used_more_often_than_they_are_there() {
-    // Two tables whose names are one string: memory would grow faster than the image.
-    let table = [0u32, 4, 0, 0].map(u32::to_le_bytes).concat();
-    let tables = [table.clone(), table].concat();
-    let image = assemble(&[(2, 1, 1, 2, &tables), (4, 1, 1, 4, b"name")]);
-    assert_eq!(parse(&image).expect_err("accepted").kind, ImageErrorKind::StringLength);
+fn anchors_that_are_no_tree_are_refused() {
+    use ImageErrorKind::*;
+    let call =
+        |anchor, children| Rule { action: Action::Anchor, call: Some(Call { anchor, children }), ..Rule::default() };
+    let with = |anchors: Vec<(&str, Vec<Rule>)>| {
+        let mut ruleset = Ruleset::default();
+        for (path, filter) in anchors {
+            let mut lists = [const { Vec::new() }; List::ALL.len()];
+            lists[List::Filter as usize] = filter;
+            ruleset.push_anchor(path.into(), lists);
+        }
+        parse(&encode(&ruleset)).map(|back| assert_eq!(back, ruleset)).map_err(|error| error.kind)
+    };
+    assert_eq!(with(vec![("", vec![call(1, false), call(1, true)]), ("a", vec![]), ("a/b", vec![])]), Ok(()));
+    assert_eq!(with(vec![("", vec![]), ("a", vec![]), ("a/b", vec![]), ("a-b", vec![])]), Ok(()));
+    for (paths, kind) in [
+        (vec!["a"], AnchorPath),
+        (vec!["", "a//b"], AnchorPath),
+        (vec!["", "a", "a/*"], AnchorPath),
+        (vec!["", "b", "a"], AnchorOrder),
+        (vec!["", "a", "a"], AnchorOrder),
+        (vec!["", "a/b"], AnchorOrder),
+    ] {
+        assert_eq!(with(paths.iter().map(|path| (*path, vec![])).collect()), Err(kind), "{paths:?}");
+    }
+    assert_eq!(with(vec![("", vec![call(1, false)])]), Err(AnchorIndex));
+    assert_eq!(with(vec![("", vec![call(0, false)])]), Err(AnchorCycle));
+    assert_eq!(with(vec![("", vec![]), ("a", vec![call(0, true)])]), Err(AnchorCycle));
+    assert_eq!(with(vec![("", vec![]), ("a", vec![call(2, false)]), ("b", vec![call(1, false)])]), Err(AnchorCycle));
+    let chain = |length: u32| -> Vec<(String, Vec<Rule>)> {
+        let name = |n| if n == 0 { String::new() } else { alloc::format!("{n:03}") };
+        (0..=length).map(|n| (name(n), if n < length { vec![call(n + 1, false)] } else { vec![] })).collect()
+    };
+    let as_str = |chain: &[(String, Vec<Rule>)]| {
+        with(chain.iter().map(|(path, rules)| (path.as_str(), rules.clone())).collect())
+    };
+    assert_eq!(as_str(&chain(64)), Ok(()));
+    assert_eq!(as_str(&chain(65)), Err(AnchorDepth));
+    // Two calls of the next, thirty times over.
+    let doubling: Vec<_> = chain(30).into_iter().map(|(path, rules)| (path, [rules.clone(), rules].concat())).collect();
+    assert_eq!(as_str(&doubling), Err(Limit));
+    let mut ruleset = sample();
+    ruleset.anchors[0].lists[6] += 1;
+    assert_eq!(parse(&encode(&ruleset)).unwrap_err().kind, AnchorRules);
+    ruleset.anchors[0].lists[6] -= 2;
+    assert_eq!(parse(&encode(&ruleset)).unwrap_err().kind, AnchorRules);
 }
 
 #[test]
 fn sections_may_not_overlap() {
-    let mut image = assemble(&[(4, 1, 1, 8, b"one text"), (99, 1, 0, 0, b"another!")]);
+    let mut image = assemble(&[(98, 1, 0, 8, b"one text"), (99, 1, 0, 0, b"another!")]);
     let first = image[32 + 8..32 + 12].to_vec();
     image[56 + 8..56 + 12].copy_from_slice(&first);
     seal(&mut image);
@@ -230,11 +271,11 @@ proptest! {
 
     #[test]
     fn any_section_contents_load_or_are_refused(
-        rules in prop::collection::vec(0u8..8, 136),
-        tables in prop::collection::vec(0u8..3, 16),
-        prefixes in prop::collection::vec(0u8..5, 40),
+        rules in prop::collection::vec(0u8..8, 0..136),
+        tables in prop::collection::vec(0u8..3, 0..60),
+        anchors in prop::collection::vec(0u8..2, 0..64),
     ) {
-        let sections = [(1, 1, 1, 1, &rules[..]), (2, 1, 1, 1, &tables), (3, 1, 1, 2, &prefixes), (4, 1, 1, 4, b"text")];
+        let sections = [(3, 1, 1, 1, &tables[..]), (5, 1, 1, 1, &anchors), (6, 1, 1, 1, &rules)];
         if let Ok(loaded) = parse(&assemble(&sections)) {
             prop_assert!(Compiled::new(loaded).is_some());
         }

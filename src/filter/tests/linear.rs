@@ -26,7 +26,7 @@ fn tcp(dport: u16, flags: u8) -> Packet {
 }
 
 fn install(rules: Vec<Rule>) -> Installed {
-    let compiled = Compiled::new(Ruleset { rules, tables: Vec::new() }).unwrap();
+    let compiled = Compiled::new(Ruleset::filter(rules, Vec::new())).unwrap();
     Installed::new(1, compiled, "en0", 1).unwrap()
 }
 

@@ -15,7 +15,7 @@ pub fn evaluate(
     packet: &Packet,
     hits: &mut [(u64, u64)],
 ) -> Expected {
-    let is_ether = |rule: &Rule| rule.flags.contains(RuleFlags::ETHER);
+    let is_ether = |rule: &Rule| rule.ether.is_some();
     let ether = pass_through(ruleset, |rule| is_ether(rule) && applies(rule, if_name, direction), is_ether, hits);
     if let (Some((number, Action::Block)), log) = ether {
         return (Some(DropReason::Match), Some(number), log);
@@ -111,13 +111,14 @@ fn address(ruleset: &Ruleset, test: &AddrMatch, family: Family, addr: &[u8; 16])
     let family_of_test = match test.kind {
         AddrKind::Mask4 | AddrKind::Range4 => Family::V4,
         AddrKind::Mask6 | AddrKind::Range6 => Family::V6,
-        AddrKind::Any | AddrKind::Table => family,
+        AddrKind::Any | AddrKind::Table | AddrKind::Dynamic => family,
     };
     if family_of_test != family {
         return false;
     }
     let inside = match test.kind {
         AddrKind::Any => true,
+        AddrKind::Dynamic => false,
         AddrKind::Mask4 | AddrKind::Mask6 => {
             addr.iter().zip(&test.end).zip(&test.addr).all(|((byte, mask), want)| byte & mask == *want)
         }

@@ -10,7 +10,7 @@ fn table(entries: &[([u8; 4], u8, bool)]) -> LookupTable {
         .iter()
         .map(|&(addr, len, negate)| TableEntry { family: Family::V4, addr: v4(addr), len, negate })
         .collect();
-    LookupTable::new(&Table { name: String::from("t"), entries }).unwrap()
+    LookupTable::new(&Table { name: String::from("t"), entries, ..Table::default() }).unwrap()
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn prefixes_at_both_ends_of_the_address_space() {
 fn as_many_nested_prefixes_as_there_can_be() {
     let entries =
         (0..=128).map(|len| TableEntry { family: Family::V6, addr: [0; 16], len, negate: len % 2 == 1 }).collect();
-    let table = Table { name: String::from("t"), entries };
+    let table = Table { name: String::from("t"), entries, ..Table::default() };
     let lookup = LookupTable::new(&table).unwrap();
     for bit in 0..128 {
         let addr = (1u128 << bit).to_be_bytes();
@@ -65,7 +65,7 @@ proptest! {
         near in prop::collection::vec(addr(Family::V6), 8),
         far in any::<[u8; 16]>(),
     ) {
-        let table = Table { name: String::from("t"), entries };
+        let table = Table { name: String::from("t"), entries, ..Table::default() };
         let lookup = LookupTable::new(&table).unwrap();
         let near = near.iter().map(|addr| match family {
             Family::V4 => v4([10, addr[13], addr[14], addr[15]]),

@@ -5,6 +5,12 @@ use super::fixed::{get, set};
 
 /// Bytes of the header without options.
 pub const HEADER_LEN: usize = 20;
+/// Where the checksum stands in the header.
+pub const CHECKSUM_OFFSET: usize = 10;
+/// Where the source address stands.
+pub const SRC_OFFSET: usize = 12;
+/// Where the destination address stands.
+pub const DST_OFFSET: usize = 16;
 
 /// An IPv4 header, perhaps with options behind it.
 pub struct Ipv4Header<T> {

@@ -4,6 +4,12 @@ use super::fixed::{get, set};
 
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 40;
+/// Where the number of the next header stands.
+pub const NEXT_HEADER_OFFSET: usize = 6;
+/// Where the source address stands.
+pub const SRC_OFFSET: usize = 8;
+/// Where the destination address stands.
+pub const DST_OFFSET: usize = 24;
 
 /// An IPv6 header.
 pub struct Ipv6Header<T> {

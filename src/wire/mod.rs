@@ -7,7 +7,9 @@
 
 pub mod arp;
 pub mod checksum;
+mod crc32c;
 pub mod ethernet;
+pub(crate) mod extensions;
 mod fixed;
 mod hash;
 pub mod icmp;
@@ -16,6 +18,7 @@ pub mod ipv6;
 pub mod offload;
 mod parse;
 mod parsed;
+pub mod rewrite;
 pub mod tcp;
 pub mod tso;
 pub mod udp;
@@ -67,4 +70,4 @@ pub mod protocol {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

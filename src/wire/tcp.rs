@@ -129,3 +129,92 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> TcpHeader<T> {
         set(self.bytes.as_mut(), 12, [((len / 4) as u8) << 4]);
     }
 }
+
+/// Option kinds (IANA, TCP option kind numbers).
+pub mod option {
+    /// End of the options.
+    pub const END: u8 = 0;
+    /// No operation: one byte of padding.
+    pub const NOP: u8 = 1;
+    /// Maximum segment size (RFC 9293 section 3.7.1).
+    pub const MSS: u8 = 2;
+    /// Window scale (RFC 7323 section 2.2).
+    pub const WINDOW_SCALE: u8 = 3;
+    /// Selective acknowledgements are understood (RFC 2018 section 2).
+    pub const SACK_PERMITTED: u8 = 4;
+    /// Selective acknowledgements (RFC 2018 section 3).
+    pub const SACK: u8 = 5;
+    /// Timestamps (RFC 7323 section 3.2).
+    pub const TIMESTAMPS: u8 = 8;
+}
+
+/// One option, padding left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpOption {
+    /// Its kind: the constants of [`option`].
+    pub kind: u8,
+    /// Where its kind stands, in bytes from the end of the fixed header.
+    pub at: usize,
+    /// Its length with kind and length, in bytes; at least 2.
+    pub len: usize,
+}
+
+impl TcpOption {
+    /// A timestamps option of the length it must have.
+    #[must_use]
+    pub fn is_timestamps(&self) -> bool {
+        self.kind == option::TIMESTAMPS && self.len == 10
+    }
+
+    /// Its value, out of the header that it was found in.
+    #[must_use]
+    pub fn value<'a>(&self, header: &'a [u8]) -> &'a [u8] {
+        let start = HEADER_LEN + self.at;
+        header.get(start + 2..start + self.len).unwrap_or_default()
+    }
+}
+
+/// The options of the header that starts at `header`, as far as they are there. Ends at the first malformed one.
+#[must_use]
+pub fn options(header: &[u8]) -> Options<'_> {
+    options_after(header, 0)
+}
+
+/// [`options`] from the one on that starts `from` bytes behind the fixed header; offsets count from there.
+pub(super) fn options_after(header: &[u8], from: usize) -> Options<'_> {
+    let len = TcpHeader::new(header).map_or(0, |header| header.header_len()).min(header.len());
+    Options { rest: header.get(HEADER_LEN + from..len).unwrap_or_default(), at: 0 }
+}
+
+/// See [`options`].
+pub struct Options<'a> {
+    rest: &'a [u8],
+    at: usize,
+}
+
+impl Iterator for Options<'_> {
+    type Item = TcpOption;
+
+    fn next(&mut self) -> Option<TcpOption> {
+        loop {
+            let &[kind, ref after @ ..] = self.rest else {
+                return None;
+            };
+            let len = match kind {
+                option::END => return None,
+                option::NOP => 1,
+                _ => usize::from(*after.first()?),
+            };
+            let at = self.at;
+            // RFC 9293 section 3.1: a length counts kind and length, and none leaves the header.
+            if kind != option::NOP && len < 2 {
+                return None;
+            }
+            self.rest = self.rest.get(len..)?;
+            self.at += len;
+            if kind != option::NOP {
+                return Some(TcpOption { kind, at, len });
+            }
+        }
+    }
+}

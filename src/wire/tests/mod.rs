@@ -2,7 +2,7 @@
 //! came from.
 
 mod corpus;
-mod frames;
+pub(crate) mod frames;
 mod oracle;
 mod parse;
 mod sums;

@@ -26,6 +26,7 @@ pub mod abi;
 pub mod control;
 pub mod driver;
 pub mod filter;
+pub mod flow;
 pub mod mem;
 pub mod nic;
 pub mod pipeline;

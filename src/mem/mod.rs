@@ -6,10 +6,12 @@
 pub mod doorbell;
 pub mod packet;
 pub mod pool;
+pub mod prefetch;
 mod primitive;
 pub mod region;
 pub mod ring;
 pub mod seat;
+pub mod tags;
 pub mod wire_ring;
 
 pub use packet::{Burst, Packet, PacketFlags, Status};

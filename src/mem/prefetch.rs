@@ -1,0 +1,30 @@
+//! Hints to the processor that memory will be read soon.
+
+/// Starts to bring `value`'s first cache line, `offset` bytes behind its start if that is inside it, into the cache.
+#[inline(always)]
+pub fn line<T>(value: &T, offset: usize) {
+    if offset >= size_of::<T>().max(1) {
+        return;
+    }
+    let at = core::ptr::from_ref(value).cast::<u8>().wrapping_add(offset);
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: a prefetch reads nothing that the program sees and faults on no address; SSE is part of x86-64.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: as above; the instruction changes neither registers nor flags nor memory.
+    unsafe {
+        core::arch::asm!("prfm pldl1keep, [{0}]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    let _ = at;
+}
+
+/// [`line`] for an element of a slice, if there is one with that index.
+#[inline(always)]
+pub fn element<T>(slice: &[T], index: usize) {
+    if let Some(value) = slice.get(index) {
+        line(value, 0);
+    }
+}

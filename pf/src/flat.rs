@@ -270,6 +270,8 @@ pub struct FlatRule {
     pub once: bool,
     /// `max-pkt-rate`
     pub max_pkt_rate: Option<(u32, u32)>,
+    /// `max-pkt-size`
+    pub max_pkt_size: Option<u16>,
     /// Translation.
     pub redirects: FlatRedirects,
 }

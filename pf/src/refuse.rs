@@ -183,6 +183,7 @@ impl<'a> Refusal<'a> {
             (o.set_prio.map(|p| p.span), "`set prio`"),
             (o.once, "`once`"),
             (o.max_pkt_rate.map(|m| m.span), "`max-pkt-rate`"),
+            (o.max_pkt_size.map(|m| m.span), "`max-pkt-size`"),
             (o.scrub.span, "`scrub (...)` and `set tos`"),
             (o.labels.get(1).map(|l| l.span), "more than one label"),
         ] {

@@ -281,7 +281,7 @@ fn supported_rule() -> impl Strategy<Value = String> {
         "! 2001:db8::1 - 2001:db8::ff",
     ]);
     let port =
-        one_of(&["", "", " port 22", " port { 1:1023, > 1024, 0 }", " port 1 >< 9", " port 9:1", " port != http"]);
+        one_of(&["", "", " port 22", " port { 1:1023, > 1024, 0 }", " port 1 >< 9", " port 1:9", " port != http"]);
     let rule = (
         one_of(&["pass", "block", "block drop", "match"]),
         one_of(&["", " in", " out"]),

@@ -134,6 +134,8 @@ pub struct FilterOptions {
     pub received_on: Option<Interface>,
     /// `max-pkt-rate n/seconds`
     pub max_pkt_rate: Option<Spanned<(u32, u32)>>,
+    /// `max-pkt-size bytes`
+    pub max_pkt_size: Option<Spanned<u16>>,
     /// `scrub (...)` and the options of a `scrub` rule.
     pub scrub: ScrubOptions,
 }

@@ -210,6 +210,10 @@ pub struct Pool {
     pub static_port: bool,
     /// `map-e-portset offset/length/id`
     pub map_e: Option<(u8, u8, u16)>,
+    /// `endpoint-independent`: a source keeps its translation towards every destination.
+    pub endpoint_independent: bool,
+    /// `prefer-ipv6-nexthop`: an IPv4 packet may be routed to an IPv6 neighbour.
+    pub v6_nexthop: bool,
 }
 
 /// How a pool's next address is chosen.

@@ -2,7 +2,7 @@
 
 use super::Expander;
 use super::rule::decide_family;
-use crate::ast::{Action, Family, Host, PoolKind, PortOp, Redirect, RedirectKind, Rule, Translation};
+use crate::ast::{Action, Family, Host, PoolKind, PortOp, Redirect, RedirectKind, RouteKind, Rule, Translation};
 use crate::flat::{Addr, FlatHost, FlatPool, FlatRoute, FlatRule};
 
 /// What pfctl allows besides round-robin depends on what the pool is for.
@@ -23,6 +23,14 @@ const ROUTING: Use = Use {
     aliases: "is only supported in round-robin routing pools",
     several: "only round-robin valid for multiple routes",
 };
+
+/// The ports of a nat rule that gives none (pf.conf(5): 50001 to 65535). pfctl does not print them when they are given.
+const NAT_PORTS: (u16, u16) = (50001, 65535);
+
+/// The ports of a pool, `(0, 0)` if they are those that would be taken anyway.
+fn given(ports: (u16, u16), kind: Translation) -> (u16, u16) {
+    if kind == Translation::Nat && ports == NAT_PORTS { (0, 0) } else { ports }
+}
 
 /// Whether an interface in parentheses may have several addresses.
 fn multiple(addr: &Addr) -> bool {
@@ -159,7 +167,13 @@ impl Expander<'_> {
                 "the 'map-e-portset' option is only valid with nat rules, without ports and 'static-port'",
             );
         }
-        template.redirects.arrow = Some(FlatPool { hosts, ports, pool });
+        if pool.endpoint_independent && (kind != Translation::Nat || pool.static_port) {
+            self.sink.error(
+                redirect.span,
+                "the 'endpoint-independent' option is only valid with nat rules, without 'static-port'",
+            );
+        }
+        template.redirects.arrow = Some(FlatPool { hosts, ports: given(ports, kind), pool });
         true
     }
 
@@ -259,6 +273,10 @@ impl Expander<'_> {
         let Some(route) = &rule.route else {
             return true;
         };
+        if matches!(rule.action.node, Action::Block(_)) && route.kind != RouteKind::DupTo {
+            self.sink.error(route.span, "a block rule cannot route: what it matches goes nowhere");
+            return false;
+        }
         if !super::rule::directed(rule) {
             self.sink
                 .error(route.span, "direction must be explicit with rules that specify routing")
@@ -277,8 +295,18 @@ impl Expander<'_> {
             }
         }
         let addresses: Vec<FlatHost> = hosts.iter().filter_map(|h| h.1.clone()).collect();
-        decide_family(&addresses, &mut template.family);
-        let family = template.family;
+        let translated = rule.redirects.iter().find_map(|r| match r.kind {
+            RedirectKind::AfTo(family) if route.kind == RouteKind::RouteTo => Some(family),
+            _ => None,
+        });
+        let family = match translated {
+            Some(family) => family,
+            None if route.pool.v6_nexthop && template.family == Family::V4 => Family::V6,
+            None => {
+                decide_family(&addresses, &mut template.family);
+                template.family
+            }
+        };
         hosts.retain(|(_, host)| {
             let own = host.as_ref().map_or(Family::Any, FlatHost::family);
             family == Family::Any || own == Family::Any || own == family
@@ -345,7 +373,7 @@ impl Expander<'_> {
                 let way = if kind == Translation::Nat { "outgoing" } else { "incoming" };
                 self.sink.warn(redirect.span, format!("{name} usually translates {way} packets"));
             }
-            let flat = Some(FlatPool { hosts, ports, pool });
+            let flat = Some(FlatPool { hosts, ports: given(ports, kind), pool });
             match redirect.kind {
                 RedirectKind::NatTo => template.redirects.nat = flat,
                 RedirectKind::RdrTo => template.redirects.rdr = flat,

@@ -136,6 +136,7 @@ impl Expander<'_> {
             divert: o.divert.map(|d| d.node),
             once: o.once.is_some(),
             max_pkt_rate: o.max_pkt_rate.map(|r| r.node),
+            max_pkt_size: o.max_pkt_size.map(|s| s.node),
             redirects: FlatRedirects::default(),
         }
     }

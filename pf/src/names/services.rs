@@ -1,7 +1,7 @@
 //! Services by name: a built-in list, so that a file means the same on every machine.
 //!
 //! `services.txt` has a line for each name: name, port, protocols (IANA service-names-port-numbers, in the spelling of
-//! BSD's /etc/services where that differs). The first name of a port and protocol is the one printed.
+//! BSD's /etc/services where that differs), and `alias` for a name that is read but not printed.
 
 use std::sync::OnceLock;
 
@@ -12,6 +12,7 @@ struct Service {
     port: u16,
     tcp: bool,
     udp: bool,
+    alias: bool,
 }
 
 fn services() -> &'static [Service] {
@@ -23,7 +24,13 @@ fn services() -> &'static [Service] {
                 let mut fields = line.split(' ');
                 let (name, port) = (fields.next()?, fields.next()?.parse().ok()?);
                 let protocols = fields.next()?;
-                Some(Service { name, port, tcp: protocols.contains("tcp"), udp: protocols.contains("udp") })
+                Some(Service {
+                    name,
+                    port,
+                    tcp: protocols.contains("tcp"),
+                    udp: protocols.contains("udp"),
+                    alias: fields.next().is_some(),
+                })
             })
             .collect()
     })
@@ -44,7 +51,7 @@ pub fn name(number: u16, protocol: u8) -> Option<&'static str> {
     let tcp = protocol == TCP;
     services()
         .iter()
-        .find(|s| s.port == number && if tcp { s.tcp } else { s.udp })
+        .find(|s| !s.alias && s.port == number && if tcp { s.tcp } else { s.udp })
         .map(|s| s.name)
         .filter(|name| port(name) == Some(number))
 }

@@ -293,7 +293,7 @@ impl Parser<'_> {
                 if b < a {
                     let span = self.span_from(start);
                     self.sink
-                        .warn(span, format!("the port range {a}:{b} is empty and never matches"))
+                        .error(span, format!("the port range {a}:{b} is empty: its first port is the higher one"))
                         .hint(format!("did you mean {b}:{a}?"));
                 }
                 Ok(Port { op: PortOp::Range, a, b })

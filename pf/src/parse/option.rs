@@ -201,6 +201,12 @@ impl Parser<'_> {
                 let seconds = self.number_u32("a number of seconds")?;
                 o.max_pkt_rate = Some(Spanned::new((packets, seconds), self.span_from(start)));
             }
+            "max-pkt-size" => {
+                self.bump();
+                let size = self.number("a number of bytes", 1, 65535)?.node as u16;
+                self.once(&o.max_pkt_size, start, "max-pkt-size");
+                o.max_pkt_size = Some(Spanned::new(size, self.span_from(start)));
+            }
             _ => return Ok(false),
         }
         Ok(true)

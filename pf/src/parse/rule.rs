@@ -128,7 +128,9 @@ impl Parser<'_> {
                 } else {
                     let comma = self.take_punct(',');
                     if comma || !self.tok.is_punct(')') {
-                        Return::Icmp { v4: first, v6: self.return_code(true)? }
+                        let carried = self.tok.tok == Tok::Number(i64::from(PORT_UNREACH));
+                        let v6 = self.return_code(true)?;
+                        Return::Icmp { v4: first, v6: if carried { CARRIED_OVER } else { v6 } }
                     } else {
                         Return::Icmp { v4: first, v6: CARRIED_OVER }
                     }
@@ -146,10 +148,7 @@ impl Parser<'_> {
         let kind = if v6 { UNREACH6 } else { UNREACH };
         if matches!(self.tok.tok, Tok::Number(_)) {
             let code = self.number("an ICMP code", 0, 255)?.node as u8;
-            return Ok(match (v6, code) {
-                (true, PORT_UNREACH) => CARRIED_OVER,
-                _ => (kind, code),
-            });
+            return Ok((kind, code));
         }
         let token = self.tok.clone();
         let name = self.string("an ICMP code")?;

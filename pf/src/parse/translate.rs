@@ -135,6 +135,10 @@ impl Parser<'_> {
                         self.sink.error(start, "sticky-address cannot be redefined");
                     }
                     pool.sticky = true;
+                } else if self.take("endpoint-independent") {
+                    pool.endpoint_independent = true;
+                } else if self.take("prefer-ipv6-nexthop") {
+                    pool.v6_nexthop = true;
                 } else if self.take("map-e-portset") {
                     let offset = self.number("the offset of a MAP-E port set", 1, 15)?.node as u8;
                     self.want_punct('/', "after the offset")?;

@@ -6,13 +6,13 @@ use crate::ast::{Family, Modifiers, PoolKind, Port, PortOp};
 use crate::flat::{Addr, FlatHost, FlatPool};
 use crate::names::services;
 
-/// An IPv6 address in the form of BSD's `inet_ntop`: like RFC 5952, but with the last four bytes in dotted form
-/// after `::` and `::ffff:`.
+/// An IPv6 address in the form of BSD's `inet_ntop`: like RFC 5952, but with the last four bytes in dotted form after
+/// `::ffff:`, and after `::` if the first two of them are not zero.
 fn v6(addr: Ipv6Addr) -> String {
     let words = addr.segments();
     let zeros = words.iter().take_while(|w| **w == 0).count();
     let dotted = Ipv4Addr::from(((u32::from(words[6])) << 16) | u32::from(words[7]));
-    if zeros == 6 || (zeros == 7 && words[7] != 1) {
+    if zeros == 6 {
         return format!("::{dotted}");
     }
     if zeros == 5 && words[5] == 0xffff {
@@ -133,6 +133,12 @@ pub fn pool_options(pool: &crate::ast::Pool) -> String {
     }
     if let Some((offset, length, id)) = pool.map_e {
         out.push_str(&format!(" map-e-portset {offset}/{length}/{id}"));
+    }
+    for (on, word) in [(pool.endpoint_independent, " endpoint-independent"), (pool.v6_nexthop, " prefer-ipv6-nexthop")]
+    {
+        if on {
+            out.push_str(word);
+        }
     }
     out
 }

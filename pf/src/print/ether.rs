@@ -64,7 +64,7 @@ pub fn ether_rule(r: &FlatEther) -> String {
         true => out.push_str(" l3 all"),
         false => out.push_str(&format!(" l3 from {} to {}", host(from, family), host(to, family))),
     }
-    for label in &r.labels {
+    for label in r.labels.iter().filter(|l| !l.is_empty()) {
         out.push_str(&format!(" label \"{label}\""));
     }
     if r.ridentifier != 0 {

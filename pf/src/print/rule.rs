@@ -229,6 +229,9 @@ fn sets(r: &FlatRule, out: &mut String) {
     if let Some((rate, seconds)) = r.max_pkt_rate {
         out.push_str(&format!(" max-pkt-rate {rate}/{seconds}"));
     }
+    if let Some(size) = r.max_pkt_size {
+        out.push_str(&format!(" max-pkt-size {size}"));
+    }
     let mut parts = Vec::new();
     match r.set_prio {
         Some((a, b)) if a == b => parts.push(format!(" prio {a}")),
@@ -365,7 +368,7 @@ fn scrub(r: &FlatRule, out: &mut String) {
 }
 
 fn tail(r: &FlatRule, out: &mut String) {
-    for label in &r.labels {
+    for label in r.labels.iter().filter(|l| !l.is_empty()) {
         out.push_str(&format!(" label \"{label}\""));
     }
     if r.ridentifier != 0 {

@@ -341,7 +341,10 @@ impl NetQ {
                 return;
             }
             rang |= ring.is_empty();
-            ring.extend(filled);
+            // In front: empty packets have no order, and the one that was in use last may still be in the cache.
+            for i in filled {
+                ring.push_front(*i);
+            }
             self.len.store(ring.len() as u32, Ordering::Relaxed);
         }
         if rang {

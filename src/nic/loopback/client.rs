@@ -175,7 +175,7 @@ fn receive_one(client: &mut ClientQueue, inbox: &mut Inbox, port: &Port, refused
         Some(Err(WireFault::TooLong)) => buffer.set_status(Status::TooLong),
         _ => {
             refused.device += 1;
-            inbox.spare = Some(buffer);
+            inbox.untake(buffer);
             return true;
         }
     }

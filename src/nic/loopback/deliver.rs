@@ -94,7 +94,7 @@ pub(super) fn deliver(inbox: &mut Inbox, port: &Port, out: &Outgoing<'_>, cut: &
             return Delivered::Done;
         }
         buffer.reset();
-        inbox.spare = Some(buffer);
+        inbox.untake(buffer);
     }
     while *cut < segmenter.segments() {
         let Some(mut buffer) = inbox.take() else {

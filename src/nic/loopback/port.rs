@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::config::LoopbackConfig;
@@ -17,24 +18,43 @@ use crate::nic::{Events, NicError, Offloads, QUEUES_MAX};
 /// The end of a queue's receive rings that whoever delivers frames holds.
 pub(super) struct Inbox {
     /// Empty buffers.
-    pub posted: Consumer<Packet>,
+    posted: Consumer<Packet>,
     /// Filled ones, and those that stand for a frame that did not fit ([`crate::mem::Status::TooLong`]).
     pub done: Producer<Packet>,
-    /// A buffer that was taken and not used.
-    pub spare: Option<Packet>,
+    /// Empty buffers out of `posted`, and those that were taken and not used. Its capacity is that of `posted`.
+    stack: Vec<Packet>,
     /// Buffers handed over so far, wrapping.
     pub filled: usize,
 }
 
 impl Inbox {
-    /// An empty buffer.
+    /// Allocates; called at Start.
+    fn new(posted: Consumer<Packet>, done: Producer<Packet>, ring_size: usize) -> Self {
+        Self { posted, done, stack: Vec::with_capacity(ring_size), filled: 0 }
+    }
+
+    /// The empty buffer that was posted last: with super-frames a ring of buffers is many times a core's cache, and
+    /// what was in use last may still be in it.
     pub fn take(&mut self) -> Option<Packet> {
-        self.spare.take().or_else(|| self.posted.pop())
+        while self.stack.len() < self.stack.capacity()
+            && let Some(packet) = self.posted.pop()
+        {
+            self.stack.push(packet);
+        }
+        self.stack.pop()
     }
 
     /// True when [`Inbox::take`] would return one.
     pub fn has_buffer(&mut self) -> bool {
-        self.spare.is_some() || !self.posted.is_empty()
+        !self.stack.is_empty() || !self.posted.is_empty()
+    }
+
+    /// Takes back a buffer that [`Inbox::take`] gave and nothing was put into.
+    pub fn untake(&mut self, packet: Packet) {
+        // Taking it left the room for it.
+        if self.stack.len() < self.stack.capacity() {
+            self.stack.push(packet);
+        }
     }
 
     /// Hands a filled buffer to the queue. The ring has room for every buffer that can be posted.
@@ -42,7 +62,7 @@ impl Inbox {
         self.filled = self.filled.wrapping_add(1);
         if let Err(packet) = self.done.push(packet) {
             debug_assert!(false, "the done ring is as large as what can be posted");
-            self.spare = Some(packet);
+            self.untake(packet);
         }
     }
 }
@@ -105,7 +125,7 @@ impl Port {
         for _ in 0..config.queues {
             let (posted, posted_end) = channel(config.ring_size).ok_or(NicError::NoMemory)?;
             let (done_end, done) = channel(config.ring_size).ok_or(NicError::NoMemory)?;
-            let inbox = Inbox { posted: posted_end, done: done_end, spare: None, filled: 0 };
+            let inbox = Inbox::new(posted_end, done_end, config.ring_size);
             let queue = PortQueue {
                 inbox: Seat::new(inbox),
                 bell: Doorbell::new(),

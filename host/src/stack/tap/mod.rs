@@ -15,6 +15,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -27,8 +28,11 @@ use device::{Queue, Read};
 
 /// Frames handed to the driver at once.
 const BURST: usize = 32;
-/// Bytes of a burst: super-frames go on while they are still in a core's own cache, and while the sender makes more.
-const BURST_BYTES: usize = 192 * 1024;
+/// Bytes of a burst: a super-frame goes on while it is still in a core's own cache, and while the sender makes more.
+const BURST_BYTES: usize = 60 * 1024;
+/// How long a reader that found nothing goes on looking before it sleeps. Waking a sleeping core costs more than this,
+/// and a sender that is clocked by acknowledgements (BBR above all) takes that for a slow path.
+const LINGER: Duration = Duration::from_micros(30);
 /// How long a reader waits for the driver before it looks whether it is to stop.
 const WAIT_MS: u64 = 50;
 /// `kIOUserNetworkHWAssist*` (NetworkingDriverKit, IOUserNetworkTypes.h).
@@ -276,6 +280,7 @@ impl Reader {
         };
         let mut backoff = Backoff::default();
         let mut spare = None;
+        let mut empty_since: Option<Instant> = None;
         while !shared.stopping() {
             let Some(mut frame) = spare.take().or_else(|| self.port.tx_alloc()) else {
                 // Nothing to fill: let what is gathered go, it comes back as free packets.
@@ -288,6 +293,7 @@ impl Reader {
             backoff.reset();
             match queue.read(frame.buffer()) {
                 Ok(Read::Frame(len, offload)) => {
+                    empty_since = None;
                     frame.finish(len, offload);
                     self.count(len);
                     self.burst.push(frame);
@@ -304,6 +310,12 @@ impl Reader {
                     if !self.submit() {
                         return;
                     }
+                    if empty_since.get_or_insert_with(Instant::now).elapsed() < LINGER {
+                        spare = Some(frame);
+                        std::thread::yield_now();
+                        continue;
+                    }
+                    empty_since = None;
                     // The packet goes back to the pool: an idle queue must not keep one from a busy queue.
                     drop(frame);
                     shared.wait_readable(Some(queue), None);

@@ -1,5 +1,7 @@
 //! The parse.
 
+mod fast;
+
 use super::parsed::{Family, Fragment, ParseError, Parsed, ParsedFlags, VLAN_MAX};
 use super::{ethertype, protocol};
 
@@ -8,7 +10,24 @@ const EXTENSIONS_MAX: usize = 16;
 
 /// Parses a frame that starts with its Ethernet header and has no FCS.
 #[must_use]
+#[inline]
 pub fn parse(frame: &[u8]) -> Parsed {
+    let mut parsed = Parsed::default();
+    parse_into(&mut parsed, frame);
+    parsed
+}
+
+/// [`parse`] into memory that is there already; whatever it held is overwritten.
+#[inline]
+pub fn parse_into(parsed: &mut Parsed, frame: &[u8]) {
+    if fast::parse(parsed, frame).is_none() {
+        *parsed = run(frame, false);
+    }
+}
+
+/// [`parse`] without the shortcut for common frames; slower, and the same.
+#[cfg(test)]
+pub(super) fn parse_in_full(frame: &[u8]) -> Parsed {
     run(frame, false)
 }
 
@@ -19,6 +38,7 @@ pub fn parse_super(frame: &[u8]) -> Parsed {
     run(frame, true)
 }
 
+#[inline(never)]
 fn run(frame: &[u8], super_frame: bool) -> Parsed {
     let mut parsed = Parsed::default();
     if let Err(error) = ethernet(&mut parsed, frame, super_frame) {

@@ -1,6 +1,7 @@
 //! The parse against etherparse, an implementation by others, on good, damaged and cut frames.
 
 use super::frames::{Shape, shape};
+use crate::wire::parse::parse_in_full;
 use crate::wire::{Family, ParseError, Parsed, ParsedFlags, flow_hash, parse, parse_inner, parse_super, protocol};
 use etherparse::{LinkExtSlice, NetSlice, SlicedPacket, TransportSlice};
 use proptest::prelude::*;
@@ -107,6 +108,7 @@ fn same(frame: &[u8], ours: &Parsed, theirs: &SlicedPacket) -> Result<(), TestCa
 /// Compares verdicts, then contents.
 fn compare(frame: &[u8]) -> Result<(), TestCaseError> {
     let ours = parse(frame);
+    prop_assert_eq!(ours, parse_in_full(frame));
     check_bounds(frame, &ours)?;
     // Tags that are not IEEE 802.1Q's, and MACsec: only etherparse looks behind them.
     // Behind four tags only Weir does.

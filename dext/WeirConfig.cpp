@@ -158,12 +158,15 @@ void deriveMac(OSDictionary *properties, weir_config &config)
     config.mac[0] = static_cast<uint8_t>((config.mac[0] & 0xfc) | 0x02);
 }
 
-bool readMac(OSDictionary *properties, weir_config &config)
+/* Without the property a virtual NIC derives an address; an adapter has one. */
+bool readMac(OSDictionary *properties, bool virtualNic, weir_config &config)
 {
     static const char *const kAllowed = "a unicast address: 6 bytes of data, or a string like 02:00:5e:10:20:30";
     OSObject *object = properties->getObject("WeirMAC");
     if (object == nullptr) {
-        deriveMac(properties, config);
+        if (virtualNic) {
+            deriveMac(properties, config);
+        }
         return true;
     }
     uint8_t mac[6] = {};
@@ -201,7 +204,7 @@ bool readAll(WeirEthernet *nic, OSDictionary *properties, Settings &out)
     uint64_t offloads = kAllOffloads;
     uint64_t seed = freshSeed(nic);
 
-    if (!readWire(properties, config) || !readWireName(properties, config) || !readMac(properties, config) ||
+    if (!readWire(properties, config) || !readWireName(properties, config) || !readMac(properties, nic->ivars->bus == nullptr, config) ||
         !readNumber(properties, "WeirQueues", "a number from 1 to 8", 1, WEIR_QUEUES_MAX, queues) ||
         !readNumber(properties, "WeirRingSize", "a power of two from 64 to 4096", 64, 4096, ring) ||
         !readNumber(properties, "WeirMaxMTU", "a number from 1280 to 16110", 1280, WEIR_MTU_MAX, mtuMax) ||

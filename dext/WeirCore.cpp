@@ -44,6 +44,8 @@ void wireNotify(void *ctx, uint32_t queue)
     notifyClients(nic, WEIR_NOTIFY_WIRE, 1u << (queue & 31));
 }
 
+void attention(void *ctx) { requestAttention(static_cast<WeirEthernet *>(ctx)); }
+
 /* What backs a region; its address is the region's handle. */
 struct Backing {
     IOBufferMemoryDescriptor *memory;
@@ -177,7 +179,7 @@ kern_return_t createCore(WeirEthernet *nic)
     ops.abi_version = WEIR_ABI_VERSION;
     ops.clock = {nic, nowNs};
     ops.log = {nic, writeLog};
-    ops.event = {nic, wake, linkChanged, wireNotify};
+    ops.event = {nic, wake, linkChanged, wireNotify, attention};
     ops.dma = {nic, dmaAlloc, dmaFree};
     if (ivars->bus != nullptr) {
         ivars->bus->describe(nic, ops);
@@ -215,6 +217,9 @@ void destroyCore(WeirEthernet *nic)
     }
     if (core == nullptr) {
         return;
+    }
+    if (nic->ivars->bus != nullptr && nic->ivars->bus->stop != nullptr) {
+        nic->ivars->bus->stop(nic);
     }
     weir_destroy(core);
     /* Polls that the core asked for before it went. */

@@ -77,6 +77,20 @@ void armWatchdog(WeirEthernet *nic)
     }
 }
 
+void requestAttention(WeirEthernet *nic)
+{
+    if (__atomic_exchange_n(&nic->ivars->attention, 1, __ATOMIC_SEQ_CST) != 0) {
+        return;
+    }
+    nic->retain();
+    nic->ivars->defaultQueue->DispatchAsync(^{
+      /* Before the look: whoever asks from now on gets another one. */
+      __atomic_store_n(&nic->ivars->attention, 0, __ATOMIC_SEQ_CST);
+      look(nic);
+      nic->release();
+    });
+}
+
 } // namespace weir
 
 void WeirEthernet::WatchdogFired_Impl(OSAction *, uint64_t) { weir::look(this); }

@@ -13,7 +13,8 @@
  *  - A packet handed to the core (weir_rx_post, weir_tx_submit) is lent: its memory stays valid and untouched by
  *    the glue until the core hands the same cookie back, exactly once, through weir_rx_poll, weir_tx_reap or
  *    weir_reclaim.
- *  - No function blocks, and none allocates after weir_create except weir_control (ruleset loads).
+ *  - No function blocks, and none allocates after weir_create except weir_control (ruleset loads). The control
+ *    functions of a USB adapter wait for its answers, for a bounded time.
  */
 #ifndef WEIR_CORE_H
 #define WEIR_CORE_H
@@ -56,6 +57,10 @@ enum {
     WEIR_E_UNSUPPORTED = -8, /* unknown command, or a feature this NIC does not have */
     WEIR_E_IMAGE = -9,       /* a ruleset image was refused; the running ruleset is untouched */
     WEIR_E_DROPPED = -10,    /* weir_pkt.status: the ruleset, the mode or a full ring in the core dropped it */
+    WEIR_E_STALL = -11,      /* a USB endpoint is halted until its stall is cleared */
+    WEIR_E_ABORTED = -12,    /* a USB transfer was aborted */
+    WEIR_E_TIMEOUT = -13,    /* a USB transfer took too long */
+    WEIR_E_IO = -14,         /* any other failure of a USB transfer */
 };
 
 /* ---- packets ------------------------------------------------------------------------------------------ */
@@ -143,14 +148,67 @@ typedef struct weir_dma_ops {
     void (*free)(void *ctx, const weir_region *region);
 } weir_dma_ops;
 
-/* Asynchronous transfers over numbered pipes; completions come back through weir_usb_complete. */
+/* Where a USB network function is, read out of its configuration descriptor by weir_usb_probe. */
+typedef struct weir_usb_plan {
+    uint32_t nic;                 /* WEIR_NIC_USB_* */
+    uint8_t configuration;        /* bConfigurationValue */
+    uint8_t control_interface;    /* bInterfaceNumber of the communication interface */
+    uint8_t data_interface;
+    uint8_t data_alternate;       /* bAlternateSetting that has the bulk endpoints */
+    uint8_t idle_alternate;       /* bAlternateSetting at rest; = data_alternate if there is no other */
+    uint8_t endpoint_in;          /* bEndpointAddress of the bulk endpoints */
+    uint8_t endpoint_out;
+    uint8_t endpoint_notify;      /* interrupt endpoint of the communication interface; 0 = none */
+    uint8_t mac_string;           /* iMACAddress; 0 = none */
+    uint8_t ncm_capabilities;     /* bmNetworkCapabilities (NCM 1.0 table 5-2) */
+    uint16_t packet_in;           /* wMaxPacketSize, bytes */
+    uint16_t packet_out;
+    uint16_t packet_notify;
+    uint16_t max_segment;         /* wMaxSegmentSize, bytes with the Ethernet header; 0 = not said */
+    uint16_t multicast_filters;   /* wNumberMCFilters, bits 14..0 */
+    uint32_t flags;               /* WEIR_USB_* */
+} weir_usb_plan;
+WEIR_STATIC_ASSERT(sizeof(weir_usb_plan) == 28, "weir_usb_plan layout");
+
+/* weir_usb_plan.flags; the glue's wishes. */
+enum {
+    WEIR_USB_CRC = 1u << 0,   /* NCM: ask for datagrams with their CRC-32 (SET_CRC_MODE) */
+    WEIR_USB_NTB16 = 1u << 1, /* NCM: stay with 16-bit blocks also where the device has 32-bit ones */
+};
+
+/* weir_usb_ops: numbers of the pipes. */
+enum {
+    WEIR_USB_PIPE_IN = 0,
+    WEIR_USB_PIPE_OUT = 1,
+    WEIR_USB_PIPE_NOTIFY = 2,
+    WEIR_USB_PIPES = 3,
+};
+/* Most transfers of one pipe, and most in one call (USBDriverKit's limit for bundled transfers). */
+#define WEIR_USB_SLOTS_MAX 16u
+
+/* A USB device. Each pipe has a ring of slots, each with a buffer of its own; a slot that was submitted is the
+ * device's until weir_usb_complete names it. `submit` belongs to the data path and does not wait; all others are
+ * called from control functions, wait for the device (bounded), and may not be called back from. */
 typedef struct weir_usb_ops {
     void *ctx;
-    weir_status (*submit)(void *ctx, uint32_t pipe, uint32_t slot, uint64_t handle, uint32_t offset, uint32_t len);
+    /* Buffers of `len` bytes for `slots` slots of a pipe, aligned to 8; regions[slots] gets them. Once per pipe. */
+    weir_status (*alloc_ring)(void *ctx, uint32_t pipe, uint32_t slots, uint32_t len, weir_region *regions);
+    void (*free_ring)(void *ctx, uint32_t pipe);
+    /* Starts transfers of lengths[i] bytes in slot (first + i) % slots, at most WEIR_USB_SLOTS_MAX. *accepted gets
+     * how many were started, from the front; with an error the rest was not. */
+    weir_status (*submit)(void *ctx, uint32_t pipe, uint32_t first, const uint32_t *lengths, uint32_t count,
+                          uint32_t *accepted);
+    /* Ends all transfers of a pipe; each is completed all the same, with WEIR_E_ABORTED unless it was finished. */
     weir_status (*abort)(void *ctx, uint32_t pipe);
     weir_status (*clear_stall)(void *ctx, uint32_t pipe);
+    /* Selects an alternate setting of the data interface; opens or closes its pipes. */
+    weir_status (*set_alternate)(void *ctx, uint32_t alternate);
+    /* One control request. *transferred gets the bytes of its data stage. */
     weir_status (*control)(void *ctx, uint8_t request_type, uint8_t request, uint16_t value, uint16_t index,
                            uint8_t *data, uint16_t len, uint16_t *transferred);
+    /* Waits; between two attempts of a control request. */
+    void (*delay_ms)(void *ctx, uint32_t ms);
+    weir_usb_plan plan;
 } weir_usb_ops;
 
 typedef struct weir_event_ops {
@@ -161,6 +219,8 @@ typedef struct weir_event_ops {
     void (*link_changed)(void *ctx);
     /* The wire client's to-client ring went from empty to not empty. */
     void (*wire_notify)(void *ctx, uint32_t queue);
+    /* Please call weir_tick soon, before its time. Any thread; must not call back. */
+    void (*attention)(void *ctx);
 } weir_event_ops;
 
 typedef struct weir_ops {
@@ -183,6 +243,9 @@ enum {
     WEIR_NIC_VIRTIO = 2, /* virtio-net over PCI, modern transport */
     WEIR_NIC_E1000E = 3, /* Intel 82574L and kin */
     WEIR_NIC_IGC = 4,    /* Intel I225, I226 */
+    WEIR_NIC_USB_NCM = 8,
+    WEIR_NIC_USB_ECM = 9,
+    WEIR_NIC_USB_RNDIS = 10,
 };
 
 /* weir_config.wire: what a loopback NIC finds at the other end of its cable. */
@@ -200,7 +263,7 @@ typedef struct weir_config {
     uint32_t wire;        /* WEIR_WIRE_* */
     char wire_name[32];   /* NUL-terminated; names a pair */
     char if_name[16];     /* what `on IFNAME` in rules compares with; may be set later by weir_set_if_name */
-    uint8_t mac[6];
+    uint8_t mac[6];       /* all zero: the adapter's own */
     uint16_t queues;      /* 1..WEIR_QUEUES_MAX */
     uint32_t ring_size;   /* descriptors per ring, a power of two, 64..4096 */
     uint32_t mtu;         /* 68..mtu_max */
@@ -211,6 +274,10 @@ typedef struct weir_config {
     uint32_t reserved;    /* 0 */
 } weir_config;
 WEIR_STATIC_ASSERT(sizeof(weir_config) == 104, "weir_config layout");
+
+/* Finds the network function that has interface `interface` (bInterfaceNumber; 255 = any) in a configuration descriptor
+ * with all that follows it, `len` bytes as the device sent them. WEIR_E_UNSUPPORTED: there is none. */
+weir_status weir_usb_probe(const uint8_t *descriptor, size_t len, uint32_t interface, weir_usb_plan *out);
 
 /* *out is untouched on failure. */
 weir_status weir_create(const weir_config *config, const weir_ops *ops, weir_core **out);
@@ -239,6 +306,11 @@ uint32_t weir_tx_reap(weir_core *core, uint32_t queue, weir_pkt *out, uint32_t m
 
 /* Re-arms the wake-up of a queue. Returns 1 if work arrived in between: poll again, else sleep until wake. */
 uint32_t weir_arm(weir_core *core, uint32_t queue);
+
+/* Transfers of a USB pipe ended, in slots first, first + 1, ... (modulo the ring): actual[i] bytes, status[i]. Any
+ * thread; may run concurrently with everything but weir_destroy. */
+void weir_usb_complete(weir_core *core, uint32_t pipe, uint32_t first, const uint32_t *actual,
+                       const weir_status *status, uint32_t count);
 
 /* After weir_enable(core, 0): returns what is still lent, RX (len 0) and TX (status WEIR_E_STATE) alike, until 0. */
 uint32_t weir_reclaim(weir_core *core, uint32_t queue, weir_pkt *out, uint32_t max);

@@ -88,6 +88,8 @@ struct Bus {
     void (*cancel)(WeirEthernet *nic, uint32_t *pending, void (^cancelled)(void));
     /* The core is gone and nothing runs any more. */
     void (*close)(WeirEthernet *nic);
+    /* The core is about to go: on return nothing of the hardware calls it any more. May be null. */
+    void (*stop)(WeirEthernet *nic);
 };
 
 } // namespace weir
@@ -112,6 +114,7 @@ struct WeirEthernet_IVars {
     weir_hardware hardware;
     IOTimerDispatchSource *watchdog; /* null when the core needs none */
     OSAction *watchdogAction;
+    uint32_t attention; /* atomic: 1 while a block on Default is going to look after the device */
     uint64_t recoveries; /* times the data path was restarted because the device failed */
 
     weir::Settings settings;
@@ -196,6 +199,8 @@ void pollHere(Queue &queue);
 kern_return_t createWatchdog(WeirEthernet *nic);
 void releaseWatchdog(WeirEthernet *nic);
 void armWatchdog(WeirEthernet *nic);
+/* Looks after the device soon, before the watchdog does. Any thread. */
+void requestAttention(WeirEthernet *nic);
 
 /* WeirOffload.cpp: offload metadata between the packet's terms and the core's. */
 bool describeTxOffload(IOUserNetworkPacket *packet, weir_pkt &pkt);

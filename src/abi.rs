@@ -14,12 +14,14 @@ mod data;
 #[cfg(all(not(feature = "std"), not(test)))]
 mod hooks;
 mod ops;
+mod usb;
 #[allow(missing_docs, non_camel_case_types, rustdoc::all, clippy::all, clippy::indexing_slicing, reason = "generated")]
 #[rustfmt::skip]
 pub mod sys;
 
 pub use calls::*;
 pub use data::*;
+pub use usb::{weir_usb_complete, weir_usb_probe};
 
 use crate::control;
 use crate::driver::{Driver, Error};
@@ -78,7 +80,7 @@ exported! {
     weir_get_hardware, weir_interrupt, weir_tick, weir_set_wake, weir_set_multicast, weir_set_mac, weir_get_mac,
     weir_set_mtu, weir_set_if_name, weir_get_offloads, weir_set_offloads, weir_link_get, weir_link_set,
     weir_wire_size, weir_wire_attach, weir_wire_detach,
-    weir_wire_kick, weir_control,
+    weir_wire_kick, weir_control, weir_usb_probe, weir_usb_complete,
 }
 
 macro_rules! same_layout {
@@ -99,6 +101,7 @@ const _: () = {
     assert!(crate::nic::QUEUES_MAX == sys::WEIR_QUEUES_MAX as usize);
     assert!(crate::nic::MTU_MAX == sys::WEIR_MTU_MAX);
     assert!(crate::nic::MULTICAST_MAX == sys::WEIR_MULTICAST_MAX as usize);
+    assert!(crate::mem::transfer::SLOTS_MAX == sys::WEIR_USB_SLOTS_MAX as usize);
     assert!(crate::pipeline::FRAME_MIN == sys::WEIR_FRAME_MIN as usize);
     assert!(crate::mem::Status::Dropped.code() == sys::WEIR_E_DROPPED);
     assert!(control::COMMAND_LEN == size_of::<sys::weir_cmd>() && control::ABI_VERSION == sys::WEIR_ABI_VERSION);

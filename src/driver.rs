@@ -25,7 +25,7 @@ use crate::filter::epoch::Publisher;
 use crate::mem::Burst;
 use crate::mem::doorbell::Doorbell;
 use crate::mem::seat::{Guard, Seat};
-use crate::nic::{Device, Events, Nic, NicEnv};
+use crate::nic::{Device, Events, Nic, NicEnv, usb};
 use crate::pipeline::{Pipeline, Shared};
 use crate::telemetry::{Counters, Event, EventKind, ShardCounters};
 use lane::LaneEnds;
@@ -106,6 +106,10 @@ impl Events for Common {
     fn wire_notify(&self, queue: u32) {
         self.host.wire_notify(queue);
     }
+
+    fn attention(&self) {
+        self.host.attention();
+    }
 }
 
 /// What control calls work on.
@@ -123,6 +127,8 @@ pub struct Driver {
     /// Never open: control claims it.
     control: Seat<Control>,
     enabled: AtomicBool,
+    /// Where transfers of a USB NIC are reported.
+    usb: Option<Arc<usb::Port>>,
 }
 
 impl Driver {
@@ -142,8 +148,8 @@ impl Driver {
             bells: (0..shards).map(|_| Doorbell::new()).collect(),
             pipeline: Arc::new(Shared::new(EVENTS)),
         });
-        let env = NicEnv { events: common.clone(), dma: bus.dma, registers: bus.registers };
-        let Device { nic, queues } = config.open(env)?;
+        let env = NicEnv { events: common.clone(), dma: bus.dma, registers: bus.registers, usb: bus.usb };
+        let Device { nic, queues, usb } = config.open(env)?;
         // A device may have fewer queue pairs than were asked for.
         let shards = queues.len();
         common.shards.store(shards, Ordering::Relaxed);
@@ -158,7 +164,7 @@ impl Driver {
             seats.push(seat);
         }
         let control = Control { nic, publisher, if_name: config.if_name.clone() };
-        Ok(Self { common, shards: seats, control: Seat::new(control), enabled: AtomicBool::new(false) })
+        Ok(Self { common, shards: seats, control: Seat::new(control), enabled: AtomicBool::new(false), usb })
     }
 
     /// Counts a call that breaks the contract.
@@ -179,6 +185,24 @@ impl Driver {
             self.common.count_misuse();
         }
         guard
+    }
+
+    /// Transfers of a USB pipe ended, in the slots from `first` on.
+    pub fn usb_complete(
+        &self,
+        pipe: u32,
+        first: usize,
+        results: impl Iterator<Item = Result<u32, usb::TransferError>>,
+    ) {
+        let Some(port) = &self.usb else {
+            return self.count_misuse();
+        };
+        for (slot, result) in results.enumerate() {
+            if !port.complete(pipe, first.wrapping_add(slot), result) {
+                self.count_misuse();
+            }
+        }
+        port.ring();
     }
 
     // ---- data path ----

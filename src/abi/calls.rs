@@ -36,7 +36,7 @@ fn until_nul<const N: usize>(text: &[c_char; N]) -> Option<Vec<u8>> {
     bytes.get(..len).map(<[u8]>::to_vec)
 }
 
-fn config(raw: &sys::weir_config) -> Result<Config, Error> {
+fn config(raw: &sys::weir_config, usb: &sys::weir_usb_ops) -> Result<Config, Error> {
     let wire_name = until_nul(&raw.wire_name).ok_or(Error::Invalid)?;
     let wire = match raw.wire {
         sys::WEIR_WIRE_NONE => WireKind::None,
@@ -49,6 +49,9 @@ fn config(raw: &sys::weir_config) -> Result<Config, Error> {
     };
     let nic = match raw.nic {
         sys::WEIR_NIC_LOOPBACK => NicKind::Loopback(wire),
+        sys::WEIR_NIC_USB_NCM | sys::WEIR_NIC_USB_ECM | sys::WEIR_NIC_USB_RNDIS if usb.plan.nic == raw.nic => {
+            NicKind::Usb(super::usb::plan(&usb.plan)?)
+        }
         _ => return Err(Error::Unsupported),
     };
     let if_name = until_nul(&raw.if_name).ok_or(Error::Invalid)?;
@@ -71,7 +74,7 @@ fn create(config_at: *const sys::weir_config, ops_at: *const sys::weir_ops) -> R
     let (raw, ops) = unsafe { (versioned(config_at)?, versioned(ops_at)?) };
     let host = Arc::new(Glue::new(&ops).ok_or(Error::Invalid)?);
     let bus = host.bus();
-    let driver = Driver::new(&config(&raw)?, host, bus)?;
+    let driver = Driver::new(&config(&raw, &ops.usb)?, host, bus)?;
     // A Vec of one, because Box::new cannot report that there is no memory.
     let mut one = Vec::new();
     one.try_reserve_exact(1).map_err(|_| Error::NoMemory)?;

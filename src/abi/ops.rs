@@ -16,6 +16,7 @@ pub struct Glue {
     event: sys::weir_event_ops,
     dma: sys::weir_dma_ops,
     reg: Option<Registry>,
+    usb: sys::weir_usb_ops,
 }
 
 /// `weir_reg_ops`, complete.
@@ -65,6 +66,7 @@ impl Glue {
             event: ops.event,
             dma: ops.dma,
             reg: Registry::new(&ops.reg),
+            usb: ops.usb,
         })
     }
 
@@ -75,6 +77,7 @@ impl Glue {
         Bus {
             dma: if has_dma { self.clone() } else { plain.dma },
             registers: self.reg.is_some().then(|| self.clone() as Arc<dyn Registers>),
+            usb: super::usb::bus(&self.usb),
         }
     }
 }
@@ -110,6 +113,13 @@ impl Host for Glue {
         if let Some(wire_notify) = self.event.wire_notify {
             // SAFETY: as above.
             unsafe { wire_notify(self.event.ctx, queue) };
+        }
+    }
+
+    fn attention(&self) {
+        if let Some(attention) = self.event.attention {
+            // SAFETY: as above.
+            unsafe { attention(self.event.ctx) };
         }
     }
 }

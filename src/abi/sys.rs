@@ -6,6 +6,7 @@ pub const WEIR_QUEUES_MAX: u32 = 8;
 pub const WEIR_MULTICAST_MAX: u32 = 256;
 pub const WEIR_FRAME_MIN: u32 = 14;
 pub const WEIR_MTU_MAX: u32 = 16110;
+pub const WEIR_USB_SLOTS_MAX: u32 = 16;
 pub const WEIR_ALL_QUEUES: u32 = 4294967295;
 /// ---- status -------------------------------------------------------------------------------------------
 pub type weir_status = i32;
@@ -30,6 +31,14 @@ pub const WEIR_E_UNSUPPORTED: _bindgen_ty_1 = -8;
 pub const WEIR_E_IMAGE: _bindgen_ty_1 = -9;
 /// weir_pkt.status: the ruleset, the mode or a full ring in the core dropped it
 pub const WEIR_E_DROPPED: _bindgen_ty_1 = -10;
+/// a USB endpoint is halted until its stall is cleared
+pub const WEIR_E_STALL: _bindgen_ty_1 = -11;
+/// a USB transfer was aborted
+pub const WEIR_E_ABORTED: _bindgen_ty_1 = -12;
+/// a USB transfer took too long
+pub const WEIR_E_TIMEOUT: _bindgen_ty_1 = -13;
+/// any other failure of a USB transfer
+pub const WEIR_E_IO: _bindgen_ty_1 = -14;
 pub type _bindgen_ty_1 = ::core::ffi::c_int;
 /// TX: compute the IPv4 header checksum.
 pub const WEIR_PKT_TX_CSUM_IP4: _bindgen_ty_2 = 1;
@@ -305,27 +314,156 @@ const _: () = {
         "Offset of field: weir_dma_ops::free",
     ][::core::mem::offset_of!(weir_dma_ops, free) - 16usize];
 };
-/// Asynchronous transfers over numbered pipes; completions come back through weir_usb_complete.
+/// Where a USB network function is, read out of its configuration descriptor by weir_usb_probe.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct weir_usb_plan {
+    /// WEIR_NIC_USB_*
+    pub nic: u32,
+    /// bConfigurationValue
+    pub configuration: u8,
+    /// bInterfaceNumber of the communication interface
+    pub control_interface: u8,
+    pub data_interface: u8,
+    /// bAlternateSetting that has the bulk endpoints
+    pub data_alternate: u8,
+    /// bAlternateSetting at rest; = data_alternate if there is no other
+    pub idle_alternate: u8,
+    /// bEndpointAddress of the bulk endpoints
+    pub endpoint_in: u8,
+    pub endpoint_out: u8,
+    /// interrupt endpoint of the communication interface; 0 = none
+    pub endpoint_notify: u8,
+    /// iMACAddress; 0 = none
+    pub mac_string: u8,
+    /// bmNetworkCapabilities (NCM 1.0 table 5-2)
+    pub ncm_capabilities: u8,
+    /// wMaxPacketSize, bytes
+    pub packet_in: u16,
+    pub packet_out: u16,
+    pub packet_notify: u16,
+    /// wMaxSegmentSize, bytes with the Ethernet header; 0 = not said
+    pub max_segment: u16,
+    /// wNumberMCFilters, bits 14..0
+    pub multicast_filters: u16,
+    /// WEIR_USB_*
+    pub flags: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of weir_usb_plan"][::core::mem::size_of::<weir_usb_plan>() - 28usize];
+    ["Alignment of weir_usb_plan"][::core::mem::align_of::<weir_usb_plan>() - 4usize];
+    [
+        "Offset of field: weir_usb_plan::nic",
+    ][::core::mem::offset_of!(weir_usb_plan, nic) - 0usize];
+    [
+        "Offset of field: weir_usb_plan::configuration",
+    ][::core::mem::offset_of!(weir_usb_plan, configuration) - 4usize];
+    [
+        "Offset of field: weir_usb_plan::control_interface",
+    ][::core::mem::offset_of!(weir_usb_plan, control_interface) - 5usize];
+    [
+        "Offset of field: weir_usb_plan::data_interface",
+    ][::core::mem::offset_of!(weir_usb_plan, data_interface) - 6usize];
+    [
+        "Offset of field: weir_usb_plan::data_alternate",
+    ][::core::mem::offset_of!(weir_usb_plan, data_alternate) - 7usize];
+    [
+        "Offset of field: weir_usb_plan::idle_alternate",
+    ][::core::mem::offset_of!(weir_usb_plan, idle_alternate) - 8usize];
+    [
+        "Offset of field: weir_usb_plan::endpoint_in",
+    ][::core::mem::offset_of!(weir_usb_plan, endpoint_in) - 9usize];
+    [
+        "Offset of field: weir_usb_plan::endpoint_out",
+    ][::core::mem::offset_of!(weir_usb_plan, endpoint_out) - 10usize];
+    [
+        "Offset of field: weir_usb_plan::endpoint_notify",
+    ][::core::mem::offset_of!(weir_usb_plan, endpoint_notify) - 11usize];
+    [
+        "Offset of field: weir_usb_plan::mac_string",
+    ][::core::mem::offset_of!(weir_usb_plan, mac_string) - 12usize];
+    [
+        "Offset of field: weir_usb_plan::ncm_capabilities",
+    ][::core::mem::offset_of!(weir_usb_plan, ncm_capabilities) - 13usize];
+    [
+        "Offset of field: weir_usb_plan::packet_in",
+    ][::core::mem::offset_of!(weir_usb_plan, packet_in) - 14usize];
+    [
+        "Offset of field: weir_usb_plan::packet_out",
+    ][::core::mem::offset_of!(weir_usb_plan, packet_out) - 16usize];
+    [
+        "Offset of field: weir_usb_plan::packet_notify",
+    ][::core::mem::offset_of!(weir_usb_plan, packet_notify) - 18usize];
+    [
+        "Offset of field: weir_usb_plan::max_segment",
+    ][::core::mem::offset_of!(weir_usb_plan, max_segment) - 20usize];
+    [
+        "Offset of field: weir_usb_plan::multicast_filters",
+    ][::core::mem::offset_of!(weir_usb_plan, multicast_filters) - 22usize];
+    [
+        "Offset of field: weir_usb_plan::flags",
+    ][::core::mem::offset_of!(weir_usb_plan, flags) - 24usize];
+};
+/// NCM: ask for datagrams with their CRC-32 (SET_CRC_MODE)
+pub const WEIR_USB_CRC: _bindgen_ty_3 = 1;
+/// NCM: stay with 16-bit blocks also where the device has 32-bit ones
+pub const WEIR_USB_NTB16: _bindgen_ty_3 = 2;
+/// weir_usb_plan.flags; the glue's wishes.
+pub type _bindgen_ty_3 = ::core::ffi::c_uint;
+pub const WEIR_USB_PIPE_IN: _bindgen_ty_4 = 0;
+pub const WEIR_USB_PIPE_OUT: _bindgen_ty_4 = 1;
+pub const WEIR_USB_PIPE_NOTIFY: _bindgen_ty_4 = 2;
+pub const WEIR_USB_PIPES: _bindgen_ty_4 = 3;
+/// weir_usb_ops: numbers of the pipes.
+pub type _bindgen_ty_4 = ::core::ffi::c_uint;
+/** A USB device. Each pipe has a ring of slots, each with a buffer of its own; a slot that was submitted is the
+ device's until weir_usb_complete names it. `submit` belongs to the data path and does not wait; all others are
+ called from control functions, wait for the device (bounded), and may not be called back from.*/
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct weir_usb_ops {
     pub ctx: *mut ::core::ffi::c_void,
+    /// Buffers of `len` bytes for `slots` slots of a pipe, aligned to 8; regions[slots] gets them. Once per pipe.
+    pub alloc_ring: ::core::option::Option<
+        unsafe extern "C" fn(
+            ctx: *mut ::core::ffi::c_void,
+            pipe: u32,
+            slots: u32,
+            len: u32,
+            regions: *mut weir_region,
+        ) -> weir_status,
+    >,
+    pub free_ring: ::core::option::Option<
+        unsafe extern "C" fn(ctx: *mut ::core::ffi::c_void, pipe: u32),
+    >,
+    /** Starts transfers of lengths[i] bytes in slot (first + i) % slots, at most WEIR_USB_SLOTS_MAX. *accepted gets
+ how many were started, from the front; with an error the rest was not.*/
     pub submit: ::core::option::Option<
         unsafe extern "C" fn(
             ctx: *mut ::core::ffi::c_void,
             pipe: u32,
-            slot: u32,
-            handle: u64,
-            offset: u32,
-            len: u32,
+            first: u32,
+            lengths: *const u32,
+            count: u32,
+            accepted: *mut u32,
         ) -> weir_status,
     >,
+    /// Ends all transfers of a pipe; each is completed all the same, with WEIR_E_ABORTED unless it was finished.
     pub abort: ::core::option::Option<
         unsafe extern "C" fn(ctx: *mut ::core::ffi::c_void, pipe: u32) -> weir_status,
     >,
     pub clear_stall: ::core::option::Option<
         unsafe extern "C" fn(ctx: *mut ::core::ffi::c_void, pipe: u32) -> weir_status,
     >,
+    /// Selects an alternate setting of the data interface; opens or closes its pipes.
+    pub set_alternate: ::core::option::Option<
+        unsafe extern "C" fn(
+            ctx: *mut ::core::ffi::c_void,
+            alternate: u32,
+        ) -> weir_status,
+    >,
+    /// One control request. *transferred gets the bytes of its data stage.
     pub control: ::core::option::Option<
         unsafe extern "C" fn(
             ctx: *mut ::core::ffi::c_void,
@@ -338,26 +476,46 @@ pub struct weir_usb_ops {
             transferred: *mut u16,
         ) -> weir_status,
     >,
+    /// Waits; between two attempts of a control request.
+    pub delay_ms: ::core::option::Option<
+        unsafe extern "C" fn(ctx: *mut ::core::ffi::c_void, ms: u32),
+    >,
+    pub plan: weir_usb_plan,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of weir_usb_ops"][::core::mem::size_of::<weir_usb_ops>() - 40usize];
+    ["Size of weir_usb_ops"][::core::mem::size_of::<weir_usb_ops>() - 104usize];
     ["Alignment of weir_usb_ops"][::core::mem::align_of::<weir_usb_ops>() - 8usize];
     [
         "Offset of field: weir_usb_ops::ctx",
     ][::core::mem::offset_of!(weir_usb_ops, ctx) - 0usize];
     [
+        "Offset of field: weir_usb_ops::alloc_ring",
+    ][::core::mem::offset_of!(weir_usb_ops, alloc_ring) - 8usize];
+    [
+        "Offset of field: weir_usb_ops::free_ring",
+    ][::core::mem::offset_of!(weir_usb_ops, free_ring) - 16usize];
+    [
         "Offset of field: weir_usb_ops::submit",
-    ][::core::mem::offset_of!(weir_usb_ops, submit) - 8usize];
+    ][::core::mem::offset_of!(weir_usb_ops, submit) - 24usize];
     [
         "Offset of field: weir_usb_ops::abort",
-    ][::core::mem::offset_of!(weir_usb_ops, abort) - 16usize];
+    ][::core::mem::offset_of!(weir_usb_ops, abort) - 32usize];
     [
         "Offset of field: weir_usb_ops::clear_stall",
-    ][::core::mem::offset_of!(weir_usb_ops, clear_stall) - 24usize];
+    ][::core::mem::offset_of!(weir_usb_ops, clear_stall) - 40usize];
+    [
+        "Offset of field: weir_usb_ops::set_alternate",
+    ][::core::mem::offset_of!(weir_usb_ops, set_alternate) - 48usize];
     [
         "Offset of field: weir_usb_ops::control",
-    ][::core::mem::offset_of!(weir_usb_ops, control) - 32usize];
+    ][::core::mem::offset_of!(weir_usb_ops, control) - 56usize];
+    [
+        "Offset of field: weir_usb_ops::delay_ms",
+    ][::core::mem::offset_of!(weir_usb_ops, delay_ms) - 64usize];
+    [
+        "Offset of field: weir_usb_ops::plan",
+    ][::core::mem::offset_of!(weir_usb_ops, plan) - 72usize];
 };
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -375,10 +533,14 @@ pub struct weir_event_ops {
     pub wire_notify: ::core::option::Option<
         unsafe extern "C" fn(ctx: *mut ::core::ffi::c_void, queue: u32),
     >,
+    /// Please call weir_tick soon, before its time. Any thread; must not call back.
+    pub attention: ::core::option::Option<
+        unsafe extern "C" fn(ctx: *mut ::core::ffi::c_void),
+    >,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of weir_event_ops"][::core::mem::size_of::<weir_event_ops>() - 32usize];
+    ["Size of weir_event_ops"][::core::mem::size_of::<weir_event_ops>() - 40usize];
     ["Alignment of weir_event_ops"][::core::mem::align_of::<weir_event_ops>() - 8usize];
     [
         "Offset of field: weir_event_ops::ctx",
@@ -392,6 +554,9 @@ const _: () = {
     [
         "Offset of field: weir_event_ops::wire_notify",
     ][::core::mem::offset_of!(weir_event_ops, wire_notify) - 24usize];
+    [
+        "Offset of field: weir_event_ops::attention",
+    ][::core::mem::offset_of!(weir_event_ops, attention) - 32usize];
 };
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -411,7 +576,7 @@ pub struct weir_ops {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of weir_ops"][::core::mem::size_of::<weir_ops>() - 208usize];
+    ["Size of weir_ops"][::core::mem::size_of::<weir_ops>() - 280usize];
     ["Alignment of weir_ops"][::core::mem::align_of::<weir_ops>() - 8usize];
     [
         "Offset of field: weir_ops::size",
@@ -426,11 +591,13 @@ const _: () = {
     [
         "Offset of field: weir_ops::event",
     ][::core::mem::offset_of!(weir_ops, event) - 40usize];
-    ["Offset of field: weir_ops::dma"][::core::mem::offset_of!(weir_ops, dma) - 72usize];
-    ["Offset of field: weir_ops::reg"][::core::mem::offset_of!(weir_ops, reg) - 96usize];
+    ["Offset of field: weir_ops::dma"][::core::mem::offset_of!(weir_ops, dma) - 80usize];
+    [
+        "Offset of field: weir_ops::reg",
+    ][::core::mem::offset_of!(weir_ops, reg) - 104usize];
     [
         "Offset of field: weir_ops::usb",
-    ][::core::mem::offset_of!(weir_ops, usb) - 168usize];
+    ][::core::mem::offset_of!(weir_ops, usb) - 176usize];
 };
 /// ---- creation -------------------------------------------------------------------------------------------
 #[repr(C)]
@@ -438,24 +605,27 @@ const _: () = {
 pub struct weir_core {
     _unused: [u8; 0],
 }
-pub const WEIR_NIC_LOOPBACK: _bindgen_ty_3 = 1;
+pub const WEIR_NIC_LOOPBACK: _bindgen_ty_5 = 1;
 /// virtio-net over PCI, modern transport
-pub const WEIR_NIC_VIRTIO: _bindgen_ty_3 = 2;
+pub const WEIR_NIC_VIRTIO: _bindgen_ty_5 = 2;
 /// Intel 82574L and kin
-pub const WEIR_NIC_E1000E: _bindgen_ty_3 = 3;
+pub const WEIR_NIC_E1000E: _bindgen_ty_5 = 3;
 /// Intel I225, I226
-pub const WEIR_NIC_IGC: _bindgen_ty_3 = 4;
-pub type _bindgen_ty_3 = ::core::ffi::c_uint;
+pub const WEIR_NIC_IGC: _bindgen_ty_5 = 4;
+pub const WEIR_NIC_USB_NCM: _bindgen_ty_5 = 8;
+pub const WEIR_NIC_USB_ECM: _bindgen_ty_5 = 9;
+pub const WEIR_NIC_USB_RNDIS: _bindgen_ty_5 = 10;
+pub type _bindgen_ty_5 = ::core::ffi::c_uint;
 /// no carrier until a wire client attaches
-pub const WEIR_WIRE_NONE: _bindgen_ty_4 = 0;
+pub const WEIR_WIRE_NONE: _bindgen_ty_6 = 0;
 /// the other instance that names the same wire_name
-pub const WEIR_WIRE_PAIR: _bindgen_ty_4 = 1;
+pub const WEIR_WIRE_PAIR: _bindgen_ty_6 = 1;
 /// answers ARP, ND, ICMP and ICMPv6 echo, UDP echo itself
-pub const WEIR_WIRE_REFLECT: _bindgen_ty_4 = 2;
+pub const WEIR_WIRE_REFLECT: _bindgen_ty_6 = 2;
 /// shared-memory rings, served by a user client (weir_wire_attach)
-pub const WEIR_WIRE_CLIENT: _bindgen_ty_4 = 3;
+pub const WEIR_WIRE_CLIENT: _bindgen_ty_6 = 3;
 /// weir_config.wire: what a loopback NIC finds at the other end of its cable.
-pub type _bindgen_ty_4 = ::core::ffi::c_uint;
+pub type _bindgen_ty_6 = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct weir_config {
@@ -471,6 +641,7 @@ pub struct weir_config {
     pub wire_name: [::core::ffi::c_char; 32usize],
     /// what `on IFNAME` in rules compares with; may be set later by weir_set_if_name
     pub if_name: [::core::ffi::c_char; 16usize],
+    /// all zero: the adapter's own
     pub mac: [u8; 6usize],
     /// 1..WEIR_QUEUES_MAX
     pub queues: u16,
@@ -540,8 +711,8 @@ const _: () = {
     ][::core::mem::offset_of!(weir_config, reserved) - 100usize];
 };
 /// the budget ended before the work did: poll again
-pub const WEIR_POLL_MORE: _bindgen_ty_5 = 1;
-pub type _bindgen_ty_5 = ::core::ffi::c_uint;
+pub const WEIR_POLL_MORE: _bindgen_ty_7 = 1;
+pub type _bindgen_ty_7 = ::core::ffi::c_uint;
 /// What the adapter turned out to be; the glue makes packet queues and buffers to fit.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -587,13 +758,13 @@ const _: () = {
         "Offset of field: weir_hardware::reserved",
     ][::core::mem::offset_of!(weir_hardware, reserved) - 24usize];
 };
-pub const WEIR_OFFLOAD_TX_CSUM: _bindgen_ty_6 = 1;
-pub const WEIR_OFFLOAD_TSO4: _bindgen_ty_6 = 2;
-pub const WEIR_OFFLOAD_TSO6: _bindgen_ty_6 = 4;
-pub const WEIR_OFFLOAD_RX_CSUM: _bindgen_ty_6 = 8;
-pub const WEIR_OFFLOAD_LRO: _bindgen_ty_6 = 16;
+pub const WEIR_OFFLOAD_TX_CSUM: _bindgen_ty_8 = 1;
+pub const WEIR_OFFLOAD_TSO4: _bindgen_ty_8 = 2;
+pub const WEIR_OFFLOAD_TSO6: _bindgen_ty_8 = 4;
+pub const WEIR_OFFLOAD_RX_CSUM: _bindgen_ty_8 = 8;
+pub const WEIR_OFFLOAD_LRO: _bindgen_ty_8 = 16;
 /// Hardware assists: which offloads the stack may ask for.
-pub type _bindgen_ty_6 = ::core::ffi::c_uint;
+pub type _bindgen_ty_8 = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct weir_link {
@@ -640,73 +811,73 @@ const _: () = {
     ["Offset of field: weir_cmd::arg"][::core::mem::offset_of!(weir_cmd, arg) - 8usize];
 };
 /// reply: weir_info
-pub const WEIR_CMD_INFO: _bindgen_ty_7 = 1;
+pub const WEIR_CMD_INFO: _bindgen_ty_9 = 1;
 /// reply: weir_counters; arg = queue, or WEIR_ALL_QUEUES for the sum
-pub const WEIR_CMD_COUNTERS: _bindgen_ty_7 = 2;
+pub const WEIR_CMD_COUNTERS: _bindgen_ty_9 = 2;
 /// request: weir_cmd then the image. reply: weir_load_result
-pub const WEIR_CMD_RULESET_LOAD: _bindgen_ty_7 = 3;
+pub const WEIR_CMD_RULESET_LOAD: _bindgen_ty_9 = 3;
 /// no ruleset: every frame passes
-pub const WEIR_CMD_RULESET_CLEAR: _bindgen_ty_7 = 4;
+pub const WEIR_CMD_RULESET_CLEAR: _bindgen_ty_9 = 4;
 /// reply: weir_rule_counters[]; arg = first rule
-pub const WEIR_CMD_RULE_COUNTERS: _bindgen_ty_7 = 5;
+pub const WEIR_CMD_RULE_COUNTERS: _bindgen_ty_9 = 5;
 /// arg: WEIR_MODE_*
-pub const WEIR_CMD_MODE: _bindgen_ty_7 = 6;
+pub const WEIR_CMD_MODE: _bindgen_ty_9 = 6;
 /// reply: weir_histogram; arg: WEIR_HIST_*
-pub const WEIR_CMD_HISTOGRAM: _bindgen_ty_7 = 7;
+pub const WEIR_CMD_HISTOGRAM: _bindgen_ty_9 = 7;
 /// takes events out of the ring. reply: weir_event[]
-pub const WEIR_CMD_EVENTS: _bindgen_ty_7 = 8;
+pub const WEIR_CMD_EVENTS: _bindgen_ty_9 = 8;
 /// reply: the rules' normal form, one per line; arg = first rule
-pub const WEIR_CMD_RULESET_TEXT: _bindgen_ty_7 = 9;
-pub type _bindgen_ty_7 = ::core::ffi::c_uint;
-/// the ruleset decides
-pub const WEIR_MODE_FILTER: _bindgen_ty_8 = 0;
-/// nothing is judged, everything is counted: the way out in a hurry
-pub const WEIR_MODE_BYPASS: _bindgen_ty_8 = 1;
-/// nothing passes
-pub const WEIR_MODE_BLOCK: _bindgen_ty_8 = 2;
-pub type _bindgen_ty_8 = ::core::ffi::c_uint;
-pub const WEIR_DROP_MATCH: _bindgen_ty_9 = 0;
-pub const WEIR_DROP_BAD_OFFSET: _bindgen_ty_9 = 1;
-pub const WEIR_DROP_FRAGMENT: _bindgen_ty_9 = 2;
-pub const WEIR_DROP_SHORT: _bindgen_ty_9 = 3;
-pub const WEIR_DROP_NORMALIZE: _bindgen_ty_9 = 4;
-pub const WEIR_DROP_MEMORY: _bindgen_ty_9 = 5;
-pub const WEIR_DROP_BAD_TIMESTAMP: _bindgen_ty_9 = 6;
-pub const WEIR_DROP_CONGESTION: _bindgen_ty_9 = 7;
-pub const WEIR_DROP_IP_OPTION: _bindgen_ty_9 = 8;
-pub const WEIR_DROP_PROTO_CKSUM: _bindgen_ty_9 = 9;
-pub const WEIR_DROP_STATE_MISMATCH: _bindgen_ty_9 = 10;
-pub const WEIR_DROP_STATE_INSERT: _bindgen_ty_9 = 11;
-pub const WEIR_DROP_STATE_LIMIT: _bindgen_ty_9 = 12;
-pub const WEIR_DROP_SRC_LIMIT: _bindgen_ty_9 = 13;
-pub const WEIR_DROP_SYNPROXY: _bindgen_ty_9 = 14;
-pub const WEIR_DROP_DUMMYNET: _bindgen_ty_9 = 15;
-pub const WEIR_DROP_INVALID_PORT: _bindgen_ty_9 = 16;
-/// shorter than an Ethernet header
-pub const WEIR_DROP_RUNT: _bindgen_ty_9 = 17;
-/// longer than the MTU allows, or than the buffer
-pub const WEIR_DROP_GIANT: _bindgen_ty_9 = 18;
-/// not for this station
-pub const WEIR_DROP_MAC_FILTER: _bindgen_ty_9 = 19;
-/// transmit without a link
-pub const WEIR_DROP_NO_CARRIER: _bindgen_ty_9 = 20;
-/// nothing posted to receive into
-pub const WEIR_DROP_NO_BUFFER: _bindgen_ty_9 = 21;
-/// offset, length or checksum metadata outside the buffer
-pub const WEIR_DROP_BAD_DESCRIPTOR: _bindgen_ty_9 = 22;
-/// the ring to the flow's own shard was full
-pub const WEIR_DROP_STEER_FULL: _bindgen_ty_9 = 23;
-/// the interface went down with the frame in hand
-pub const WEIR_DROP_DISABLED: _bindgen_ty_9 = 24;
-/// the device reported an error
-pub const WEIR_DROP_DEVICE: _bindgen_ty_9 = 25;
-/// WEIR_MODE_BLOCK
-pub const WEIR_DROP_ADMIN: _bindgen_ty_9 = 26;
-/// asks for an offload that does not fit the frame
-pub const WEIR_DROP_OFFLOAD: _bindgen_ty_9 = 27;
-pub const WEIR_DROP_REASONS: _bindgen_ty_9 = 32;
-/// Why a frame was dropped. 0..16 are pf's (PFRES_*), under pf's names; the rest are the NIC's own.
+pub const WEIR_CMD_RULESET_TEXT: _bindgen_ty_9 = 9;
 pub type _bindgen_ty_9 = ::core::ffi::c_uint;
+/// the ruleset decides
+pub const WEIR_MODE_FILTER: _bindgen_ty_10 = 0;
+/// nothing is judged, everything is counted: the way out in a hurry
+pub const WEIR_MODE_BYPASS: _bindgen_ty_10 = 1;
+/// nothing passes
+pub const WEIR_MODE_BLOCK: _bindgen_ty_10 = 2;
+pub type _bindgen_ty_10 = ::core::ffi::c_uint;
+pub const WEIR_DROP_MATCH: _bindgen_ty_11 = 0;
+pub const WEIR_DROP_BAD_OFFSET: _bindgen_ty_11 = 1;
+pub const WEIR_DROP_FRAGMENT: _bindgen_ty_11 = 2;
+pub const WEIR_DROP_SHORT: _bindgen_ty_11 = 3;
+pub const WEIR_DROP_NORMALIZE: _bindgen_ty_11 = 4;
+pub const WEIR_DROP_MEMORY: _bindgen_ty_11 = 5;
+pub const WEIR_DROP_BAD_TIMESTAMP: _bindgen_ty_11 = 6;
+pub const WEIR_DROP_CONGESTION: _bindgen_ty_11 = 7;
+pub const WEIR_DROP_IP_OPTION: _bindgen_ty_11 = 8;
+pub const WEIR_DROP_PROTO_CKSUM: _bindgen_ty_11 = 9;
+pub const WEIR_DROP_STATE_MISMATCH: _bindgen_ty_11 = 10;
+pub const WEIR_DROP_STATE_INSERT: _bindgen_ty_11 = 11;
+pub const WEIR_DROP_STATE_LIMIT: _bindgen_ty_11 = 12;
+pub const WEIR_DROP_SRC_LIMIT: _bindgen_ty_11 = 13;
+pub const WEIR_DROP_SYNPROXY: _bindgen_ty_11 = 14;
+pub const WEIR_DROP_DUMMYNET: _bindgen_ty_11 = 15;
+pub const WEIR_DROP_INVALID_PORT: _bindgen_ty_11 = 16;
+/// shorter than an Ethernet header
+pub const WEIR_DROP_RUNT: _bindgen_ty_11 = 17;
+/// longer than the MTU allows, or than the buffer
+pub const WEIR_DROP_GIANT: _bindgen_ty_11 = 18;
+/// not for this station
+pub const WEIR_DROP_MAC_FILTER: _bindgen_ty_11 = 19;
+/// transmit without a link
+pub const WEIR_DROP_NO_CARRIER: _bindgen_ty_11 = 20;
+/// nothing posted to receive into
+pub const WEIR_DROP_NO_BUFFER: _bindgen_ty_11 = 21;
+/// offset, length or checksum metadata outside the buffer
+pub const WEIR_DROP_BAD_DESCRIPTOR: _bindgen_ty_11 = 22;
+/// the ring to the flow's own shard was full
+pub const WEIR_DROP_STEER_FULL: _bindgen_ty_11 = 23;
+/// the interface went down with the frame in hand
+pub const WEIR_DROP_DISABLED: _bindgen_ty_11 = 24;
+/// the device reported an error
+pub const WEIR_DROP_DEVICE: _bindgen_ty_11 = 25;
+/// WEIR_MODE_BLOCK
+pub const WEIR_DROP_ADMIN: _bindgen_ty_11 = 26;
+/// asks for an offload that does not fit the frame
+pub const WEIR_DROP_OFFLOAD: _bindgen_ty_11 = 27;
+pub const WEIR_DROP_REASONS: _bindgen_ty_11 = 32;
+/// Why a frame was dropped. 0..16 are pf's (PFRES_*), under pf's names; the rest are the NIC's own.
+pub type _bindgen_ty_11 = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct weir_counters {
@@ -966,12 +1137,12 @@ const _: () = {
     ][::core::mem::offset_of!(weir_rule_counters, states) - 24usize];
 };
 /// time of one weir_rx_poll
-pub const WEIR_HIST_RX_BURST_NS: _bindgen_ty_10 = 0;
-pub const WEIR_HIST_TX_BURST_NS: _bindgen_ty_10 = 1;
-pub const WEIR_HIST_RX_BURST_LEN: _bindgen_ty_10 = 2;
-pub const WEIR_HIST_TX_BURST_LEN: _bindgen_ty_10 = 3;
-pub const WEIR_HIST_COUNT: _bindgen_ty_10 = 4;
-pub type _bindgen_ty_10 = ::core::ffi::c_uint;
+pub const WEIR_HIST_RX_BURST_NS: _bindgen_ty_12 = 0;
+pub const WEIR_HIST_TX_BURST_NS: _bindgen_ty_12 = 1;
+pub const WEIR_HIST_RX_BURST_LEN: _bindgen_ty_12 = 2;
+pub const WEIR_HIST_TX_BURST_LEN: _bindgen_ty_12 = 3;
+pub const WEIR_HIST_COUNT: _bindgen_ty_12 = 4;
+pub type _bindgen_ty_12 = ::core::ffi::c_uint;
 /// bucket[i] counts values v with floor(log2(v)) == i; v = 0 is in bucket 0.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -991,12 +1162,12 @@ const _: () = {
     ][::core::mem::offset_of!(weir_histogram, sum) - 512usize];
 };
 /// a rule with `log` matched
-pub const WEIR_EVENT_LOG: _bindgen_ty_11 = 1;
-pub const WEIR_EVENT_LINK: _bindgen_ty_11 = 2;
+pub const WEIR_EVENT_LOG: _bindgen_ty_13 = 1;
+pub const WEIR_EVENT_LINK: _bindgen_ty_13 = 2;
 /// rule = number of rules, reason = epoch
-pub const WEIR_EVENT_RULESET: _bindgen_ty_11 = 3;
-pub const WEIR_EVENT_MISUSE: _bindgen_ty_11 = 4;
-pub type _bindgen_ty_11 = ::core::ffi::c_uint;
+pub const WEIR_EVENT_RULESET: _bindgen_ty_13 = 3;
+pub const WEIR_EVENT_MISUSE: _bindgen_ty_13 = 4;
+pub type _bindgen_ty_13 = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct weir_event {
@@ -1082,6 +1253,14 @@ const _: () = {
     ][::core::mem::offset_of!(weir_event, dst) - 48usize];
 };
 unsafe extern "C" {
+    /** Finds the network function that has interface `interface` (bInterfaceNumber; 255 = any) in a configuration descriptor
+ with all that follows it, `len` bytes as the device sent them. WEIR_E_UNSUPPORTED: there is none.*/
+    pub fn weir_usb_probe(
+        descriptor: *const u8,
+        len: usize,
+        interface: u32,
+        out: *mut weir_usb_plan,
+    ) -> weir_status;
     /// *out is untouched on failure.
     pub fn weir_create(
         config: *const weir_config,
@@ -1125,6 +1304,16 @@ unsafe extern "C" {
     ) -> u32;
     /// Re-arms the wake-up of a queue. Returns 1 if work arrived in between: poll again, else sleep until wake.
     pub fn weir_arm(core: *mut weir_core, queue: u32) -> u32;
+    /** Transfers of a USB pipe ended, in slots first, first + 1, ... (modulo the ring): actual[i] bytes, status[i]. Any
+ thread; may run concurrently with everything but weir_destroy.*/
+    pub fn weir_usb_complete(
+        core: *mut weir_core,
+        pipe: u32,
+        first: u32,
+        actual: *const u32,
+        status: *const weir_status,
+        count: u32,
+    );
     /// After weir_enable(core, 0): returns what is still lent, RX (len 0) and TX (status WEIR_E_STATE) alike, until 0.
     pub fn weir_reclaim(
         core: *mut weir_core,

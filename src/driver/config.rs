@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 
 use crate::mem::region::{Dma, HeapDma};
 use crate::nic::loopback::{self, LoopbackConfig, Wire};
-use crate::nic::{Device, NicEnv, NicError, Registers};
+use crate::nic::{Device, MTU_MAX, MTU_MIN, NicEnv, NicError, Registers, usb};
 
 /// Most bytes of a pair's name (`weir_config.wire_name` without the NUL).
 pub const WIRE_NAME_MAX: usize = 31;
@@ -15,6 +15,8 @@ pub const WIRE_NAME_MAX: usize = 31;
 pub enum NicKind {
     /// The virtual one.
     Loopback(WireKind),
+    /// A USB network function.
+    Usb(usb::Plan),
 }
 
 /// The far end of a loopback NIC (`WEIR_WIRE_*`).
@@ -105,12 +107,14 @@ pub struct Bus {
     pub dma: Arc<dyn Dma>,
     /// Device registers.
     pub registers: Option<Arc<dyn Registers>>,
+    /// A USB device.
+    pub usb: Option<usb::Bus>,
 }
 
 impl Default for Bus {
     /// For a NIC without hardware.
     fn default() -> Self {
-        Self { dma: Arc::new(HeapDma), registers: None }
+        Self { dma: Arc::new(HeapDma), registers: None, usb: None }
     }
 }
 
@@ -119,7 +123,18 @@ impl Config {
     pub(super) fn open(&self, env: NicEnv) -> Result<Device, NicError> {
         match &self.nic {
             NicKind::Loopback(wire) => loopback::open(&self.loopback(wire), env),
+            NicKind::Usb(plan) => usb::open(&self.usb(*plan)?, env),
         }
+    }
+
+    /// Checks what the NIC does not.
+    fn usb(&self, plan: usb::Plan) -> Result<usb::UsbConfig, NicError> {
+        let sizes = self.ring_size.is_power_of_two() && (64..=4096).contains(&self.ring_size);
+        if !sizes || !(MTU_MIN..=MTU_MAX).contains(&self.mtu) || !(MTU_MIN..=MTU_MAX).contains(&self.mtu_max) {
+            return Err(NicError::Invalid("ring size or MTU"));
+        }
+        let (mac, seed) = (self.mac.0, self.seed);
+        Ok(usb::UsbConfig { plan, mac, ring_size: self.ring_size, mtu: self.mtu, mtu_max: self.mtu_max, seed })
     }
 
     fn loopback(&self, wire: &WireKind) -> LoopbackConfig {
@@ -159,6 +174,8 @@ pub trait Host: Send + Sync {
     fn link_changed(&self);
     /// [`wire_notify`](crate::nic::Events::wire_notify).
     fn wire_notify(&self, queue: u32);
+    /// [`attention`](crate::nic::Events::attention).
+    fn attention(&self) {}
 }
 
 /// Why a call was refused (`WEIR_E_*`).

@@ -12,6 +12,7 @@ pub mod region;
 pub mod ring;
 pub mod seat;
 pub mod tags;
+pub mod transfer;
 pub mod wire_ring;
 
 pub use packet::{Burst, Packet, PacketFlags, Status};

@@ -6,6 +6,7 @@
 
 pub mod loopback;
 mod rx_filter;
+pub mod usb;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -89,6 +90,8 @@ pub trait Events: Send + Sync {
     fn link_changed(&self);
     /// The wire client of `queue` sleeps and has frames or room now.
     fn wire_notify(&self, queue: u32);
+    /// Call [`Nic::tick`] soon, before its time.
+    fn attention(&self) {}
 }
 
 /// Frames that the NIC received and did not give to the driver, by reason, and some sizes of it.
@@ -250,6 +253,10 @@ pub trait Nic: Send {
     fn set_wake(&mut self, on: bool) -> Result<(), NicError> {
         if on { Err(NicError::Unsupported) } else { Ok(()) }
     }
+    /// What it cost to move the frames so far.
+    fn stats(&self) -> NicStats {
+        NicStats::default()
+    }
     /// The wire memory that a virtual NIC shares with a client, if it can have one.
     fn wire(&mut self) -> Option<&mut dyn WirePort> {
         None
@@ -280,6 +287,8 @@ pub struct Device {
     pub nic: Box<dyn Nic>,
     /// The data sides, queue 0 first.
     pub queues: Vec<Box<dyn NicQueue>>,
+    /// Where transfers are reported, if it is a USB function.
+    pub usb: Option<Arc<usb::Port>>,
 }
 
 /// Device registers, as the glue reaches them (`weir_reg_ops`). All ones = the device is gone, or says so.
@@ -324,12 +333,45 @@ pub struct NicEnv {
     pub dma: Arc<dyn Dma>,
     /// The device's registers; `None` for a NIC without.
     pub registers: Option<Arc<dyn Registers>>,
+    /// The USB device; `None` for a NIC that is none.
+    pub usb: Option<usb::Bus>,
 }
 
 impl NicEnv {
     /// For a NIC without hardware. Allocates; called at Start.
     #[must_use]
     pub fn of(events: Arc<dyn Events>) -> Self {
-        Self { events, dma: Arc::new(HeapDma), registers: None }
+        Self { events, dma: Arc::new(HeapDma), registers: None, usb: None }
     }
+}
+
+/// What moving frames cost, in the adapter's terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct NicStats {
+    /// Calls that told the device of work: register writes, transfers submitted in one go.
+    pub doorbells: u64,
+    /// Times that the device told of work done.
+    pub interrupts: u64,
+    /// Register reads and writes, doorbells included.
+    pub registers: u64,
+    /// Transfers received that had something in them.
+    pub transfers_in: u64,
+    /// Transfers sent.
+    pub transfers_out: u64,
+    /// Frames found in transfers.
+    pub frames_in: u64,
+    /// Frames in transfers that arrived.
+    pub frames_out: u64,
+    /// Frames that the CPU copied.
+    pub copies: u64,
+    /// Endpoints found halted.
+    pub stalls: u64,
+    /// Times that the device was brought back.
+    pub recoveries: u64,
+    /// Times that it did not answer or did not take a frame.
+    pub timeouts: u64,
+    /// What it sent that makes no sense, and transfers that failed.
+    pub device_errors: u64,
+    /// Transfers with nothing in them.
+    pub empty_transfers: u64,
 }

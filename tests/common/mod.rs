@@ -61,8 +61,13 @@ pub fn ops(glue: &Glue) -> sys::weir_ops {
     ops.abi_version = sys::WEIR_ABI_VERSION;
     ops.clock = sys::weir_clock_ops { ctx, now_ns: Some(now_ns) };
     ops.log = sys::weir_log_ops { ctx, write: Some(write) };
-    ops.event =
-        sys::weir_event_ops { ctx, wake: Some(wake), link_changed: Some(link_changed), wire_notify: Some(wire_notify) };
+    ops.event = sys::weir_event_ops {
+        ctx,
+        wake: Some(wake),
+        link_changed: Some(link_changed),
+        wire_notify: Some(wire_notify),
+        attention: None,
+    };
     ops
 }
 

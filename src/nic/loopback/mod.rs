@@ -48,7 +48,7 @@ pub fn open(config: &LoopbackConfig, env: NicEnv) -> Result<Device, NicError> {
         Wire::None | Wire::Client => {}
     }
     let nic = Loopback { port, config: *config, client: None };
-    Ok(Device { nic: Box::new(nic), queues })
+    Ok(Device { nic: Box::new(nic), queues, usb: None })
 }
 
 /// The control side.

@@ -104,7 +104,7 @@ fn pool(buf_len: u32) -> Pool {
 impl Bench {
     pub fn try_new(config: LoopbackConfig) -> Result<Self, NicError> {
         let ear = Arc::new(Ear::default());
-        let Device { nic, queues } = open(&config, NicEnv::of(ear.clone()))?;
+        let Device { nic, queues, .. } = open(&config, NicEnv::of(ear.clone()))?;
         let lanes = queues
             .into_iter()
             .map(|queue| Lane {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod action;
+pub mod classify;
 mod compiled;
 pub mod epoch;
 pub mod image;

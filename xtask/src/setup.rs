@@ -20,6 +20,8 @@ pub enum Purpose {
     Test,
     /// `cargo xtask test --all`.
     TestAll,
+    /// `cargo xtask bench` with the peers that it links.
+    Bench,
 }
 
 /// Whether missing things are installed.
@@ -49,9 +51,21 @@ struct Need {
     purposes: &'static [Purpose],
 }
 
-use Purpose::{Bindings, Build, Demo, Test, TestAll};
+use Purpose::{Bench, Bindings, Build, Demo, Test, TestAll};
 
 const NEEDS: &[Need] = &[
+    Need {
+        what: "DPDK",
+        why: "rte_acl, the classifier's peer",
+        present: || {
+            sh::succeeds(
+                Command::new("sh").arg("-c").arg("ls /usr/lib/*/librte_acl.so /usr/lib64/librte_acl.so | grep -q ."),
+            )
+        },
+        apt: &["libdpdk-dev"],
+        brew: &[],
+        purposes: &[Bench],
+    },
     Need {
         what: "C compiler",
         why: "links every Rust program",

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: measurements that anybody can repeat, with the peer measured beside in the same run.
 
+mod core;
 mod e2e;
 
 use anyhow::Result;
@@ -22,6 +23,13 @@ pub enum Bench {
         #[arg(long)]
         json: bool,
     },
+    /// The classifier over a ClassBench rule set, with `--peer acl` beside DPDK's rte_acl; `--help` of it says more.
+    #[command(disable_help_flag = true)]
+    Classify {
+        /// `--rules FILE [--trace FILE] [--batch 32] [--update] [--peer acl] [--json]`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
 }
 
 /// Runs one benchmark.
@@ -29,8 +37,14 @@ pub enum Bench {
 /// # Errors
 /// Missing tools, or a run that failed.
 pub fn run(install: Install, bench: &Bench) -> Result<()> {
-    setup::ensure(Purpose::Test, install)?;
     match bench {
-        Bench::E2e { seconds, repeat, json } => e2e::run(*seconds, *repeat, *json),
+        Bench::E2e { seconds, repeat, json } => {
+            setup::ensure(Purpose::Test, install)?;
+            e2e::run(*seconds, *repeat, *json)
+        }
+        Bench::Classify { args } => {
+            let peers = args.iter().any(|arg| arg.starts_with("--peer"));
+            core::run(install, "classify", peers, args)
+        }
     }
 }

@@ -1,0 +1,137 @@
+//! Four rules, compared with a header at once.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::needless_range_loop,
+    reason = "every index is a loop variable below the constant length of the arrays, several of which go in step"
+)]
+
+use super::{Key, NONE, Rule};
+
+/// Rules of a block.
+pub(super) const LANES: usize = 4;
+
+/// Set in the last lane's priority if the leaf goes on in another block.
+const MORE: u32 = 1 << 31;
+
+/// Four rules, field by field; 128 bytes for IPv4. The lanes are in the order of priority, those in use first.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(super) struct Block<const W: usize> {
+    src: [[u32; LANES]; W],
+    src_mask: [[u32; LANES]; W],
+    dst: [[u32; LANES]; W],
+    dst_mask: [[u32; LANES]; W],
+    low: [[u16; 2]; LANES],
+    /// Highest port less lowest.
+    span: [[u16; 2]; LANES],
+    class: [u16; LANES],
+    class_mask: [u16; LANES],
+    priority: [u32; LANES],
+}
+
+impl<const W: usize> Block<W> {
+    /// Nothing matches it.
+    pub(super) const EMPTY: Self = Self {
+        src: [[1; LANES]; W],
+        src_mask: [[0; LANES]; W],
+        dst: [[1; LANES]; W],
+        dst_mask: [[0; LANES]; W],
+        low: [[0; 2]; LANES],
+        span: [[0; 2]; LANES],
+        class: [1; LANES],
+        class_mask: [0; LANES],
+        priority: [!MORE; LANES],
+    };
+
+    /// The best priority of the rules that match, [`NONE`] if none does.
+    #[inline(always)]
+    pub(super) fn find(&self, key: &Key<W>) -> u32 {
+        let mut wrong = [0u32; LANES];
+        for word in 0..W {
+            for lane in 0..LANES {
+                wrong[lane] |= (key.src[word] & self.src_mask[word][lane]) ^ self.src[word][lane];
+                wrong[lane] |= (key.dst[word] & self.dst_mask[word][lane]) ^ self.dst[word][lane];
+            }
+        }
+        let [sport, dport] = key.ports;
+        for lane in 0..LANES {
+            let [low, span] = [self.low[lane], self.span[lane]];
+            wrong[lane] |= u32::from(sport.wrapping_sub(low[0]).saturating_sub(span[0]));
+            wrong[lane] |= u32::from(dport.wrapping_sub(low[1]).saturating_sub(span[1]));
+            wrong[lane] |= u32::from((key.class & self.class_mask[lane]) ^ self.class[lane]);
+        }
+        let mut best = NONE;
+        for lane in (0..LANES).rev() {
+            best = if wrong[lane] == 0 { self.priority[lane] & !MORE } else { best };
+        }
+        best
+    }
+
+    /// True if the leaf goes on in another block.
+    #[inline(always)]
+    pub(super) fn goes_on(&self) -> bool {
+        self.priority[LANES - 1] & MORE != 0
+    }
+
+    pub(super) fn set_goes_on(&mut self, goes_on: bool) {
+        self.priority[LANES - 1] &= !MORE;
+        self.priority[LANES - 1] |= if goes_on { MORE } else { 0 };
+    }
+
+    /// The rule in a lane, if one is there.
+    pub(super) fn get(&self, lane: usize) -> Option<Rule<W>> {
+        let priority = *self.priority.get(lane)? & !MORE;
+        if priority == !MORE {
+            return None;
+        }
+        let word = |plane: &[[u32; LANES]; W]| plane.map(|lanes| lanes[lane]);
+        let (low, span) = (self.low[lane], self.span[lane]);
+        Some(Rule {
+            src: word(&self.src),
+            src_mask: word(&self.src_mask),
+            dst: word(&self.dst),
+            dst_mask: word(&self.dst_mask),
+            low,
+            high: [low[0].wrapping_add(span[0]), low[1].wrapping_add(span[1])],
+            class: self.class[lane],
+            class_mask: self.class_mask[lane],
+            priority,
+        })
+    }
+
+    fn copy_lane(&mut self, lane: usize, from: &Self) {
+        for word in 0..W {
+            self.src[word][lane] = from.src[word][lane];
+            self.src_mask[word][lane] = from.src_mask[word][lane];
+            self.dst[word][lane] = from.dst[word][lane];
+            self.dst_mask[word][lane] = from.dst_mask[word][lane];
+        }
+        self.low[lane] = from.low[lane];
+        self.span[lane] = from.span[lane];
+        self.class[lane] = from.class[lane];
+        self.class_mask[lane] = from.class_mask[lane];
+        self.priority[lane] = from.priority[lane];
+    }
+
+    /// Puts a rule, or nothing, into a lane.
+    pub(super) fn set(&mut self, lane: usize, rule: Option<&Rule<W>>) {
+        let goes_on = self.goes_on();
+        let Some(rule) = rule else {
+            self.copy_lane(lane, &Self::EMPTY);
+            self.set_goes_on(goes_on);
+            return;
+        };
+        for word in 0..W {
+            self.src[word][lane] = rule.src[word] & rule.src_mask[word];
+            self.src_mask[word][lane] = rule.src_mask[word];
+            self.dst[word][lane] = rule.dst[word] & rule.dst_mask[word];
+            self.dst_mask[word][lane] = rule.dst_mask[word];
+        }
+        self.low[lane] = rule.low;
+        self.span[lane] = [rule.high[0].wrapping_sub(rule.low[0]), rule.high[1].wrapping_sub(rule.low[1])];
+        self.class[lane] = rule.class & rule.class_mask;
+        self.class_mask[lane] = rule.class_mask;
+        self.priority[lane] = rule.priority;
+        self.set_goes_on(goes_on);
+    }
+}

@@ -1,0 +1,194 @@
+//! Leaves: the rules of one slot in the order of priority, in a chain of blocks.
+
+use alloc::vec::Vec;
+
+use super::block::{Block, LANES};
+use super::{Key, NONE, Refused, Rule};
+
+/// All leaves of a classifier.
+#[derive(Clone, Debug)]
+pub(super) struct Leaves<const W: usize> {
+    blocks: Vec<Block<W>>,
+    /// The block behind each; for free blocks, the next free one.
+    next: Vec<u32>,
+    free: u32,
+}
+
+impl<const W: usize> Leaves<W> {
+    /// Room for `blocks` blocks. Allocates.
+    pub(super) fn new(blocks: usize) -> Result<Self, Refused> {
+        let mut leaves = Self { blocks: Vec::new(), next: Vec::new(), free: NONE };
+        leaves.blocks.try_reserve_exact(blocks).map_err(|_| Refused::Full)?;
+        leaves.next.try_reserve_exact(blocks).map_err(|_| Refused::Full)?;
+        Ok(leaves)
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.blocks.capacity() * size_of::<Block<W>>() + self.next.capacity() * size_of::<u32>()
+    }
+
+    /// A block, for prefetching.
+    #[inline(always)]
+    pub(super) fn block(&self, index: u32) -> Option<&Block<W>> {
+        self.blocks.get(index as usize)
+    }
+
+    /// The best priority of the rules that match.
+    #[inline(always)]
+    pub(super) fn find(&self, leaf: u32, key: &Key<W>) -> u32 {
+        let Some(block) = self.block(leaf) else {
+            return NONE;
+        };
+        let found = block.find(key);
+        if found != NONE || !block.goes_on() { found } else { self.find_behind(leaf, key) }
+    }
+
+    #[inline(never)]
+    fn find_behind(&self, mut at: u32, key: &Key<W>) -> u32 {
+        loop {
+            at = self.next.get(at as usize).copied().unwrap_or(NONE);
+            let Some(block) = self.block(at) else {
+                return NONE;
+            };
+            let found = block.find(key);
+            if found != NONE || !block.goes_on() {
+                return found;
+            }
+        }
+    }
+
+    fn take_block(&mut self) -> Option<u32> {
+        if let Some(next) = self.next.get(self.free as usize) {
+            let index = self.free;
+            self.free = *next;
+            return Some(index);
+        }
+        // What was reserved at first is all there is: growing would copy everything in one go.
+        if self.blocks.len() == self.blocks.capacity() || self.next.len() == self.next.capacity() {
+            return None;
+        }
+        let index = u32::try_from(self.blocks.len()).ok()?;
+        self.blocks.push(Block::EMPTY);
+        self.next.push(NONE);
+        Some(index)
+    }
+
+    fn give_back(&mut self, index: u32) {
+        if let (Some(block), Some(next)) = (self.blocks.get_mut(index as usize), self.next.get_mut(index as usize)) {
+            *block = Block::EMPTY;
+            *next = self.free;
+            self.free = index;
+        }
+    }
+
+    /// A new leaf with these rules, which are in the order of priority.
+    pub(super) fn create<'a>(&mut self, rules: impl Iterator<Item = &'a Rule<W>>) -> Option<u32> {
+        let (mut first, mut last) = (NONE, NONE);
+        let mut lane = LANES;
+        for rule in rules {
+            if lane == LANES {
+                let index = self.take_block()?;
+                match (self.blocks.get_mut(last as usize), self.next.get_mut(last as usize)) {
+                    (Some(block), Some(next)) => {
+                        block.set_goes_on(true);
+                        *next = index;
+                    }
+                    _ => first = index,
+                }
+                (last, lane) = (index, 0);
+            }
+            self.blocks.get_mut(last as usize)?.set(lane, Some(rule));
+            lane += 1;
+        }
+        Some(first)
+    }
+
+    /// The rules of a leaf.
+    pub(super) fn rules(&self, leaf: u32) -> impl Iterator<Item = Rule<W>> + '_ {
+        let mut at = (self.block(leaf), leaf, 0);
+        core::iter::from_fn(move || {
+            let (block, index, lane) = &mut at;
+            if *lane == LANES && block.is_some_and(Block::goes_on) {
+                *index = self.next.get(*index as usize).copied().unwrap_or(NONE);
+                (*block, *lane) = (self.block(*index), 0);
+            }
+            let rule = (*block)?.get(*lane)?;
+            *lane += 1;
+            Some(rule)
+        })
+    }
+
+    /// Puts a rule into its place. `None` without room; the leaf is then as it was.
+    pub(super) fn insert(&mut self, leaf: u32, rule: &Rule<W>) -> Option<()> {
+        let mut moving = *rule;
+        let (mut at, mut last) = (leaf, leaf);
+        // Room first, so that a failure changes nothing.
+        while self.block(last).is_some_and(Block::goes_on) {
+            last = self.next.get(last as usize).copied()?;
+        }
+        if self.block(last)?.get(LANES - 1).is_some() {
+            let index = self.take_block()?;
+            self.blocks.get_mut(last as usize)?.set_goes_on(true);
+            *self.next.get_mut(last as usize)? = index;
+        }
+        loop {
+            let block = self.blocks.get_mut(at as usize)?;
+            for lane in 0..LANES {
+                match block.get(lane) {
+                    Some(here) if here.priority <= moving.priority => {}
+                    Some(here) => {
+                        block.set(lane, Some(&moving));
+                        moving = here;
+                    }
+                    None => {
+                        block.set(lane, Some(&moving));
+                        return Some(());
+                    }
+                }
+            }
+            at = self.next.get(at as usize).copied()?;
+        }
+    }
+
+    /// Takes the rule with this priority out. `None` if it is not there; else the leaf that is left, [`NONE`] if
+    /// nothing is.
+    pub(super) fn remove(&mut self, leaf: u32, priority: u32) -> Option<u32> {
+        let lane_of =
+            |block: &Block<W>| (0..LANES).find(|lane| block.get(*lane).is_some_and(|r| r.priority == priority));
+        let mut at = leaf;
+        let mut before = NONE;
+        let mut hole = loop {
+            let block = self.block(at)?;
+            if let Some(lane) = lane_of(block) {
+                break lane;
+            }
+            if !block.goes_on() {
+                return None;
+            }
+            before = at;
+            at = self.next.get(at as usize).copied()?;
+        };
+        loop {
+            let behind = self.next.get(at as usize).copied().unwrap_or(NONE);
+            let goes_on = self.block(at)?.goes_on();
+            let pulled = if goes_on { self.block(behind)?.get(0) } else { None };
+            let block = self.blocks.get_mut(at as usize)?;
+            for lane in hole..LANES {
+                let next = if lane + 1 < LANES { block.get(lane + 1) } else { pulled };
+                block.set(lane, next.as_ref());
+            }
+            if goes_on {
+                (before, at, hole) = (at, behind, 0);
+                continue;
+            }
+            if block.get(0).is_some() {
+                return Some(leaf);
+            }
+            self.give_back(at);
+            if let Some(block) = self.blocks.get_mut(before as usize) {
+                block.set_goes_on(false);
+            }
+            return Some(if at == leaf { NONE } else { leaf });
+        }
+    }
+}

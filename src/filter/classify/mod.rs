@@ -1,0 +1,153 @@
+//! The classifier: which of many rules is the first that matches a header.
+//!
+//! Rules sit in a few hash tables, each with a mask that all its rules have in common (tuple space search with merged
+//! tuples; docs/decisions says why and what else was tried). A burst is looked up in stages over all its headers, so
+//! that every memory access was prefetched a stage before:
+//!
+//! 1. hash every header for every table;
+//! 2. read the table's slot: it knows by a few bits of the hash that nothing can match, and by the best
+//!    priority behind it that nothing better can;
+//! 3. compare the headers that are left with blocks of four rules at once.
+//!
+//! Rules are inserted and removed one by one, in place.
+#![forbid(unsafe_code)]
+
+mod block;
+mod burst;
+mod leaf;
+mod mask;
+mod plan;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use alloc::vec::Vec;
+
+use mask::Mask;
+use table::Table;
+
+/// What a lookup says when no rule matches.
+pub const NONE: u32 = u32::MAX;
+
+/// The worst priority that a rule can have.
+pub const PRIORITY_MAX: u32 = (1 << 31) - 2;
+
+/// Most headers of one burst.
+pub const BURST: usize = 64;
+
+/// What of a frame is classified. `W` is the number of 32-bit words of an address: 1 for IPv4, 4 for IPv6, 2 for MAC
+/// addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct Key<const W: usize> {
+    /// Source address, the most significant word first.
+    pub src: [u32; W],
+    /// Destination address.
+    pub dst: [u32; W],
+    /// Source and destination port, or any two numbers that rules want in a range.
+    pub ports: [u16; 2],
+    /// Protocol, and whatever else rules want under a mask.
+    pub class: u16,
+}
+
+/// A rule: a header matches if each address and the class are right under their masks and each port is in its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule<const W: usize> {
+    /// Source address; bits outside the mask do not matter.
+    pub src: [u32; W],
+    /// Its mask: mostly a prefix, but any will do.
+    pub src_mask: [u32; W],
+    /// Destination address.
+    pub dst: [u32; W],
+    /// Its mask.
+    pub dst_mask: [u32; W],
+    /// Lowest source and destination port.
+    pub low: [u16; 2],
+    /// Highest, included.
+    pub high: [u16; 2],
+    /// Class.
+    pub class: u16,
+    /// Its mask.
+    pub class_mask: u16,
+    /// The lower, the better; at most [`PRIORITY_MAX`]. A lookup answers with it.
+    pub priority: u32,
+}
+
+impl<const W: usize> Rule<W> {
+    /// True if the header matches.
+    #[must_use]
+    pub fn matches(&self, key: &Key<W>) -> bool {
+        let under = |addr: &[u32; W], mask: &[u32; W], want: &[u32; W]| {
+            addr.iter().zip(mask).zip(want).all(|((addr, mask), want)| (addr ^ want) & mask == 0)
+        };
+        let ports = key.ports.iter().zip(self.low).zip(self.high);
+        under(&key.src, &self.src_mask, &self.src)
+            && under(&key.dst, &self.dst_mask, &self.dst)
+            && ports.into_iter().all(|((port, low), high)| low <= *port && *port <= high)
+            && (key.class ^ self.class) & self.class_mask == 0
+    }
+
+    /// False if no header can match, or the priority is too large.
+    const fn is_valid(&self) -> bool {
+        let ([low_a, low_b], [high_a, high_b]) = (self.low, self.high);
+        self.priority <= PRIORITY_MAX && low_a <= high_a && low_b <= high_b
+    }
+}
+
+/// Why rules were refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// No memory, or more rules than a classifier can hold.
+    Full,
+    /// A priority above [`PRIORITY_MAX`], or a range of ports that ends before it begins.
+    Invalid,
+}
+
+/// Rules, ready for lookup.
+#[derive(Clone, Debug)]
+pub struct Classifier<const W: usize> {
+    tables: Vec<Table>,
+    masks: Vec<Mask<W>>,
+    /// The slots of all tables.
+    slots: Vec<u32>,
+    /// The leaves of all tables.
+    leaves: leaf::Leaves<W>,
+    /// How far a priority is shifted to fit into a slot.
+    coarse: u32,
+    rules: usize,
+}
+
+impl<const W: usize> Classifier<W> {
+    /// Builds it. Room is left for a quarter more rules, to be inserted later. Allocates.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn new(rules: &[Rule<W>]) -> Result<Self, Refused> {
+        table::build(rules)
+    }
+
+    /// Number of rules.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.rules
+    }
+
+    /// True without rules.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.rules == 0
+    }
+
+    /// What it takes, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let tables = self.tables.capacity() * (size_of::<Table>() + size_of::<Mask<W>>());
+        tables + self.slots.capacity() * size_of::<u32>() + self.leaves.memory_bytes()
+    }
+
+    /// Number of hash tables.
+    #[must_use]
+    pub fn tables(&self) -> usize {
+        self.tables.len()
+    }
+}

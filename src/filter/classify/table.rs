@@ -1,0 +1,199 @@
+//! Hash tables: where their slots are, what a slot says, and how rules get into and out of them.
+
+use alloc::vec::Vec;
+
+use super::leaf::Leaves;
+use super::plan::{self, Plan};
+use super::{Classifier, NONE, PRIORITY_MAX, Refused, Rule};
+
+/// Bits of a slot that number a leaf's first block.
+const LEAF_BITS: u32 = 20;
+const LEAF_MASK: u32 = (1 << LEAF_BITS) - 1;
+/// Bits of a slot with the upper part of the best priority behind it.
+const COARSE_BITS: u32 = 4;
+const COARSE_MASK: u32 = (1 << COARSE_BITS) - 1;
+/// The upper eight bits: which values the next three bits of the hashes have, a small Bloom filter. 0 = no leaf.
+const KNOWN_SHIFT: u32 = LEAF_BITS + COARSE_BITS;
+
+/// One hash table; its mask is in [`Classifier::masks`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Table {
+    /// Its first slot.
+    pub base: u32,
+    /// Hashes are shifted by this to become the number of a slot.
+    pub shift: u32,
+    /// How many rules it has.
+    pub rules: u32,
+}
+
+impl Table {
+    #[inline(always)]
+    pub(super) const fn slot(self, hash: u32) -> usize {
+        self.base.wrapping_add(hash >> self.shift) as usize
+    }
+
+    #[inline(always)]
+    const fn known(self, hash: u32) -> u32 {
+        (hash >> self.shift.wrapping_sub(3)) & 7
+    }
+
+    /// False if no rule behind the slot can match and be better than what is known.
+    #[inline(always)]
+    pub(super) const fn admits(self, slot: u32, hash: u32, coarse_best: u32) -> bool {
+        (slot >> KNOWN_SHIFT >> self.known(hash)) & 1 != 0 && (slot >> LEAF_BITS) & COARSE_MASK <= coarse_best
+    }
+}
+
+/// The leaf that a slot leads to.
+#[inline(always)]
+pub(super) const fn leaf_of(slot: u32) -> u32 {
+    slot & LEAF_MASK
+}
+
+/// Builds a classifier.
+pub(super) fn build<const W: usize>(rules: &[Rule<W>]) -> Result<Classifier<W>, Refused> {
+    if !rules.iter().all(Rule::is_valid) {
+        return Err(Refused::Invalid);
+    }
+    let Plan { masks, table: table_of } = plan::plan(rules)?;
+    let mut sizes = [0usize; plan::MAX_TABLES];
+    for table in &table_of {
+        if let Some(size) = sizes.get_mut(usize::from(*table)) {
+            *size += 1;
+        }
+    }
+    let mut tables = Vec::new();
+    tables.try_reserve_exact(masks.len()).map_err(|_| Refused::Full)?;
+    let mut base = 0u32;
+    for (size, mask) in sizes.iter().zip(&masks) {
+        let bits = if *mask == super::Mask::NOTHING { 1 } else { (size * 5 / 2).max(2).ilog2() + 1 };
+        tables.push(Table { base, shift: 32 - bits, rules: *size as u32 });
+        base += 1 << bits;
+    }
+    let mut slots = Vec::new();
+    slots.try_reserve_exact(base as usize).map_err(|_| Refused::Full)?;
+    slots.resize(base as usize, 0u32);
+
+    // The rules by slot, and in a slot by priority.
+    let mut order = Vec::<(u32, u32, u32, u32)>::new();
+    order.try_reserve_exact(rules.len()).map_err(|_| Refused::Full)?;
+    for ((number, rule), table) in (0u32..).zip(rules).zip(&table_of) {
+        if let (Some(mask), Some(table)) = (masks.get(usize::from(*table)), tables.get(usize::from(*table))) {
+            let hash = mask.hash_rule(rule);
+            order.push((table.slot(hash) as u32, rule.priority, number, table.known(hash)));
+        }
+    }
+    order.sort_unstable();
+    let chunks = || order.chunk_by(|a, b| a.0 == b.0);
+    let blocks: usize = chunks().map(|chunk| chunk.len().div_ceil(super::block::LANES)).sum();
+    let spare = rules.len() / 4 + 64;
+    let mut leaves = Leaves::new((blocks + spare).min(1 << LEAF_BITS))?;
+    let worst = rules.iter().map(|rule| rule.priority).max().unwrap_or(0);
+    let coarse = (u32::BITS - worst.leading_zeros()).saturating_sub(COARSE_BITS);
+    for chunk in chunks() {
+        let Some((at, best, ..)) = chunk.first() else {
+            continue;
+        };
+        let leaf = leaves.create(chunk.iter().filter_map(|(_, _, number, _)| rules.get(*number as usize)));
+        let leaf = leaf.ok_or(Refused::Full)?;
+        let known = chunk.iter().fold(0, |known, (.., bit)| known | 1 << bit);
+        if let Some(slot) = slots.get_mut(*at as usize) {
+            *slot = encode(known, coarse_of(coarse, *best), leaf);
+        }
+    }
+    Ok(Classifier { tables, masks, slots, leaves, coarse, rules: rules.len() })
+}
+
+const fn encode(known: u32, coarse: u32, leaf: u32) -> u32 {
+    known << KNOWN_SHIFT | coarse << LEAF_BITS | leaf
+}
+
+/// A priority as a slot knows it.
+#[inline(always)]
+pub(super) const fn coarse_of(shift: u32, priority: u32) -> u32 {
+    let coarse = priority >> shift;
+    if coarse < COARSE_MASK { coarse } else { COARSE_MASK }
+}
+
+impl<const W: usize> Classifier<W> {
+    /// Adds a rule; its priority must not be in use. It takes constant time unless the rules are such that leaves are
+    /// long.
+    ///
+    /// # Errors
+    /// [`Refused::Full`] if the room that was left at first is used up: build anew.
+    pub fn insert(&mut self, rule: &Rule<W>) -> Result<(), Refused> {
+        if !rule.is_valid() {
+            return Err(Refused::Invalid);
+        }
+        let own = super::Mask::of(rule);
+        // The table where the rule's leaf is the shortest.
+        let mut choice: Option<(usize, usize, u32, u32)> = None;
+        for (number, (mask, table)) in self.masks.iter().zip(&self.tables).enumerate() {
+            if !mask.within(&own) {
+                continue;
+            }
+            let hash = mask.hash_rule(rule);
+            let at = table.slot(hash);
+            let length = self.slots.get(at).map_or(u32::MAX, |slot| self.length(*slot));
+            if choice.is_none_or(|(.., shortest)| length < shortest) {
+                choice = Some((at, number, hash, length));
+            }
+            if length < super::block::LANES as u32 {
+                break;
+            }
+        }
+        let (at, number, hash, _) = choice.ok_or(Refused::Full)?;
+        let table = self.tables.get_mut(number).ok_or(Refused::Full)?;
+        let slot = self.slots.get_mut(at).ok_or(Refused::Full)?;
+        let (mut known, mut best, mut leaf) =
+            (*slot >> KNOWN_SHIFT, (*slot >> LEAF_BITS) & COARSE_MASK, leaf_of(*slot));
+        if known == 0 {
+            leaf = self.leaves.create(core::iter::once(rule)).ok_or(Refused::Full)?;
+            best = COARSE_MASK;
+        } else {
+            self.leaves.insert(leaf, rule).ok_or(Refused::Full)?;
+        }
+        known |= 1 << table.known(hash);
+        *slot = encode(known, best.min(coarse_of(self.coarse, rule.priority)), leaf);
+        table.rules += 1;
+        self.rules += 1;
+        Ok(())
+    }
+
+    /// Blocks behind a slot, times four, up to a few.
+    fn length(&self, slot: u32) -> u32 {
+        if slot >> KNOWN_SHIFT == 0 { 0 } else { self.leaves.rules(leaf_of(slot)).take(16).count() as u32 }
+    }
+
+    /// Removes a rule. False if it is not there.
+    pub fn remove(&mut self, rule: &Rule<W>) -> bool {
+        let own = super::Mask::of(rule);
+        for (mask, table) in self.masks.iter().zip(&mut self.tables) {
+            if !mask.within(&own) {
+                continue;
+            }
+            let Some(slot) = self.slots.get_mut(table.slot(mask.hash_rule(rule))) else {
+                continue;
+            };
+            if *slot >> KNOWN_SHIFT == 0 {
+                continue;
+            }
+            let Some(leaf) = self.leaves.remove(leaf_of(*slot), rule.priority) else {
+                continue;
+            };
+            *slot = 0;
+            if leaf != NONE {
+                let (mut known, mut best) = (0, PRIORITY_MAX);
+                for rule in self.leaves.rules(leaf) {
+                    known |= 1 << table.known(mask.hash_rule(&rule));
+                    best = best.min(rule.priority);
+                }
+                *slot = encode(known, coarse_of(self.coarse, best), leaf);
+            }
+            table.rules = table.rules.saturating_sub(1);
+            self.rules = self.rules.saturating_sub(1);
+            return true;
+        }
+        false
+    }
+}

@@ -1,0 +1,202 @@
+//! Everything against the linear scan.
+
+use alloc::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::{Classifier, Key, NONE, PRIORITY_MAX, Refused, Rule};
+
+fn linear<const W: usize>(rules: &[Rule<W>], key: &Key<W>) -> u32 {
+    rules.iter().filter(|rule| rule.matches(key)).map(|rule| rule.priority).min().unwrap_or(NONE)
+}
+
+/// Words from a small pool, so that rules overlap and headers meet them.
+fn word() -> impl Strategy<Value = u32> {
+    prop_oneof![
+        4 => prop::sample::select(&[0u32, 1, 0x0a00_0001, 0x0a00_0002, 0x0a01_0203, 0xc0a8_0101, u32::MAX]),
+        1 => any::<u32>(),
+    ]
+}
+
+fn mask<const W: usize>() -> impl Strategy<Value = [u32; W]> {
+    let lengths = 0..=32 * W as u32;
+    let prefix = lengths.prop_map(|length| {
+        let mut left = length;
+        [(); W].map(|()| {
+            let here = left.min(32);
+            left -= here;
+            u32::MAX.checked_shl(32 - here).unwrap_or(0)
+        })
+    });
+    let any_mask = prop::array::uniform::<_, W>(any::<u32>());
+    prop_oneof![8 => prefix, 1 => any_mask, 2 => Just([0; W]), 4 => Just([u32::MAX; W])]
+}
+
+fn range() -> impl Strategy<Value = (u16, u16)> {
+    let port = prop::sample::select(&[0u16, 22, 53, 80, 443, 1024, 8080, 65535]);
+    prop_oneof![
+        2 => Just((0, 65535)),
+        2 => port.clone().prop_map(|port| (port, port)),
+        1 => (port.clone(), port).prop_map(|(a, b)| (a.min(b), a.max(b))),
+        1 => (any::<u16>(), any::<u16>()).prop_map(|(a, b)| (a.min(b), a.max(b))),
+    ]
+}
+
+fn rule<const W: usize>() -> impl Strategy<Value = Rule<W>> {
+    let addr = || prop::array::uniform::<_, W>(word());
+    let class = prop::sample::select(&[(6u16, 0xff), (17, 0xff), (0, 0), (6, 0x0f), (0x106, 0x1ff)]);
+    (addr(), mask(), addr(), mask(), range(), range(), class).prop_map(
+        |(src, src_mask, dst, dst_mask, sport, dport, (class, class_mask))| Rule {
+            src,
+            src_mask,
+            dst,
+            dst_mask,
+            low: [sport.0, dport.0],
+            high: [sport.1, dport.1],
+            class,
+            class_mask,
+            priority: 0,
+        },
+    )
+}
+
+fn rules<const W: usize>(count: core::ops::Range<usize>) -> impl Strategy<Value = Vec<Rule<W>>> {
+    prop::collection::vec(rule(), count).prop_map(|mut rules| {
+        for (priority, rule) in (0..).zip(&mut rules) {
+            rule.priority = priority;
+        }
+        rules
+    })
+}
+
+fn key<const W: usize>() -> impl Strategy<Value = Key<W>> {
+    let port = || prop::sample::select(&[0u16, 22, 53, 80, 443, 1024, 8080, 65535, 40000]);
+    let addr = || prop::array::uniform::<_, W>(word());
+    (addr(), addr(), port(), port(), prop::sample::select(&[6u16, 17, 1, 0x106]))
+        .prop_map(|(src, dst, a, b, class)| Key { src, dst, ports: [a, b], class })
+}
+
+fn agree<const W: usize>(classifier: &Classifier<W>, rules: &[Rule<W>], keys: &[Key<W>]) {
+    let mut found = alloc::vec![0; keys.len()];
+    classifier.lookup_burst(keys, &mut found);
+    for (key, found) in keys.iter().zip(&found) {
+        assert_eq!(*found, linear(rules, key), "{key:?}");
+        assert_eq!(*found, classifier.lookup(key));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn v4_agrees(rules in rules::<1>(0..200), keys in prop::collection::vec(key::<1>(), 1..100)) {
+        agree(&Classifier::new(&rules).unwrap(), &rules, &keys);
+    }
+
+    #[test]
+    fn v6_agrees(rules in rules::<4>(0..100), keys in prop::collection::vec(key::<4>(), 1..100)) {
+        agree(&Classifier::new(&rules).unwrap(), &rules, &keys);
+    }
+
+    #[test]
+    fn layer_2_agrees(rules in rules::<2>(0..100), keys in prop::collection::vec(key::<2>(), 1..100)) {
+        agree(&Classifier::new(&rules).unwrap(), &rules, &keys);
+    }
+
+    #[test]
+    fn updates_agree(
+        rules in rules::<1>(1..120),
+        steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 1..200),
+        keys in prop::collection::vec(key::<1>(), 32),
+    ) {
+        let (mut inside, mut outside): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| rule.priority % 2 == 0);
+        let mut classifier = Classifier::new(&inside).unwrap();
+        for (insert, pick) in steps {
+            let (from, to) = if insert { (&mut outside, &mut inside) } else { (&mut inside, &mut outside) };
+            if from.is_empty() {
+                continue;
+            }
+            let rule = from.swap_remove(pick.index(from.len()));
+            to.push(rule);
+            if insert {
+                prop_assert_eq!(classifier.insert(&rule), Ok(()));
+            } else {
+                prop_assert!(classifier.remove(&rule));
+                prop_assert!(!classifier.remove(&rule));
+            }
+            prop_assert_eq!(classifier.len(), inside.len());
+        }
+        agree(&classifier, &inside, &keys);
+    }
+}
+
+#[test]
+fn bad_rules_are_refused() {
+    let good = Rule::<1> {
+        src: [0],
+        src_mask: [0],
+        dst: [0],
+        dst_mask: [0],
+        low: [0; 2],
+        high: [u16::MAX; 2],
+        class: 0,
+        class_mask: 0,
+        priority: PRIORITY_MAX,
+    };
+    let mut classifier = Classifier::new(&[good]).unwrap();
+    assert_eq!(classifier.lookup(&Key { src: [7], dst: [7], ports: [7; 2], class: 7 }), PRIORITY_MAX);
+    for bad in [Rule { priority: PRIORITY_MAX + 1, ..good }, Rule { low: [2, 0], high: [1, 0], ..good }] {
+        assert_eq!(Classifier::new(&[bad]).err(), Some(Refused::Invalid));
+        assert_eq!(classifier.insert(&bad), Err(Refused::Invalid));
+    }
+}
+
+#[test]
+fn room_is_bounded_and_said() {
+    let rule = |priority: u32| Rule::<1> {
+        src: [priority],
+        src_mask: [u32::MAX],
+        dst: [0],
+        dst_mask: [0],
+        low: [0; 2],
+        high: [u16::MAX; 2],
+        class: 0,
+        class_mask: 0,
+        priority,
+    };
+    let mut classifier = Classifier::new(&[]).unwrap();
+    assert_eq!(classifier.lookup(&Key { src: [1], dst: [7], ports: [7; 2], class: 7 }), NONE);
+    let before = classifier.memory_bytes();
+    let taken = (0..10_000).take_while(|number| classifier.insert(&rule(*number)).is_ok()).count();
+    assert!((64..10_000).contains(&taken), "{taken}");
+    assert_eq!(classifier.memory_bytes(), before);
+    for number in 0..taken as u32 {
+        assert_eq!(classifier.lookup(&Key { src: [number], dst: [7], ports: [7; 2], class: 7 }), number);
+        assert!(classifier.remove(&rule(number)));
+    }
+    assert!(classifier.is_empty());
+}
+
+/// Rules that no mask tells apart: one long leaf, and no more memory than others take.
+#[test]
+fn rules_that_hash_alike_are_still_right() {
+    let rules: Vec<_> = (0..3000u16)
+        .map(|number| Rule::<1> {
+            src: [0x0a00_0000],
+            src_mask: [0xff00_0000],
+            dst: [0],
+            dst_mask: [0],
+            low: [number, 30_000 - number],
+            high: [20_000 + number, 40_000 + number],
+            class: 6,
+            class_mask: 0xff,
+            priority: u32::from(number),
+        })
+        .collect();
+    let classifier = Classifier::new(&rules).unwrap();
+    assert!(classifier.memory_bytes() < 3000 * 128, "{}", classifier.memory_bytes());
+    let keys: Vec<_> = (0..200u16)
+        .map(|number| Key { src: [0x0a01_0203], dst: [5], ports: [number * 150, 27_000 + number * 30], class: 6 })
+        .collect();
+    agree(&classifier, &rules, &keys);
+}

@@ -1,0 +1,82 @@
+//! Headers drawn from a rule set, and from nothing.
+
+use weir_core::filter::classify::{Key, Rule};
+
+/// xorshift64*: the same seed gives the same headers everywhere.
+pub struct Random(u64);
+
+impl Random {
+    /// A generator; every seed will do.
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    /// 32 random bits.
+    pub fn bits(&mut self) -> u32 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32) as u32
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: usize) -> usize {
+        ((u64::from(self.bits()) * end as u64) >> 32) as usize
+    }
+
+    /// In (0, 1].
+    fn unit(&mut self) -> f64 {
+        (f64::from(self.bits()) + 1.0) / 4_294_967_296.0
+    }
+}
+
+/// A header that the rule matches: what the rule leaves open is random.
+fn inside(rule: &Rule<1>, random: &mut Random) -> Key<1> {
+    let mut port = |side: usize| {
+        let (low, high) = (rule.low[side], rule.high[side]);
+        low + random.below(usize::from(high - low) + 1) as u16
+    };
+    let ports = [port(0), port(1)];
+    Key {
+        src: [rule.src[0] | (random.bits() & !rule.src_mask[0])],
+        dst: [rule.dst[0] | (random.bits() & !rule.dst_mask[0])],
+        ports,
+        class: rule.class | (random.bits() as u16 & !rule.class_mask & 0xff),
+    }
+}
+
+/// With locality of reference, as ClassBench's trace generator makes it (Taylor and Turner, "ClassBench", 2007,
+/// section IV.E): a rule is drawn, a header in it is drawn, and repeated as often as a Pareto distribution with a = 1
+/// and b = 0.1 says.
+pub fn trace(rules: &[Rule<1>], count: usize, seed: u64) -> Vec<Key<1>> {
+    let mut random = Random::new(seed);
+    let mut keys = Vec::with_capacity(count);
+    while keys.len() < count {
+        let key = inside(&rules[random.below(rules.len())], &mut random);
+        let copies = (0.1 / random.unit()).ceil().clamp(1.0, (count - keys.len()) as f64) as usize;
+        keys.extend(std::iter::repeat_n(key, copies));
+    }
+    keys
+}
+
+/// In random order, each header in a rule drawn anew.
+pub fn cold(rules: &[Rule<1>], count: usize, seed: u64) -> Vec<Key<1>> {
+    let mut random = Random::new(seed);
+    (0..count).map(|_| inside(&rules[random.below(rules.len())], &mut random)).collect()
+}
+
+/// Every field uniform.
+pub fn uniform(count: usize, seed: u64) -> Vec<Key<1>> {
+    let mut random = Random::new(seed);
+    (0..count)
+        .map(|_| {
+            let (ports, class) = (random.bits(), random.bits());
+            Key {
+                src: [random.bits()],
+                dst: [random.bits()],
+                ports: [ports as u16, (ports >> 16) as u16],
+                class: class as u16 & 0xff,
+            }
+        })
+        .collect()
+}

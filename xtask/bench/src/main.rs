@@ -1,0 +1,40 @@
+//! What `cargo xtask bench` runs. It is a program of its own so that it is built with optimisation and may link peers.
+
+mod classify;
+mod headers;
+mod measure;
+mod peer;
+mod reference;
+mod rules;
+mod update;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Measurements of the core.
+#[derive(Parser)]
+#[command(name = "weir-bench", bin_name = "cargo xtask bench")]
+struct Cli {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// The classifier over a ClassBench rule set.
+    Classify(classify::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().bench {
+        Bench::Classify(args) => classify::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -312,6 +312,14 @@ extern "C" fn stopped(object: *mut c_void, run: bool) {
     release(object);
 }
 
+/// What the end of a dext's process would do for one that never said that it stopped, or that crashed.
+pub fn process_exit(svc: &Svc) {
+    let object = svc.object();
+    let net = std::mem::take(&mut *lock(&of(object).net));
+    drop(net);
+    release(object);
+}
+
 extern "C" fn nic_stop(object: *mut c_void, _provider: *mut c_void) -> i32 {
     let m = of(object);
     m.stopping.store(true, Ordering::Relaxed);

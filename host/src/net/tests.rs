@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::mock::{NIC, mock, personality, register};
+use crate::mock::{NIC, mock, personality, process_exit, register};
 use crate::port::{Offload, Port, RxFrame, Sink};
 use crate::sched::lock;
 use crate::{Host, HostConfig, IoReturn, Service};
@@ -259,6 +259,8 @@ fn a_stop_that_never_finishes_is_noticed_and_a_crash_needs_none() {
     h.run_until_idle();
     assert_eq!(lock(&seen.0).len(), 1);
     assert!(u.terminate().freed);
+    process_exit(s.entry());
+    process_exit(t.entry());
 }
 
 #[test]

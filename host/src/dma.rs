@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use crate::diag::{Site, violation};
 use crate::ioreturn::{IoResult, IoReturn};
 use crate::mem::{Mem, PAGE};
+use crate::pci::PciDevice;
 use crate::rt::Runtime;
 use crate::sched::lock;
 
@@ -33,6 +34,8 @@ struct Entry {
 #[derive(Default)]
 pub struct Iommu {
     devices: Mutex<BTreeMap<u64, BTreeMap<u64, Entry>>>,
+    /// Devices that keep a table of their own.
+    hardware: Mutex<BTreeMap<u64, Arc<dyn PciDevice>>>,
     next: AtomicU64,
     next_32: AtomicU64,
 }
@@ -55,6 +58,10 @@ impl Iommu {
             return Err(IoReturn::NO_RESOURCES);
         }
         let iova = at + lead;
+        let hardware = lock(&self.hardware).get(&device).cloned();
+        if let Some(hardware) = hardware {
+            hardware.map(iova, mem, offset, length, direction)?;
+        }
         let entry = Entry { length, segments, direction, _mem: mem.clone() };
         lock(&self.devices).entry(device).or_default().insert(iova, entry);
         Ok(iova)
@@ -62,7 +69,16 @@ impl Iommu {
 
     fn unmap(&self, device: u64, iova: u64) {
         let gone = lock(&self.devices).get_mut(&device).and_then(|t| t.remove(&iova));
+        let hardware = lock(&self.hardware).get(&device).cloned();
+        if let (Some(hardware), Some(entry)) = (hardware, &gone) {
+            hardware.unmap(iova, entry.length);
+        }
         drop(gone);
+    }
+
+    /// Mappings for the service with that entry id are the device's as well.
+    pub(crate) fn attach(&self, device: u64, hardware: Arc<dyn PciDevice>) {
+        lock(&self.hardware).insert(device, hardware);
     }
 
     /// Where `length` bytes at `iova` are, if the device may access all of them and they are in one piece.

@@ -13,6 +13,7 @@ use crate::diag::trace::Trace;
 use crate::diag::{self, Collected, Site, Violation, violation};
 use crate::ioreturn::IoResult;
 use crate::net::iface::{Counters, Link};
+use crate::pci::{Pci, PciDevice};
 use crate::port::{Port, Stack, StackCounters};
 use crate::prop::Properties;
 use crate::rt::Runtime;
@@ -197,6 +198,28 @@ impl Host {
     /// See [`BootError`]; nothing of the service is left then.
     pub fn boot(&self, class: &str, properties: Properties) -> Result<Service, BootError> {
         Svc::boot(&self.rt, class, properties).map(|svc| Service { svc })
+    }
+
+    /// As [`Host::boot`], on `device` as the provider (`IOPCIDevice`).
+    ///
+    /// # Errors
+    /// See [`BootError`].
+    pub fn boot_pci(
+        &self,
+        class: &str,
+        mut properties: Properties,
+        device: Arc<dyn PciDevice>,
+    ) -> Result<Service, BootError> {
+        properties.insert("IOProviderClass".into(), "IOPCIDevice".into());
+        if let Some(arena) = device.arena() {
+            // A second one would have memory that the first cannot reach; such a buffer is refused when it is mapped.
+            let _ = self.rt.arena.set(arena);
+        }
+        let ready = |provider: &Arc<Svc>| {
+            self.rt.iommu.attach(provider.id(), device.clone());
+            let _ = provider.pci.set(Pci::new(device.clone(), provider));
+        };
+        Svc::boot_on(&self.rt, class, properties, ready).map(|svc| Service { svc })
     }
 
     /// Attaches a stack to a service's interface; a number for [`Host::detach`].
@@ -546,6 +569,11 @@ impl Service {
     pub fn raise_interrupt(&self, index: u32) -> IoResult<()> {
         let p = self.svc.provider().unwrap_or_else(|| self.svc.clone());
         p.raise_interrupt(index)
+    }
+
+    /// The PCI device that it drives.
+    pub fn pci(&self) -> Option<Arc<Pci>> {
+        self.svc.provider().and_then(|p| p.pci.get().cloned())
     }
 
     /// Stops the service and lets go of it.

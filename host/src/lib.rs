@@ -15,6 +15,7 @@ pub mod mem;
 #[cfg(test)]
 mod mock;
 pub mod net;
+pub mod pci;
 pub mod port;
 pub mod prop;
 pub mod rt;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use nix::libc;
 
 use crate::ioreturn::{IoResult, IoReturn};
+use crate::pci::arena::Arena;
 
 /// Page size in bytes; every Linux this runs on has 4 KiB pages, and larger ones would only waste the difference.
 pub const PAGE: u64 = 4096;
@@ -75,9 +76,21 @@ fn pages(len: u64) -> u64 {
 struct Buffer {
     fd: OwnedFd,
     map: Mapping,
-    /// First byte in `map` (after the guard page and for alignment) and in the file.
+    /// First byte in `map` (after the guard page and for alignment).
     start: u64,
+    /// First byte in the file.
+    file_at: u64,
     capacity: u64,
+    /// Whose piece it is.
+    arena: Option<Arc<Arena>>,
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(arena) = &self.arena {
+            arena.free(self.file_at, pages(self.capacity));
+        }
+    }
 }
 
 enum Kind {
@@ -102,6 +115,8 @@ pub struct Piece<'a> {
     pub offset: u64,
     /// Bytes.
     pub length: u64,
+    /// The arena whose file it is.
+    arena: Option<&'a Arena>,
 }
 
 impl Mem {
@@ -136,8 +151,43 @@ impl Mem {
         let first = map.base as u64 + PAGE;
         let start = first.next_multiple_of(alignment.max(PAGE)) - map.base as u64;
         map.place(start, pages(capacity), file.as_fd(), 0, true).map_err(|_| IoReturn::NO_MEMORY)?;
-        let buffer = Buffer { fd: file.into(), map, start, capacity };
+        let buffer = Buffer { fd: file.into(), map, start, file_at: 0, capacity, arena: None };
         Ok(Self::with(Kind::Buffer(buffer), direction, capacity))
+    }
+
+    /// As [`Mem::buffer`], a piece of `arena` if there is one.
+    ///
+    /// # Errors
+    /// As [`Mem::buffer`].
+    pub fn buffer_in(arena: Option<&Arc<Arena>>, direction: u64, capacity: u64, alignment: u64) -> IoResult<Arc<Mem>> {
+        let Some(arena) = arena else { return Self::buffer(direction, capacity, alignment) };
+        let alignment = alignment.max(1);
+        if capacity == 0 || capacity > MAX_BUFFER || !alignment.is_power_of_two() || alignment > 1 << 30 {
+            return Err(IoReturn::BAD_ARGUMENT);
+        }
+        let fd = arena.fd().try_clone_to_owned().map_err(|_| IoReturn::NO_MEMORY)?;
+        let spare = if alignment > PAGE { alignment } else { 0 };
+        let map = Mapping::reserve(pages(capacity) + 2 * PAGE + spare).map_err(|_| IoReturn::NO_MEMORY)?;
+        let first = map.base as u64 + PAGE;
+        let start = first.next_multiple_of(alignment.max(PAGE)) - map.base as u64;
+        let file_at = arena.alloc(pages(capacity))?;
+        let buffer = Buffer { fd, map, start, file_at, capacity, arena: Some(arena.clone()) };
+        let fd = buffer.fd.as_fd();
+        buffer.map.place(start, pages(capacity), fd, file_at, true).map_err(|_| IoReturn::NO_MEMORY)?;
+        Ok(Self::with(Kind::Buffer(buffer), direction, capacity))
+    }
+
+    /// Where a range is in `arena`: `(byte in the file, bytes)` in order.
+    ///
+    /// # Errors
+    /// `NO_SPACE` outside the descriptor, `DMA_ERROR` if any of it is not there.
+    pub(crate) fn arena_segments(&self, arena: &Arena, offset: u64, length: u64) -> IoResult<Vec<(u64, u64)>> {
+        let mut out = Vec::new();
+        self.walk(offset, length, &mut |_, piece| {
+            out.push((piece.offset, piece.length));
+            if piece.arena.is_some_and(|a| std::ptr::eq(a, arena)) { Ok(()) } else { Err(IoReturn::DMA_ERROR) }
+        })?;
+        Ok(out)
     }
 
     /// Memory that a client offered: `length` bytes of `fd` from its start.
@@ -160,7 +210,7 @@ impl Mem {
         }
         let map = Mapping::reserve(pages(length) + 2 * PAGE)?;
         map.place(PAGE, pages(length), file.as_fd(), 0, true).map_err(|_| IoReturn::NO_MEMORY)?;
-        let buffer = Buffer { fd: file.into(), map, start: PAGE, capacity: length };
+        let buffer = Buffer { fd: file.into(), map, start: PAGE, file_at: 0, capacity: length, arena: None };
         Ok(Self::with(Kind::Buffer(buffer), direction, length))
     }
 
@@ -250,7 +300,7 @@ impl Mem {
             Kind::Buffer(b) => {
                 // SAFETY: `end` is at most the capacity, which was mapped from `start` on.
                 let at = unsafe { b.map.base.add((b.start + offset) as usize) };
-                f(at, Piece { fd: b.fd.as_fd(), offset, length })
+                f(at, Piece { fd: b.fd.as_fd(), offset: b.file_at + offset, length, arena: b.arena.as_deref() })
             }
             Kind::Sub { parent, offset: base } => {
                 parent.walk(base.checked_add(offset).ok_or(IoReturn::NO_SPACE)?, length, f)

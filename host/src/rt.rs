@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use crate::diag::log::{Log, LogLine};
 use crate::diag::trace::Trace;
 use crate::dma::Iommu;
+use crate::pci::arena::Arena;
 use crate::sched::{Queue, Sched, lock};
 use crate::service::Registry;
 
@@ -25,6 +26,8 @@ pub struct Runtime {
     pub registry: Registry,
     /// Addresses devices may use.
     pub iommu: Iommu,
+    /// Where buffers come from while a device model in another process needs to see them.
+    pub arena: OnceLock<Arc<Arena>>,
     boot_args: BTreeMap<String, CString>,
     /// Interrupt, packet, ... numbers that must be the same in every run.
     serial: AtomicU64,
@@ -48,6 +51,7 @@ impl Runtime {
             log,
             registry: Registry::default(),
             iommu: Iommu::default(),
+            arena: OnceLock::new(),
             boot_args: args.collect(),
             serial: AtomicU64::new(0),
             units: Mutex::new(BTreeMap::new()),

@@ -28,7 +28,8 @@ fn mem(p: *const Mem) -> IoResult<std::mem::ManuallyDrop<Arc<Mem>>> {
 
 #[unsafe(no_mangle)]
 extern "C" fn dk_mem_create(direction: u64, capacity: u64, alignment: u64, err: *mut i32) -> *const Mem {
-    made(Mem::buffer(direction, capacity, alignment), err)
+    let arena = rt().ok().and_then(|rt| rt.arena.get().cloned());
+    made(Mem::buffer_in(arena.as_ref(), direction, capacity, alignment), err)
 }
 
 #[unsafe(no_mangle)]

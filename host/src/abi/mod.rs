@@ -6,6 +6,7 @@ mod client;
 mod memory;
 mod net;
 mod packets;
+mod pci;
 mod prop;
 mod queue;
 mod service;
@@ -20,13 +21,14 @@ use crate::ioreturn::{IoResult, IoReturn};
 use crate::rt::Runtime;
 
 /// Addresses of one function of each part: referring to them keeps the parts in every program that makes a host.
-pub(crate) fn linked() -> [usize; 9] {
+pub(crate) fn linked() -> [usize; 10] {
     [
         base::anchor(),
         client::anchor(),
         memory::anchor(),
         net::anchor(),
         packets::anchor(),
+        pci::anchor(),
         prop::anchor(),
         queue::anchor(),
         service::anchor(),

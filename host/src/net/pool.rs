@@ -89,7 +89,7 @@ impl Pool {
         if bytes > 1 << 32 {
             return Err(IoReturn::BAD_ARGUMENT);
         }
-        let mem = Mem::buffer(3, bytes, 0)?;
+        let mem = Mem::buffer_in(rt.arena.get(), 3, bytes, 0)?;
         let (base, _) = mem.address()?;
         let (dma, iova) = if o.flags & MAP_TO_DEVICE != 0 && device != 0 {
             let bits = if o.dma_max_address_bits > 64 { 64 } else { o.dma_max_address_bits };

@@ -89,8 +89,21 @@ fn make_provider(props: &Properties) -> Option<Arc<Svc>> {
 impl Svc {
     /// Makes an object of `class_name`, gives it `props`, and starts it on a new provider.
     pub(crate) fn boot(rt: &Arc<Runtime>, class_name: &str, props: Properties) -> Result<Arc<Svc>, BootError> {
+        Self::boot_on(rt, class_name, props, |_| {})
+    }
+
+    /// As [`Svc::boot`]; `ready` sees the provider before Start does.
+    pub(crate) fn boot_on(
+        rt: &Arc<Runtime>,
+        class_name: &str,
+        props: Properties,
+        ready: impl FnOnce(&Arc<Svc>),
+    ) -> Result<Arc<Svc>, BootError> {
         let class = class::find(class_name).ok_or_else(|| BootError::NoClass(class_name.to_owned()))?;
         let provider = make_provider(&props);
+        if let Some(provider) = &provider {
+            ready(provider);
+        }
         let object = class.make();
         let Some(svc) = class.service(object) else {
             if let Some(p) = provider {

@@ -20,6 +20,7 @@ use crate::diag::{Site, violation};
 use crate::ioreturn::{IoResult, IoReturn};
 use crate::net::iface::{Iface, NetConfig};
 use crate::net::ops::{NetOps, ServiceOps};
+use crate::pci::Pci;
 use crate::prop::{Prop, Properties};
 use crate::rt::Runtime;
 use crate::sched::{Item, Queue, lock};
@@ -67,6 +68,8 @@ pub struct Svc {
     interrupts: Mutex<Vec<(u32, Weak<Source>)>>,
     pub(crate) config: Mutex<NetConfig>,
     pub(crate) iface: OnceLock<Arc<Iface>>,
+    /// The device behind an `IOPCIDevice`.
+    pub(crate) pci: OnceLock<Arc<Pci>>,
     bsd_name: OnceLock<CString>,
     /// Who is behind a user client; for its provider, while NewUserClient runs, who will be.
     pub(crate) peer: Mutex<Option<Arc<Peer>>>,
@@ -167,6 +170,7 @@ impl Svc {
             interrupts: Mutex::new(Vec::new()),
             config: Mutex::new(NetConfig::default()),
             iface: OnceLock::new(),
+            pci: OnceLock::new(),
             bsd_name: OnceLock::new(),
             peer: Mutex::new(None),
             held: AtomicBool::new(false),

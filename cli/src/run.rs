@@ -17,7 +17,6 @@ use weir_host::{Host, HostConfig};
 
 use crate::RuleArgs;
 use crate::nic::{Last, Nic, NicOptions, Wire, entitlements, no_leaks};
-use crate::output::say;
 use crate::rules;
 
 /// Arguments of `weir run`.
@@ -138,7 +137,7 @@ fn summary(nics: &[(String, Last)]) -> ExitCode {
     let mut problem = None;
     for (name, last) in nics {
         let get = |field| last.counters.get(field);
-        say!(
+        println!(
             "{name}: rx {} frames, {} delivered, {} dropped; tx {} frames, {} sent, {} dropped",
             get("rx_frames"),
             get("rx_delivered"),
@@ -149,11 +148,11 @@ fn summary(nics: &[(String, Last)]) -> ExitCode {
         );
         for (direction, transmit) in [("rx", false), ("tx", true)] {
             for (reason, count) in last.counters.dropped(transmit) {
-                say!("{name}: {direction} dropped {reason}: {count}");
+                println!("{name}: {direction} dropped {reason}: {count}");
             }
         }
         for rule in &last.rules {
-            say!("{name}: @{} {} [ Packets: {} Bytes: {} ]", rule.number, rule.text, rule.packets, rule.bytes);
+            println!("{name}: @{} {} [ Packets: {} Bytes: {} ]", rule.number, rule.text, rule.packets, rule.bytes);
         }
         if let Err(error) = last.counters.check() {
             problem.get_or_insert(format!("{name}: {error:#}"));
@@ -161,11 +160,11 @@ fn summary(nics: &[(String, Last)]) -> ExitCode {
     }
     match problem {
         None => {
-            say!("accounting: ok");
+            println!("accounting: ok");
             ExitCode::SUCCESS
         }
         Some(problem) => {
-            say!("accounting: FAILED: {problem}");
+            println!("accounting: FAILED: {problem}");
             ExitCode::FAILURE
         }
     }

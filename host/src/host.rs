@@ -422,7 +422,7 @@ impl Drop for Host {
 /// A started service.
 #[derive(Clone)]
 pub struct Service {
-    svc: Arc<Svc>,
+    pub(crate) svc: Arc<Svc>,
 }
 
 impl Service {

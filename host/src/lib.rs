@@ -23,9 +23,10 @@ pub mod sched;
 pub mod service;
 pub mod source;
 pub mod stack;
+pub mod usb;
 pub mod wire;
 
-pub use client::{Call, Completion, ConnectError, RemoteClient, Reply, UserClient};
+pub use client::{Call, Completion, RemoteClient, Reply, UserClient};
 pub use diag::fault::{Fault, FaultPlan};
 pub use diag::ledger::Leak;
 pub use diag::log::{LogConfig, LogLine};

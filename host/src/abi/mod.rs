@@ -11,6 +11,7 @@ mod prop;
 mod queue;
 mod service;
 mod source;
+mod usb;
 
 use std::ffi::{CStr, c_char, c_void};
 use std::mem::ManuallyDrop;
@@ -21,7 +22,7 @@ use crate::ioreturn::{IoResult, IoReturn};
 use crate::rt::Runtime;
 
 /// Addresses of one function of each part: referring to them keeps the parts in every program that makes a host.
-pub(crate) fn linked() -> [usize; 10] {
+pub(crate) fn linked() -> [usize; 11] {
     [
         base::anchor(),
         client::anchor(),
@@ -33,6 +34,7 @@ pub(crate) fn linked() -> [usize; 10] {
         queue::anchor(),
         service::anchor(),
         source::anchor(),
+        usb::anchor(),
     ]
 }
 

@@ -70,6 +70,8 @@ pub struct Svc {
     pub(crate) iface: OnceLock<Arc<Iface>>,
     /// The device behind an `IOPCIDevice`.
     pub(crate) pci: OnceLock<Arc<Pci>>,
+    /// The device or interface behind an `IOUSBHostDevice` or `IOUSBHostInterface`.
+    pub(crate) usb: OnceLock<Arc<crate::usb::Node>>,
     bsd_name: OnceLock<CString>,
     /// Who is behind a user client; for its provider, while NewUserClient runs, who will be.
     pub(crate) peer: Mutex<Option<Arc<Peer>>>,
@@ -171,6 +173,7 @@ impl Svc {
             config: Mutex::new(NetConfig::default()),
             iface: OnceLock::new(),
             pci: OnceLock::new(),
+            usb: OnceLock::new(),
             bsd_name: OnceLock::new(),
             peer: Mutex::new(None),
             held: AtomicBool::new(false),

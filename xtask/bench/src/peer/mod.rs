@@ -2,7 +2,3 @@
 
 #[cfg(feature = "dpdk")]
 pub mod acl;
-#[cfg(feature = "dpdk")]
-pub mod eal;
-#[cfg(feature = "dpdk")]
-pub mod hash;

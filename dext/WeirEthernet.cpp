@@ -177,8 +177,6 @@ kern_return_t WeirEthernet::Start_Impl(IOService *provider)
     ivars->powered = true;
     ivars->stopping = false;
     ivars->chosenMedia = kIOUserNetworkMediaEthernetAuto;
-    ivars->allMulticast = false;
-    ivars->multicastOverflow = false;
     ivars->provider = provider;
 
     for (const weir::Step &step : weir::kSteps) {

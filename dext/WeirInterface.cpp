@@ -106,20 +106,9 @@ kern_return_t setPromiscuous(WeirEthernet *nic, bool enable)
     return control(nic, [enable](weir_core *core) { return weir_set_promiscuous(core, enable); });
 }
 
-/* All multicast frames are taken because the stack asked for it or because its list does not fit: two reasons that
- * come and go on their own. `control` is held. */
-weir_status applyAllMulticast(WeirEthernet_IVars *ivars, weir_core *core)
-{
-    return weir_set_all_multicast(core, ivars->allMulticast || ivars->multicastOverflow ? 1 : 0);
-}
-
 kern_return_t setAllMulticast(WeirEthernet *nic, bool enable)
 {
-    WeirEthernet_IVars *ivars = nic->ivars;
-    return control(nic, [ivars, enable](weir_core *core) {
-        ivars->allMulticast = enable;
-        return applyAllMulticast(ivars, core);
-    });
+    return control(nic, [enable](weir_core *core) { return weir_set_all_multicast(core, enable); });
 }
 
 kern_return_t setMulticast(WeirEthernet *nic, const uint8_t (*addresses)[6], uint32_t n)
@@ -127,15 +116,7 @@ kern_return_t setMulticast(WeirEthernet *nic, const uint8_t (*addresses)[6], uin
     if (addresses == nullptr && n != 0) {
         return kIOReturnBadArgument;
     }
-    WeirEthernet_IVars *ivars = nic->ivars;
-    return control(nic, [ivars, addresses, n](weir_core *core) {
-        const weir_status status = weir_set_multicast(core, addresses, n);
-        if (status != WEIR_OK) {
-            return status;
-        }
-        ivars->multicastOverflow = n > WEIR_MULTICAST_MAX;
-        return applyAllMulticast(ivars, core);
-    });
+    return control(nic, [addresses, n](weir_core *core) { return weir_set_multicast(core, addresses, n); });
 }
 
 kern_return_t setMtu(WeirEthernet *nic, uint32_t mtu)

@@ -120,8 +120,6 @@ struct WeirEthernet_IVars {
     weir::Settings settings;
     uint32_t assists; /* kIOUserNetworkHWAssist* that are on */
     MediaWord chosenMedia;
-    bool allMulticast;      /* asked for */
-    bool multicastOverflow; /* the list was longer than the core takes */
 
     uint32_t queueCount; /* queues[0..queueCount] were begun */
     weir::Queue queues[WEIR_QUEUES_MAX];

@@ -117,6 +117,8 @@ struct Control {
     nic: Box<dyn Nic>,
     publisher: Publisher,
     if_name: IfName,
+    /// All multicast frames are wanted: by request, or because the list was too long for the NIC.
+    all_multicast: (bool, bool),
 }
 
 /// See the module.
@@ -163,7 +165,7 @@ impl Driver {
             seat.open();
             seats.push(seat);
         }
-        let control = Control { nic, publisher, if_name: config.if_name.clone() };
+        let control = Control { nic, publisher, if_name: config.if_name.clone(), all_multicast: (false, false) };
         Ok(Self { common, shards: seats, control: Seat::new(control), enabled: AtomicBool::new(false), usb })
     }
 

@@ -51,6 +51,36 @@ fn info_tells_the_state() {
 }
 
 #[test]
+fn all_multicast_stays_as_long_as_anyone_wants_it() {
+    let mut a = Station::enabled(&config(sys::WEIR_WIRE_PAIR, "allmulti", A, 1));
+    let mut b = Station::enabled(&config(sys::WEIR_WIRE_PAIR, "allmulti", B, 1));
+    let core = b.core.0;
+    let mut arrives = |b: &mut Station| {
+        a.send(0, &[udp(A, [1, 0, 0x5e, 1, 2, 3], ([10, 0, 0, 1], [224, 1, 2, 3]), (1, 2), 0)]);
+        settle(&mut [&mut a, b]);
+        b.received().len() == 1
+    };
+    let few = [[1, 0, 0x5e, 0, 0, 1]];
+    let many = vec![[1, 0, 0, 0, 0, 0]; 257];
+    // SAFETY: a live core and valid arguments.
+    let (all, list) = (
+        |on| unsafe { weir_set_all_multicast(core, on) },
+        |list: &[[u8; 6]]| unsafe { weir_set_multicast(core, list.as_ptr(), list.len() as u32) },
+    );
+    assert!(!arrives(&mut b));
+    assert_eq!(all(1), 0);
+    assert_eq!(list(&few), 0);
+    assert!(arrives(&mut b), "a list does not take back what was asked for");
+    assert_eq!(list(&many), 0);
+    assert_eq!(all(0), 0);
+    assert!(arrives(&mut b), "the list is still too long");
+    assert_eq!(list(&few), 0);
+    assert!(!arrives(&mut b));
+    a.close();
+    b.close();
+}
+
+#[test]
 fn the_link_follows_the_cable_and_the_far_end() {
     let mut a = Station::enabled(&config(sys::WEIR_WIRE_PAIR, "link", A, 1));
     let link = |station: &Station| {

@@ -176,7 +176,14 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode> {
         let out = local.sent(ethernet);
         let accepted = if out { transmit(&*port, ethernet) } else { wire.send(ethernet, &Offload::default()) };
         if !accepted {
-            let reason = if ethernet.is_empty() { "runt" } else { "giant" };
+            // In virtual time everything before it was taken, so that only its length can keep a frame out.
+            let longest =
+                if out { port.tx_alloc().map_or(0, |mut frame| frame.buffer().len()) } else { wire.frame_max() };
+            let reason = match ethernet.len() {
+                0 => "runt",
+                len if len > longest => "giant",
+                _ => "no-buffer",
+            };
             *totals.refused.entry(reason).or_default() += 1;
             continue;
         }

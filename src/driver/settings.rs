@@ -20,7 +20,10 @@ impl Driver {
     /// # Errors
     /// [`Error::Busy`] only.
     pub fn set_all_multicast(&self, on: bool) -> Result<(), Error> {
-        self.claim()?.nic.set_all_multicast(on);
+        let mut control = self.claim()?;
+        control.all_multicast.0 = on;
+        let overflow = control.all_multicast.1;
+        control.nic.set_all_multicast(on || overflow);
         Ok(())
     }
 
@@ -33,7 +36,9 @@ impl Driver {
         let is_long = addresses.len() > MULTICAST_MAX;
         let list = MulticastList::from_slice(if is_long { &[] } else { addresses }).map_err(|_| Error::Invalid)?;
         control.nic.set_multicast(&list)?;
-        control.nic.set_all_multicast(is_long);
+        control.all_multicast.1 = is_long;
+        let requested = control.all_multicast.0;
+        control.nic.set_all_multicast(requested || is_long);
         Ok(())
     }
 

@@ -331,7 +331,14 @@ IOReturn WeirEthernet::getTSOOptions(IOUserNetworkTSOOptions *options)
 /* Nothing is put in front of a frame. */
 uint16_t WeirEthernet::getTxDataOffset() { return 0; }
 
-uint32_t WeirEthernet::getFeatureFlags() { return super::getFeatureFlags() | kIOUserNetworkFeatureFlagSoftwareVlan; }
+uint32_t WeirEthernet::getFeatureFlags()
+{
+    uint32_t inherited = 0;
+    if (WEIR_AVAILABLE(22.0)) {
+        inherited = super::getFeatureFlags();
+    }
+    return inherited | kIOUserNetworkFeatureFlagSoftwareVlan;
+}
 
 IOReturn WeirEthernet::getHardwareAddress(ether_addr_t *addr)
 {

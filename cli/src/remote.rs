@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use weir_core::abi::sys;
-use weir_host::RemoteClient;
+use weir_host::{ConnectError, IoReturn, RemoteClient};
 
 use crate::RuleArgs;
 use crate::control::{Control, Transport};
@@ -34,7 +34,7 @@ pub struct ShowArgs {
     what: What,
     #[command(flatten)]
     target: Target,
-    /// One JSON object.
+    /// One JSON value.
     #[arg(long)]
     json: bool,
 }
@@ -96,9 +96,20 @@ impl Transport for Remote {
 }
 
 fn connect(target: &Target) -> Result<Control<Remote>> {
-    let client = RemoteClient::open(&target.control, &target.service, CLIENT_CONTROL).with_context(|| {
-        format!("cannot reach a driver at {} (start it with `weir run --control`)", target.control.display())
-    })?;
+    let socket = target.control.display();
+    let client = match RemoteClient::open(&target.control, &target.service, CLIENT_CONTROL) {
+        Ok(client) => client,
+        Err(ConnectError::Refused(IoReturn::NOT_FOUND)) => {
+            bail!(
+                "the driver at {socket} has no NIC \"{}\"; its BSD name is in what `weir run` printed",
+                target.service
+            )
+        }
+        Err(error) => {
+            return Err(error)
+                .with_context(|| format!("cannot reach a driver at {socket} (start it with `weir run --control`)"));
+        }
+    };
     Ok(Control::new(Remote(client)))
 }
 
@@ -170,10 +181,11 @@ pub fn show(args: &ShowArgs) -> Result<ExitCode> {
         }
         What::Histograms => {
             let names = ["rx_burst_ns", "tx_burst_ns", "rx_burst_len", "tx_burst_len"];
+            let mut all = Vec::new();
             for (which, name) in (0..).zip(names) {
                 let (buckets, sum) = control.histogram(which)?;
                 if args.json {
-                    println!("{}", json!({ "name": name, "buckets": buckets, "sum": sum }));
+                    all.push(json!({ "name": name, "buckets": buckets, "sum": sum }));
                     continue;
                 }
                 let count: u64 = buckets.iter().sum();
@@ -182,20 +194,23 @@ pub fn show(args: &ShowArgs) -> Result<ExitCode> {
                     println!("  from {:<12} {count}", 1_u64 << log2);
                 }
             }
+            if args.json {
+                println!("{}", json!(all));
+            }
         }
         What::Events => {
+            let mut all = Vec::new();
             for event in control.events()? {
                 let rule = event.rule.map_or_else(|| "-".into(), |rule| format!("rule {rule}"));
                 let action = if event.action == 0 { "pass" } else { "block" };
                 let direction = ["", "in", "out"].get(usize::from(event.direction)).copied().unwrap_or("");
                 let seconds = event.time_ns as f64 / 1e9;
                 if args.json {
-                    let value = json!({
+                    all.push(json!({
                         "time_ns": event.time_ns, "kind": event.kind, "rule": event.rule, "action": action,
                         "direction": direction, "protocol": event.protocol, "src": event.source,
                         "dst": event.destination, "len": event.len,
-                    });
-                    println!("{value}");
+                    }));
                 } else if event.kind == sys::WEIR_EVENT_LOG {
                     println!(
                         "{seconds:.6} {rule}: {action} {direction}: {} > {}: proto {} length {}",
@@ -205,6 +220,9 @@ pub fn show(args: &ShowArgs) -> Result<ExitCode> {
                     let kind = if event.kind == sys::WEIR_EVENT_LINK { "link changed" } else { "ruleset changed" };
                     println!("{seconds:.6} {kind}");
                 }
+            }
+            if args.json {
+                println!("{}", json!(all));
             }
         }
     }

@@ -17,6 +17,7 @@ use weir_host::{Host, HostConfig};
 
 use crate::RuleArgs;
 use crate::nic::{Last, Nic, NicOptions, Wire, entitlements, no_leaks};
+use crate::output::say;
 use crate::rules;
 
 /// Arguments of `weir run`.
@@ -137,7 +138,7 @@ fn summary(nics: &[(String, Last)]) -> ExitCode {
     let mut problem = None;
     for (name, last) in nics {
         let get = |field| last.counters.get(field);
-        println!(
+        say!(
             "{name}: rx {} frames, {} delivered, {} dropped; tx {} frames, {} sent, {} dropped",
             get("rx_frames"),
             get("rx_delivered"),
@@ -148,11 +149,11 @@ fn summary(nics: &[(String, Last)]) -> ExitCode {
         );
         for (direction, transmit) in [("rx", false), ("tx", true)] {
             for (reason, count) in last.counters.dropped(transmit) {
-                println!("{name}: {direction} dropped {reason}: {count}");
+                say!("{name}: {direction} dropped {reason}: {count}");
             }
         }
         for rule in &last.rules {
-            println!("{name}: @{} {} [ Packets: {} Bytes: {} ]", rule.number, rule.text, rule.packets, rule.bytes);
+            say!("{name}: @{} {} [ Packets: {} Bytes: {} ]", rule.number, rule.text, rule.packets, rule.bytes);
         }
         if let Err(error) = last.counters.check() {
             problem.get_or_insert(format!("{name}: {error:#}"));
@@ -160,11 +161,11 @@ fn summary(nics: &[(String, Last)]) -> ExitCode {
     }
     match problem {
         None => {
-            println!("accounting: ok");
+            say!("accounting: ok");
             ExitCode::SUCCESS
         }
         Some(problem) => {
-            println!("accounting: FAILED: {problem}");
+            say!("accounting: FAILED: {problem}");
             ExitCode::FAILURE
         }
     }

@@ -11,7 +11,8 @@
 #include <stddef.h>
 #include <strings.h>
 
-#if defined(__GLIBC__) && !__GLIBC_PREREQ(2, 38)
+#if defined(__GLIBC__)
+#if !__GLIBC_PREREQ(2, 38)
 /* OpenBSD strlcpy(3): the length of src; dst is terminated if size is not 0. */
 static inline size_t
 strlcpy(char * dst, const char * src, size_t size)
@@ -31,6 +32,7 @@ strlcat(char * dst, const char * src, size_t size)
     size_t used = strnlen(dst, size);
     return used + (used < size ? strlcpy(dst + used, src, size - used) : strlen(src));
 }
+#endif
 #endif
 
 #endif /* WEIR_STRING_H */

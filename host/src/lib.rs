@@ -26,7 +26,7 @@ pub mod stack;
 pub mod usb;
 pub mod wire;
 
-pub use client::{Call, Completion, RemoteClient, Reply, UserClient};
+pub use client::{Call, Completion, ConnectError, RemoteClient, Reply, UserClient};
 pub use diag::fault::{Fault, FaultPlan};
 pub use diag::ledger::Leak;
 pub use diag::log::{LogConfig, LogLine};

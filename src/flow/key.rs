@@ -45,6 +45,13 @@ impl FlowKey {
         Self { words: [s0, s1, d0, d1, rest] }
     }
 
+    /// `==` without a call and with one branch.
+    #[inline(always)]
+    pub(super) fn is(&self, other: &Self) -> bool {
+        let ([a, b, c, d, e], [v, w, x, y, z]) = (self.words, other.words);
+        (a ^ v) | (b ^ w) | (c ^ x) | (d ^ y) | (e ^ z) == 0
+    }
+
     /// The key of the other direction.
     #[must_use]
     #[inline(always)]

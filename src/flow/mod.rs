@@ -1,9 +1,13 @@
 //! Flows: what is remembered of a conversation from packet to packet.
 //!
-//! [`table`] finds a flow by its key, [`wheel`] tells when its time is up.
+//! [`table`] finds a flow by its key, [`wheel`] tells when its time is up; [`frag`] joins fragments; [`scrub`] normalises TCP; [`limit`]
+//! holds back what the driver says by itself.
 #![forbid(unsafe_code)]
 
+pub mod frag;
 mod key;
+pub mod limit;
+pub mod scrub;
 pub mod table;
 pub mod wheel;
 

@@ -21,27 +21,34 @@ pub fn parse(frame: &[u8]) -> Parsed {
 #[inline]
 pub fn parse_into(parsed: &mut Parsed, frame: &[u8]) {
     if fast::parse(parsed, frame).is_none() {
-        *parsed = run(frame, false);
+        *parsed = run(frame, Mode::Whole);
     }
 }
 
 /// [`parse`] without the shortcut for common frames; slower, and the same.
 #[cfg(test)]
 pub(super) fn parse_in_full(frame: &[u8]) -> Parsed {
-    run(frame, false)
+    run(frame, Mode::Whole)
 }
 
 /// [`parse`] for a TSO super-frame: an IPv4 total length or IPv6 payload length that is zero or too small for the
 /// frame, as stacks leave it, counts as "to the end of the frame".
 #[must_use]
 pub fn parse_super(frame: &[u8]) -> Parsed {
-    run(frame, true)
+    run(frame, Mode::Super)
+}
+
+/// [`parse`] for the beginning of a frame whose rest is elsewhere: lengths are what the headers give, and headers have
+/// to be whole.
+#[must_use]
+pub fn parse_head(frame: &[u8]) -> Parsed {
+    run(frame, Mode::Head)
 }
 
 #[inline(never)]
-fn run(frame: &[u8], super_frame: bool) -> Parsed {
+fn run(frame: &[u8], mode: Mode) -> Parsed {
     let mut parsed = Parsed::default();
-    if let Err(error) = ethernet(&mut parsed, frame, super_frame) {
+    if let Err(error) = ethernet(&mut parsed, frame, mode) {
         parsed.error = Some(error);
     }
     parsed
@@ -75,13 +82,22 @@ enum Mode {
     Super,
     /// Inside an ICMP error: cut off.
     Inner,
+    /// Cut off behind the headers.
+    Head,
+}
+
+impl Mode {
+    /// The packet may be longer than the bytes that are there.
+    fn is_cut(self) -> bool {
+        matches!(self, Self::Inner | Self::Head)
+    }
 }
 
 fn be16(bytes: [u8; 2]) -> u16 {
     u16::from_be_bytes(bytes)
 }
 
-fn ethernet(p: &mut Parsed, frame: &[u8], super_frame: bool) -> Result<(), ParseError> {
+fn ethernet(p: &mut Parsed, frame: &[u8], mode: Mode) -> Result<(), ParseError> {
     let Some((header, mut rest)) = frame.split_first_chunk::<14>() else {
         return Err(ParseError::Runt);
     };
@@ -110,7 +126,6 @@ fn ethernet(p: &mut Parsed, frame: &[u8], super_frame: bool) -> Result<(), Parse
     }
     p.payload = u32::from(p.l3);
     p.payload_len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-    let mode = if super_frame { Mode::Super } else { Mode::Whole };
     match p.ethertype {
         ethertype::IPV4 => ipv4(p, rest, usize::from(p.l3), mode),
         ethertype::IPV6 => ipv6(p, rest, usize::from(p.l3), mode),
@@ -164,7 +179,7 @@ fn ipv4(p: &mut Parsed, packet: &[u8], l3: usize, mode: Mode) -> Result<(), Pars
     if header_len < 20 || total < header_len {
         return Err(ParseError::BadOffset);
     }
-    if packet.len() < header_len || (mode != Mode::Inner && packet.len() < total) {
+    if packet.len() < header_len || (!mode.is_cut() && packet.len() < total) {
         return Err(ParseError::Short);
     }
     if header_len > 20 {
@@ -226,7 +241,7 @@ fn ipv6(p: &mut Parsed, packet: &[u8], l3: usize, mode: Mode) -> Result<(), Pars
     }
     p.payload = (l3 + 40) as u32;
     p.payload_len = len as u32;
-    if after.len() < len && mode != Mode::Inner {
+    if after.len() < len && !mode.is_cut() {
         return Err(ParseError::Short);
     }
     if after.len() > len {

@@ -3,7 +3,7 @@
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     if std::env::var_os("CARGO_FEATURE_DPDK").is_some() {
-        for library in ["rte_acl", "rte_eal"] {
+        for library in ["rte_acl", "rte_hash", "rte_eal"] {
             println!("cargo:rustc-link-lib={library}");
         }
     }

@@ -3,6 +3,7 @@
 
 mod bench;
 mod bindings;
+mod bundle;
 mod demo;
 mod dext;
 mod setup;
@@ -86,6 +87,8 @@ enum Command {
         #[command(subcommand)]
         bench: bench::Bench,
     },
+    /// Build Weir.app with the driver extension, or inspect one.
+    Bundle(bundle::BundleArgs),
     /// Write src/abi/sys.rs anew from dext/weir_core.h.
     Bindings {
         /// Compare instead of writing.
@@ -106,6 +109,7 @@ fn main() -> ExitCode {
         Command::Iig { files, out } => dext::iig(&files, &out),
         Command::Dext { src, out, sanitize, define, link } => setup::ensure(setup::Purpose::Build, install)
             .and_then(|()| dext::build(&src, &out, sanitize.as_deref(), &define, &link)),
+        Command::Bundle(args) => setup::ensure(setup::Purpose::Bundle, install).and_then(|()| bundle::run(&args)),
         Command::Bindings { check } => setup::ensure(setup::Purpose::Bindings, install)
             .and_then(|()| if check { bindings::check() } else { bindings::write() }),
     };

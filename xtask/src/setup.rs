@@ -14,6 +14,8 @@ pub enum Purpose {
     Build,
     /// Writing src/abi/sys.rs: libclang.
     Bindings,
+    /// `cargo xtask bundle`.
+    Bundle,
     /// `cargo xtask demo`.
     Demo,
     /// `cargo xtask test`.
@@ -51,7 +53,7 @@ struct Need {
     purposes: &'static [Purpose],
 }
 
-use Purpose::{Bench, Bindings, Build, Demo, Test, TestAll};
+use Purpose::{Bench, Bindings, Build, Bundle, Demo, Test, TestAll};
 
 const NEEDS: &[Need] = &[
     Need {
@@ -80,7 +82,7 @@ const NEEDS: &[Need] = &[
         present: || weir_iig::find_clang().is_ok(),
         apt: &["clang-19"],
         brew: &[],
-        purposes: &[Build, Demo, Test, TestAll],
+        purposes: &[Build, Bundle, Demo, Test, TestAll],
     },
     Need {
         what: "C++ standard library",
@@ -172,14 +174,22 @@ const NEEDS: &[Need] = &[
     },
     Need {
         what: "standard library's sources with their compiler",
-        why: "ThreadSanitizer must see the locks and channels of std",
+        why: "ThreadSanitizer must see the locks and channels of std; the core for DriverKit needs its own libcore",
         present: || {
             !cfg!(target_os = "linux")
                 || sh::succeeds(Command::new("dpkg").args(["-s", "rustc-web", "cargo-web", "rust-web-src"]))
         },
         apt: &["rustc-web", "cargo-web", "rust-web-src"],
         brew: &[],
-        purposes: &[TestAll],
+        purposes: &[Bundle, Test, TestAll],
+    },
+    Need {
+        what: "linker for Mach-O",
+        why: "links the driver extension's check build",
+        present: || cfg!(target_os = "macos") || sh::has("ld64.lld-19"),
+        apt: &["lld-19"],
+        brew: &[],
+        purposes: &[Bundle, Test, TestAll],
     },
 ];
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::setup::{self, Install, Purpose};
-use crate::{bindings, sh, tidy};
+use crate::{bindings, bundle, sh, tidy};
 
 /// How a step ended.
 enum Outcome {
@@ -54,9 +54,21 @@ const STEPS: &[Step] = &[
         run: command,
     },
     Step { name: "demo", what: "weir demo, twice, without residue", slow: false, run: demo },
+    Step {
+        name: "bundle",
+        what: "the Mac's app and driver extension, cross-built and inspected; the glue for every DriverKit",
+        slow: false,
+        run: mac_bundle,
+    },
     Step { name: "loom", what: "every interleaving of the rings", slow: true, run: loom },
     Step { name: "asan", what: "glue and runtime under AddressSanitizer and LeakSanitizer", slow: true, run: asan },
     Step { name: "tsan", what: "glue and runtime under ThreadSanitizer", slow: true, run: tsan },
+    Step {
+        name: "reproducible",
+        what: "two builds of the bundle from nothing are the same byte for byte",
+        slow: true,
+        run: reproducible,
+    },
     Step { name: "soak", what: "link flaps, Stop/Start cycles, 10 GB, long runs", slow: true, run: soak },
 ];
 
@@ -125,6 +137,16 @@ fn fmt() -> Result<Outcome> {
 
 fn house_rules() -> Result<Outcome> {
     tidy::run()?;
+    Ok(Outcome::Passed)
+}
+
+fn mac_bundle() -> Result<Outcome> {
+    bundle::test()?;
+    Ok(Outcome::Passed)
+}
+
+fn reproducible() -> Result<Outcome> {
+    bundle::test_reproducible()?;
     Ok(Outcome::Passed)
 }
 

@@ -6,6 +6,7 @@
 #ifndef WEIR_DRIVERKIT_OSMETACLASS_H
 #define WEIR_DRIVERKIT_OSMETACLASS_H
 
+#include <Availability.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <DriverKit/IORPC.h>
@@ -121,10 +122,17 @@ extern "C" void OSClassUnregister(const OSClassLoadInformation * information);
     (type *) (__ret == 0 ? __allocated : NULL); \
 })
 
+#if defined(__APPLE__)
+/* Apple's loader finds the classes of a dext through this section. */
+#define OSDefineClassRegistration(name) \
+    __attribute__((used, section("__DATA_CONST,__osclassinfo,regular,no_dead_strip"))) \
+    static const OSClassLoadInformation * const name ## _ClassPtr = &name ## _Class;
+#else
 /* Runs before a dext's own constructors, so that those may already allocate objects of its classes. */
 #define OSDefineClassRegistration(name) \
     __attribute__((constructor(1000))) static void name ## _Register(void) { OSClassRegister(&name ## _Class); } \
     __attribute__((destructor(1000))) static void name ## _Unregister(void) { OSClassUnregister(&name ## _Class); }
+#endif
 
 #define APPLE_KEXT_OVERRIDE override
 

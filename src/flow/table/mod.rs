@@ -33,6 +33,10 @@ pub const BURST_MAX: usize = 64;
 
 /// No link.
 const NONE: u32 = u32::MAX;
+/// What the first look at a bucket can say instead of a reference: nothing has this tag, here or farther on; or there
+/// is more to search. No slot and no further key has such a number.
+const ABSENT: u32 = u32::MAX;
+const SEARCH: u32 = u32::MAX - 1;
 /// In a bucket: the rest of the number is the index of a further key, not of a flow.
 const FURTHER: u32 = 1 << 31;
 
@@ -242,10 +246,10 @@ impl<T> FlowTable<T> {
         if reference & FURTHER == 0 {
             let slot = self.slots.get(reference as usize)?;
             let id = FlowId { index: reference, generation: slot.generation };
-            return (slot.key == *key).then_some(Hit { id, further: false });
+            return slot.key.is(key).then_some(Hit { id, further: false });
         }
         let entry = self.further.get((reference & !FURTHER) as usize)?;
-        if entry.key != *key {
+        if !entry.key.is(key) {
             return None;
         }
         let slot = self.slots.get(entry.owner as usize)?;
@@ -255,13 +259,16 @@ impl<T> FlowTable<T> {
     /// [`FlowTable::locate`] for up to [`BURST_MAX`] keys, with the memory of all of them fetched at the same time: as
     /// many results as there are hashes, keys and places for results.
     pub fn find_burst(&self, hashes: &[u64], keys: &[FlowKey], found: &mut [Option<Hit>]) {
-        let mut first = [NONE; BURST_MAX];
+        let mut first = [SEARCH; BURST_MAX];
         for hash in hashes {
             self.prefetch(*hash);
         }
         for (hash, first) in hashes.iter().zip(&mut first) {
             let Some(bucket) = self.buckets.get(self.home(*hash)) else { continue };
             let Some(reference) = bucket.with_tag(tag(*hash)).next().and_then(|way| bucket.reference(way)) else {
+                if bucket.passed == 0 {
+                    *first = ABSENT;
+                }
                 continue;
             };
             *first = reference;
@@ -272,10 +279,13 @@ impl<T> FlowTable<T> {
             }
         }
         for (((hash, key), found), first) in hashes.iter().zip(keys).zip(found).zip(first) {
-            *found = match self.verify(first, key) {
-                None => self.locate(*hash, key),
-                hit => hit,
-            };
+            *found = None;
+            if first != ABSENT {
+                *found = self.verify(first, key);
+                if found.is_none() {
+                    *found = self.locate(*hash, key);
+                }
+            }
         }
     }
 

@@ -129,4 +129,12 @@ impl Edit<'_> {
         self.write(HEADER_LEN + TAG_LEN * index, tci.to_be_bytes());
         true
     }
+
+    /// Replaces the identification of an IPv4 fragment whose datagram changes as a whole.
+    pub(crate) fn set_datagram_id(&mut self, id: u16) {
+        if self.parsed.family == Family::V4 {
+            self.write_ip(usize::from(self.parsed.l3) + 4, id.to_be_bytes());
+            self.parsed.fragment.id = u32::from(id);
+        }
+    }
 }

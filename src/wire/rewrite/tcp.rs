@@ -86,6 +86,20 @@ impl Edit<'_> {
         done
     }
 
+    /// The values, and their echoes, of all timestamps options: how many, and the first.
+    #[must_use]
+    pub fn timestamps(&self) -> (usize, Option<(u32, u32)>) {
+        let Some(header) = self.tcp_at(HEADER_LEN).and_then(|l4| self.frame.get(l4..self.limit)) else {
+            return (0, None);
+        };
+        let mut all = tcp::options(header).filter(TcpOption::is_timestamps);
+        let first = all.next().map(|found| {
+            let value = found.value(header);
+            (u32::from_be_bytes(get(value, 0)), u32::from_be_bytes(get(value, 4)))
+        });
+        (usize::from(first.is_some()) + all.count(), first)
+    }
+
     /// Replaces the values of the timestamps option number `index` (RFC 7323 section 3.2).
     pub fn set_timestamps(&mut self, index: usize, value: u32, echo: u32) -> bool {
         let Some(l4) = self.tcp_at(HEADER_LEN) else {

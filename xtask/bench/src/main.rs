@@ -1,6 +1,7 @@
 //! What `cargo xtask bench` runs. It is a program of its own so that it is built with optimisation and may link peers.
 
 mod classify;
+mod flows;
 mod headers;
 mod measure;
 mod peer;
@@ -24,11 +25,14 @@ struct Cli {
 enum Bench {
     /// The classifier over a ClassBench rule set.
     Classify(classify::Args),
+    /// The flow table: lookup hit and miss, insert, expiry.
+    Flows(flows::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().bench {
         Bench::Classify(args) => classify::run(&args),
+        Bench::Flows(args) => flows::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

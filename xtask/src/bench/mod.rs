@@ -30,6 +30,17 @@ pub enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// The flow table beside hashbrown and DPDK's rte_hash.
+    #[command(disable_help_flag = true)]
+    Flows(Passed),
+}
+
+/// Arguments that the benchmark itself reads; `--help` is one of them.
+#[derive(clap::Args)]
+pub struct Passed {
+    /// See `--help` of the benchmark.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
 }
 
 /// Runs one benchmark.
@@ -46,5 +57,6 @@ pub fn run(install: Install, bench: &Bench) -> Result<()> {
             let peers = args.iter().any(|arg| arg.starts_with("--peer"));
             core::run(install, "classify", peers, args)
         }
+        Bench::Flows(Passed { args }) => core::run(install, "flows", true, args),
     }
 }

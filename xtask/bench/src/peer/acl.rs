@@ -1,11 +1,13 @@
 //! DPDK's rte_acl, called as its own examples do (DPDK Programmer's Guide, "Packet Classification and Access Control
-//! Library"). The declarations are those of rte_acl.h, rte_eal.h and rte_malloc.h of DPDK 22.11.
+//! Library"). The declarations are those of rte_acl.h of DPDK 22.11.
 
-use std::ffi::{CString, c_char, c_int, c_uint, c_void};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 use weir_core::filter::classify::{Key, Rule};
+
+use super::eal;
 
 const MAX_FIELDS: usize = 64;
 const FIELDS: usize = 5;
@@ -53,20 +55,7 @@ struct Param {
     max_rules: u32,
 }
 
-#[repr(C)]
-#[derive(Default)]
-struct HeapStats {
-    total: usize,
-    free: usize,
-    greatest_free: usize,
-    free_count: c_uint,
-    alloc_count: c_uint,
-    allocated: usize,
-}
-
 unsafe extern "C" {
-    fn rte_eal_init(argc: c_int, argv: *mut *mut c_char) -> c_int;
-    fn rte_malloc_get_socket_stats(socket: c_int, stats: *mut HeapStats) -> c_int;
     fn rte_acl_create(param: *const Param) -> *mut c_void;
     fn rte_acl_free(context: *mut c_void);
     fn rte_acl_add_rules(context: *mut c_void, rules: *const AclRule, count: u32) -> c_int;
@@ -107,29 +96,14 @@ pub struct Acl {
     pub build_ms: f64,
 }
 
-fn heap() -> usize {
-    let mut stats = HeapStats::default();
-    // SAFETY: the structure is the library's own, and it only writes to it.
-    unsafe { rte_malloc_get_socket_stats(0, &raw mut stats) };
-    stats.allocated
-}
-
 impl Acl {
     /// Starts DPDK's environment and builds the rules.
     ///
     /// # Errors
     /// What DPDK refuses.
     pub fn build(rules: &[Rule<1>], core: usize) -> Result<Self> {
-        let core = core.to_string();
-        let arguments = ["bench", "-l", &core, "--no-huge", "-m", "3072", "--no-pci", "--no-telemetry", "--no-shconf"];
-        let arguments: Vec<CString> =
-            arguments.iter().chain(&["--log-level=3"]).map(|text| CString::new(*text)).collect::<Result<_, _>>()?;
-        let mut pointers: Vec<*mut c_char> = arguments.iter().map(|text| text.as_ptr().cast_mut()).collect();
-        // SAFETY: the strings outlive the call; the library may reorder the pointers, which are ours alone.
-        if unsafe { rte_eal_init(pointers.len() as c_int, pointers.as_mut_ptr()) } < 0 {
-            bail!("DPDK's environment does not start");
-        }
-        let before = heap();
+        eal::start(core)?;
+        let before = eal::heap();
         let name = CString::new("weir")?;
         let rule_size = size_of::<AclRule>() as u32;
         let param = Param { name: name.as_ptr(), socket: 0, rule_size, max_rules: rules.len() as u32 };
@@ -149,7 +123,7 @@ impl Acl {
             bail!("rte_acl_build failed");
         }
         let build_ms = started.elapsed().as_secs_f64() * 1e3;
-        Ok(Self { context, memory_bytes: heap().saturating_sub(before), build_ms })
+        Ok(Self { context, memory_bytes: eal::heap().saturating_sub(before), build_ms })
     }
 
     /// Looks a burst up; a result is the rule's number plus 1, or 0.

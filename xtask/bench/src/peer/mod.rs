@@ -2,3 +2,7 @@
 
 #[cfg(feature = "dpdk")]
 pub mod acl;
+#[cfg(feature = "dpdk")]
+pub mod eal;
+#[cfg(feature = "dpdk")]
+pub mod hash;

@@ -4,6 +4,7 @@
 //! Model check of everything that synchronises: `RUSTFLAGS="--cfg loom" cargo test -p weir-core --lib --release loom`.
 
 pub mod doorbell;
+pub mod four;
 pub mod packet;
 pub mod pool;
 pub mod prefetch;
@@ -11,6 +12,7 @@ mod primitive;
 pub mod region;
 pub mod ring;
 pub mod seat;
+pub mod simd;
 pub mod tags;
 pub mod transfer;
 pub mod wire_ring;

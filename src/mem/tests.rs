@@ -374,3 +374,31 @@ fn memory_outlives_a_pool_that_misses_packets() {
     assert_eq!(dma.live.load(Ordering::Relaxed), 1);
     assert!(packet.write(&[7; 256]));
 }
+
+/// Whatever the instructions, the same words come out.
+#[test]
+fn four_words_are_portable() {
+    use super::four::{Four, Portable};
+    let mut seed = 1u64;
+    let mut word = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        // Equal halves and zeroes must happen.
+        let bits = (seed >> 33) as u32;
+        if bits & 7 == 0 { 0 } else { bits & 0x0003_0003 | (bits & 8) << 28 }
+    };
+    for _ in 0..10_000 {
+        let (a, b) = ([word(), word(), word(), word()], [word(), word(), word(), word()]);
+        let pairs = b.map(|word| [word as u16, (word >> 16) as u16]);
+        let halves = a.map(|word| word as u16);
+        let (x, y) = (Four::new(&a), Portable::new(&a));
+        let (p, q) = (Four::from_pairs(&pairs), Portable::from_pairs(&pairs));
+        let (h, i) = (Four::from_halves(&halves), Portable::from_halves(&halves));
+        let (s, t) = (Four::splat(b[0]), Portable::splat(b[0]));
+        assert_eq!(x.and(p).zeroes(), y.and(q).zeroes());
+        assert_eq!(x.xor(p).zeroes(), y.xor(q).zeroes());
+        assert_eq!(x.or(h).zeroes(), y.or(i).zeroes());
+        assert_eq!(x.xor(s).zeroes(), y.xor(t).zeroes());
+        assert_eq!(x.sub_halves(p).xor(h).zeroes(), y.sub_halves(q).xor(i).zeroes());
+        assert_eq!(x.halves_above(p).zeroes(), y.halves_above(q).zeroes());
+    }
+}

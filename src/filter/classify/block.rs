@@ -5,7 +5,8 @@
     reason = "every index is a loop variable below the constant length of the arrays, several of which go in step"
 )]
 
-use super::{Key, NONE, Rule};
+use super::{Key, Rule};
+use crate::mem::four::Four;
 
 /// Rules of a block.
 pub(super) const LANES: usize = 4;
@@ -43,28 +44,32 @@ impl<const W: usize> Block<W> {
         priority: [!MORE; LANES],
     };
 
-    /// The best priority of the rules that match, [`NONE`] if none does.
+    /// The best priority of the rules that match, `NONE` if none does.
     #[inline(always)]
     pub(super) fn find(&self, key: &Key<W>) -> u32 {
-        let mut wrong = [0u32; LANES];
+        let matching = self.matching(key);
+        // The lanes are in the order of priority.
+        let priority = self.priority[(matching | 1 << LANES).trailing_zeros() as usize & (LANES - 1)] & !MORE;
+        priority | u32::from(matching == 0).wrapping_neg()
+    }
+
+    /// Lanes whose rules match, as bits.
+    #[inline(always)]
+    pub(super) fn matching(&self, key: &Key<W>) -> u32 {
+        let [sport, dport] = key.ports.map(u32::from);
+        let behind = Four::splat(sport | dport << 16).sub_halves(Four::from_pairs(&self.low));
+        let mut wrong = behind.halves_above(Four::from_pairs(&self.span));
+        let class = Four::splat(key.class.into()).and(Four::from_halves(&self.class_mask));
+        wrong = wrong.or(class.xor(Four::from_halves(&self.class)));
         for word in 0..W {
-            for lane in 0..LANES {
-                wrong[lane] |= (key.src[word] & self.src_mask[word][lane]) ^ self.src[word][lane];
-                wrong[lane] |= (key.dst[word] & self.dst_mask[word][lane]) ^ self.dst[word][lane];
+            for (addr, mask, want) in [
+                (key.src[word], &self.src_mask[word], &self.src[word]),
+                (key.dst[word], &self.dst_mask[word], &self.dst[word]),
+            ] {
+                wrong = wrong.or(Four::splat(addr).and(Four::new(mask)).xor(Four::new(want)));
             }
         }
-        let [sport, dport] = key.ports;
-        for lane in 0..LANES {
-            let [low, span] = [self.low[lane], self.span[lane]];
-            wrong[lane] |= u32::from(sport.wrapping_sub(low[0]).saturating_sub(span[0]));
-            wrong[lane] |= u32::from(dport.wrapping_sub(low[1]).saturating_sub(span[1]));
-            wrong[lane] |= u32::from((key.class & self.class_mask[lane]) ^ self.class[lane]);
-        }
-        let mut best = NONE;
-        for lane in (0..LANES).rev() {
-            best = if wrong[lane] == 0 { self.priority[lane] & !MORE } else { best };
-        }
-        best
+        wrong.zeroes()
     }
 
     /// True if the leaf goes on in another block.

@@ -1,16 +1,59 @@
 //! Looking up a burst.
 
-use super::table::{coarse_of, leaf_of};
-use super::{BURST, Classifier, Key, NONE};
+use super::mask::{FACTORS, Mask, WORDS};
+use super::table::{LEAF_BITS, Table, coarse_of, leaf_of};
+use super::{Classifier, Key, NONE};
 use crate::mem::prefetch;
+use crate::mem::simd::{SIFT, Sieve, Sifted};
 
 /// Headers that go through the stages together.
-const GROUP: usize = 32;
+const GROUP: usize = SIFT;
+
+/// Most that is left after the tables behind the first were asked; when it gets full, it is worked off before more tables are
+/// asked.
+const WORK: usize = 8 * GROUP;
+
+/// A table whose slots take more than this does not stay in the innermost caches.
+const FAR: u32 = 1 << 13;
+
+/// Leaves that take no more than this are in the caches anyway.
+const NEAR: usize = 1 << 18;
+
+/// The vector instructions there are beyond those that every processor of the kind has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Vector {
+    #[cfg(target_arch = "x86_64")]
+    avx2: Option<crate::mem::simd::Avx2>,
+}
+
+impl Vector {
+    pub(super) fn detect() -> Self {
+        Self {
+            #[cfg(target_arch = "x86_64")]
+            avx2: crate::mem::simd::Avx2::detect(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) const fn none() -> Self {
+        Self {
+            #[cfg(target_arch = "x86_64")]
+            avx2: None,
+        }
+    }
+}
+
+/// The headers of a group, word by word, and what is known about them.
+struct Group {
+    words: [[u32; GROUP]; WORDS],
+    hashes: [u32; GROUP],
+    /// The best priorities so far as slots know them.
+    limits: [u32; GROUP],
+}
 
 impl<const W: usize> Classifier<W> {
     /// The priority of the best rule that matches each header, [`NONE`] if none does. Headers beyond the shorter of
     /// the two slices are left out.
-    #[inline]
     pub fn lookup_burst(&self, keys: &[Key<W>], found: &mut [u32]) {
         for (keys, found) in keys.chunks(GROUP).zip(found.chunks_mut(GROUP)) {
             self.lookup_group(keys, found);
@@ -26,37 +69,107 @@ impl<const W: usize> Classifier<W> {
         found
     }
 
-    #[inline(always)]
     fn lookup_group(&self, keys: &[Key<W>], found: &mut [u32]) {
-        let mut hashes = [0u32; GROUP];
-        let mut work = [(0u8, 0u32); GROUP + 1];
+        let mut group = Group { words: [[0; GROUP]; WORDS], hashes: [0; GROUP], limits: [u32::MAX >> 1; GROUP] };
+        group.fill(keys);
         found.fill(NONE);
+        let mut work = Sifted::<WORK>::new();
+        let mut first = true;
         for (table, mask) in self.tables.iter().zip(&self.masks).filter(|(table, _)| table.rules > 0) {
-            for (key, hash) in keys.iter().zip(&mut hashes) {
-                *hash = mask.hash(key);
-                prefetch::element(&self.slots, table.slot(*hash));
-            }
-            let mut todo = 0;
-            for (number, (hash, found)) in hashes.iter().zip(&*found).enumerate() {
-                let slot = self.slots.get(table.slot(*hash)).copied().unwrap_or(0);
-                let leaf = leaf_of(slot);
-                if let Some(item) = work.get_mut(todo) {
-                    *item = (number as u8, leaf);
-                }
-                todo += usize::from(table.admits(slot, *hash, coarse_of(self.coarse, *found)));
-                if let Some(block) = self.leaves.block(leaf) {
-                    prefetch::line(block, 0);
-                    prefetch::line(block, 64);
+            self.sift(&mut group, keys.len(), *table, mask, &mut work);
+            if first || work.len + GROUP > WORK {
+                self.work_off(&mut work, keys, found);
+                first = false;
+                for (limit, found) in group.limits.iter_mut().zip(&*found) {
+                    *limit = coarse_of(self.coarse, *found);
                 }
             }
-            for (number, leaf) in work.iter().take(todo) {
-                if let (Some(key), Some(found)) = (keys.get(usize::from(*number)), found.get_mut(usize::from(*number)))
-                {
-                    *found = (*found).min(self.leaves.find(*leaf, key));
+        }
+        self.work_off(&mut work, keys, found);
+    }
+
+    /// Asks a table about a group.
+    #[inline(always)]
+    fn sift(&self, group: &mut Group, len: usize, table: Table, mask: &Mask<W>, work: &mut Sifted<WORK>) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = self.vector.avx2 {
+            let Group { words, hashes, limits } = group;
+            if W == 1 {
+                let ([a, b, c, d, ..], [e, f, g, h, ..]) = (mask.words(), FACTORS);
+                avx2.hash(words, [a, b, c, d], [e, f, g, h], hashes);
+            } else {
+                avx2.hash(words, mask.words(), FACTORS, hashes);
+            }
+            if table.shift < 32 - FAR.ilog2() {
+                for hash in &*hashes {
+                    prefetch::element(&self.slots, table.slot(*hash));
                 }
+            }
+            let sieve = Sieve { slots: &self.slots, base: table.base, shift: table.shift, leaf_bits: LEAF_BITS };
+            let before = work.len;
+            avx2.sift(sieve, hashes, limits, work);
+            // Lanes without a header are the last ones.
+            while work.len > before && work.header.get(work.len - 1).is_some_and(|header| *header as usize >= len) {
+                work.len -= 1;
+            }
+            return;
+        }
+        self.sift_portable(group, len, table, mask, work);
+    }
+
+    #[inline(always)]
+    fn sift_portable(&self, group: &mut Group, len: usize, table: Table, mask: &Mask<W>, work: &mut Sifted<WORK>) {
+        let masks = mask.words();
+        for (number, hash) in group.hashes.iter_mut().enumerate().take(len) {
+            let words = group.words.iter().take(2 + 2 * W).zip(masks).zip(FACTORS);
+            *hash =
+                Mask::<W>::mix(words.map(|((words, mask), factor)| {
+                    (words.get(number).copied().unwrap_or(0) & mask).wrapping_mul(factor)
+                }));
+            prefetch::element(&self.slots, table.slot(*hash));
+        }
+        for ((number, hash), limit) in (0u32..).zip(&group.hashes).zip(&group.limits).take(len) {
+            let slot = self.slots.get(table.slot(*hash)).copied().unwrap_or(0);
+            if let (Some(header), Some(leaf)) = (work.header.get_mut(work.len), work.leaf.get_mut(work.len)) {
+                (*header, *leaf) = (number, leaf_of(slot));
+                work.len += usize::from(table.admits(slot, *hash, *limit));
+            }
+        }
+    }
+
+    /// Compares the headers that passed with the leaves that their slots lead to.
+    #[inline(always)]
+    fn work_off(&self, work: &mut Sifted<WORK>, keys: &[Key<W>], found: &mut [u32]) {
+        let far = self.leaves.memory_bytes() > NEAR;
+        for leaf in work.leaf.iter().take(if far { work.len } else { 0 }) {
+            if let Some(block) = self.leaves.block(*leaf) {
+                for line in 0..size_of_val(block) / 64 {
+                    prefetch::line(block, 64 * line);
+                }
+            }
+        }
+        for (number, leaf) in work.header.iter().zip(&work.leaf).take(work.len) {
+            let number = *number as usize;
+            if let (Some(key), Some(found)) = (keys.get(number), found.get_mut(number)) {
+                *found = (*found).min(self.leaves.find(*leaf, key));
+            }
+        }
+        work.len = 0;
+    }
+}
+
+impl Group {
+    #[inline(always)]
+    fn fill<const W: usize>(&mut self, keys: &[Key<W>]) {
+        let [ports, class, addrs @ ..] = &mut self.words;
+        for ((ports, class), key) in ports.iter_mut().zip(class).zip(keys) {
+            let [a, b] = key.ports.map(u32::from);
+            (*ports, *class) = (a | b << 16, u32::from(key.class));
+        }
+        for (word, to) in addrs.iter_mut().enumerate().take(2 * W) {
+            for (to, key) in to.iter_mut().zip(keys) {
+                *to = if word < W { key.src.get(word) } else { key.dst.get(word - W) }.copied().unwrap_or(0);
             }
         }
     }
 }
-
-const _: () = assert!(GROUP <= BURST);

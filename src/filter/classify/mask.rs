@@ -1,6 +1,7 @@
 //! Which bits of a header a table hashes, and how.
 
 use super::{Key, Rule};
+use crate::mem::simd;
 
 /// The bits that all rules of a table have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,8 +12,11 @@ pub(super) struct Mask<const W: usize> {
     pub class: u16,
 }
 
+/// Words of the longest header: ports, class, two addresses of four words.
+pub(super) const WORDS: usize = 10;
+
 /// Odd numbers without structure: the words are multiplied by them, so that each bit reaches the upper bits of the sum.
-const FACTORS: [u32; 10] = [
+pub(super) const FACTORS: [u32; WORDS] = [
     0x9E37_79B1,
     0x85EB_CA77,
     0xC2B2_AE3D,
@@ -51,19 +55,29 @@ impl<const W: usize> Mask<W> {
     #[inline(always)]
     pub(super) fn hash(&self, key: &Key<W>) -> u32 {
         let ports = |[a, b]: [u16; 2]| u32::from(a) | u32::from(b) << 16;
-        let mut factors = FACTORS.iter();
-        let mut sum = 0u32;
-        let mut add = |word: u32| sum = sum.wrapping_add(word.wrapping_mul(factors.next().copied().unwrap_or(1)));
-        add(ports(key.ports) & ports(self.ports));
-        add(u32::from(key.class & self.class));
-        for (word, mask) in key.src.iter().zip(&self.src) {
-            add(word & mask);
+        let own = [ports(key.ports) & ports(self.ports), u32::from(key.class & self.class)];
+        let src = key.src.iter().zip(&self.src).map(|(word, mask)| word & mask);
+        let dst = key.dst.iter().zip(&self.dst).map(|(word, mask)| word & mask);
+        let words = own.into_iter().chain(src).chain(dst);
+        Self::mix(words.zip(FACTORS).map(|(word, factor)| word.wrapping_mul(factor)))
+    }
+
+    /// From the products of words and factors.
+    #[inline(always)]
+    pub(super) fn mix(products: impl Iterator<Item = u32>) -> u32 {
+        let sum = products.fold(0, u32::wrapping_add);
+        (sum ^ sum >> 15).wrapping_mul(simd::MIX)
+    }
+
+    /// The words that are hashed, under the mask.
+    pub(super) fn words(&self) -> [u32; WORDS] {
+        let [a, b] = self.ports.map(u32::from);
+        let mut words = [0; WORDS];
+        let own = [a | b << 16, u32::from(self.class)];
+        for (word, from) in words.iter_mut().zip(own.iter().chain(&self.src).chain(&self.dst)) {
+            *word = *from;
         }
-        for (word, mask) in key.dst.iter().zip(&self.dst) {
-            add(word & mask);
-        }
-        sum ^= sum >> 15;
-        sum.wrapping_mul(0x2C1B_3C6D)
+        words
     }
 
     /// A rule's hash, if the mask is within the rule's own.

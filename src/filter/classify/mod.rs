@@ -115,6 +115,7 @@ pub struct Classifier<const W: usize> {
     /// How far a priority is shifted to fit into a slot.
     coarse: u32,
     rules: usize,
+    vector: burst::Vector,
 }
 
 impl<const W: usize> Classifier<W> {

@@ -6,6 +6,7 @@
 
 use alloc::vec::Vec;
 
+use super::block::LANES;
 use super::mask::Mask;
 use super::{Refused, Rule};
 
@@ -275,14 +276,10 @@ impl<const W: usize> Planner<'_, W> {
 
     fn score(&mut self, shape: Shape, limit: u32) -> Result<u32, Refused> {
         self.count(shape)?;
+        // The first block of a leaf is worth more than those behind it.
         let taken = |count: u32| {
-            if count * 2 <= limit {
-                count * 8
-            } else if count <= limit {
-                count * 6
-            } else {
-                0
-            }
+            let first = count.min(LANES as u32);
+            if count <= limit { 8 * first + 2 * (count - first) } else { 0 }
         };
         Ok(self.counts.iter().map(|count| taken(u32::from(*count))).sum::<u32>() / 8)
     }

@@ -7,12 +7,13 @@ use super::plan::{self, Plan};
 use super::{Classifier, NONE, PRIORITY_MAX, Refused, Rule};
 
 /// Bits of a slot that number a leaf's first block.
-const LEAF_BITS: u32 = 20;
+pub(super) const LEAF_BITS: u32 = 20;
 const LEAF_MASK: u32 = (1 << LEAF_BITS) - 1;
 /// Bits of a slot with the upper part of the best priority behind it.
 const COARSE_BITS: u32 = 4;
 const COARSE_MASK: u32 = (1 << COARSE_BITS) - 1;
-/// The upper eight bits: which values the next three bits of the hashes have, a small Bloom filter. 0 = no leaf.
+/// The upper eight bits: which values the next three bits of the hashes have (0 is the top bit), a small Bloom filter.
+/// All zero: no leaf.
 const KNOWN_SHIFT: u32 = LEAF_BITS + COARSE_BITS;
 
 /// One hash table; its mask is in [`Classifier::masks`].
@@ -40,7 +41,7 @@ impl Table {
     /// False if no rule behind the slot can match and be better than what is known.
     #[inline(always)]
     pub(super) const fn admits(self, slot: u32, hash: u32, coarse_best: u32) -> bool {
-        (slot >> KNOWN_SHIFT >> self.known(hash)) & 1 != 0 && (slot >> LEAF_BITS) & COARSE_MASK <= coarse_best
+        (slot << self.known(hash)).cast_signed() < 0 && (slot >> LEAF_BITS) & COARSE_MASK <= coarse_best
     }
 }
 
@@ -96,12 +97,13 @@ pub(super) fn build<const W: usize>(rules: &[Rule<W>]) -> Result<Classifier<W>, 
         };
         let leaf = leaves.create(chunk.iter().filter_map(|(_, _, number, _)| rules.get(*number as usize)));
         let leaf = leaf.ok_or(Refused::Full)?;
-        let known = chunk.iter().fold(0, |known, (.., bit)| known | 1 << bit);
+        let known = chunk.iter().fold(0, |known, (.., bit)| known | 0x80 >> bit);
         if let Some(slot) = slots.get_mut(*at as usize) {
             *slot = encode(known, coarse_of(coarse, *best), leaf);
         }
     }
-    Ok(Classifier { tables, masks, slots, leaves, coarse, rules: rules.len() })
+    let vector = super::burst::Vector::detect();
+    Ok(Classifier { tables, masks, slots, leaves, coarse, rules: rules.len(), vector })
 }
 
 const fn encode(known: u32, coarse: u32, leaf: u32) -> u32 {
@@ -153,7 +155,7 @@ impl<const W: usize> Classifier<W> {
         } else {
             self.leaves.insert(leaf, rule).ok_or(Refused::Full)?;
         }
-        known |= 1 << table.known(hash);
+        known |= 0x80 >> table.known(hash);
         *slot = encode(known, best.min(coarse_of(self.coarse, rule.priority)), leaf);
         table.rules += 1;
         self.rules += 1;
@@ -185,7 +187,7 @@ impl<const W: usize> Classifier<W> {
             if leaf != NONE {
                 let (mut known, mut best) = (0, PRIORITY_MAX);
                 for rule in self.leaves.rules(leaf) {
-                    known |= 1 << table.known(mask.hash_rule(&rule));
+                    known |= 0x80 >> table.known(mask.hash_rule(&rule));
                     best = best.min(rule.priority);
                 }
                 *slot = encode(known, coarse_of(self.coarse, best), leaf);

@@ -47,14 +47,14 @@ fn inside(rule: &Rule<1>, random: &mut Random) -> Key<1> {
 
 /// With locality of reference, as ClassBench's trace generator makes it (Taylor and Turner, "ClassBench", 2007,
 /// section IV.E): a rule is drawn, a header in it is drawn, and repeated as often as a Pareto distribution with a = 1
-/// and b = 0.1 says.
+/// and b = 0.1 says, but not so often that one header is more than a hundredth of the trace.
 pub fn trace(rules: &[Rule<1>], count: usize, seed: u64) -> Vec<Key<1>> {
     let mut random = Random::new(seed);
     let mut keys = Vec::with_capacity(count);
     while keys.len() < count {
         let key = inside(&rules[random.below(rules.len())], &mut random);
-        let copies = (0.1 / random.unit()).ceil().clamp(1.0, (count - keys.len()) as f64) as usize;
-        keys.extend(std::iter::repeat_n(key, copies));
+        let copies = (0.1 / random.unit()).ceil().clamp(1.0, (count / 100).max(1) as f64) as usize;
+        keys.extend(std::iter::repeat_n(key, copies.min(count - keys.len())));
     }
     keys
 }

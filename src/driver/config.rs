@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 
 use crate::mem::region::{Dma, HeapDma};
 use crate::nic::loopback::{self, LoopbackConfig, Wire};
+use crate::nic::virtio::{self, VirtioConfig};
 use crate::nic::{Device, MTU_MAX, MTU_MIN, NicEnv, NicError, Registers, usb};
 
 /// Most bytes of a pair's name (`weir_config.wire_name` without the NUL).
@@ -15,6 +16,8 @@ pub const WIRE_NAME_MAX: usize = 31;
 pub enum NicKind {
     /// The virtual one.
     Loopback(WireKind),
+    /// virtio-net over PCI.
+    Virtio,
     /// A USB network function.
     Usb(usb::Plan),
 }
@@ -123,6 +126,7 @@ impl Config {
     pub(super) fn open(&self, env: NicEnv) -> Result<Device, NicError> {
         match &self.nic {
             NicKind::Loopback(wire) => loopback::open(&self.loopback(wire), env),
+            NicKind::Virtio => virtio::open(&self.virtio(), env),
             NicKind::Usb(plan) => usb::open(&self.usb(*plan)?, env),
         }
     }
@@ -135,6 +139,18 @@ impl Config {
         }
         let (mac, seed) = (self.mac.0, self.seed);
         Ok(usb::UsbConfig { plan, mac, ring_size: self.ring_size, mtu: self.mtu, mtu_max: self.mtu_max, seed })
+    }
+
+    fn virtio(&self) -> VirtioConfig {
+        VirtioConfig {
+            mac: self.mac.0,
+            queues: self.queues,
+            ring_size: self.ring_size,
+            mtu: self.mtu,
+            mtu_max: self.mtu_max,
+            buf_len: self.buf_len,
+            vectors: self.vectors,
+        }
     }
 
     fn loopback(&self, wire: &WireKind) -> LoopbackConfig {

@@ -4,9 +4,11 @@
 //! may run on another thread at the same moment. Nothing of a `NicQueue` waits, allocates or locks.
 #![forbid(unsafe_code)]
 
+mod hw;
 pub mod loopback;
 mod rx_filter;
 pub mod usb;
+pub mod virtio;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

@@ -1,0 +1,278 @@
+//! What NICs with hardware behind them have in common: the state that control and queues share, and the packets that
+//! the device has.
+//!
+//! The device is not trusted. Whatever it writes is checked; a value that breaks the rules is a violation: the queue
+//! stops believing the device, and the watchdog ([`crate::nic::Nic::tick`]) asks for a reset. A register that reads
+//! as all ones where it cannot means that the device was pulled out.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use super::rx_filter::RxFilter;
+use super::{Events, Link, NicEnv, NicError, Offloads, Reclaimed, Refused, Registers};
+use crate::mem::packet::BURST_MAX;
+use crate::mem::{Burst, Packet, Status};
+
+/// Interval of the watchdog, milliseconds.
+pub(crate) const TICK_MS: u32 = 250;
+/// Looks without a finished frame, while some are out, until transmit counts as hung: 2 s.
+const HUNG_TICKS: u32 = 8;
+const NS_PER_TICK: u64 = TICK_MS as u64 * 1_000_000;
+
+/// One queue's part of [`Port`].
+#[derive(Default)]
+pub(crate) struct PortQueue {
+    /// Frames that the device has, as the queue says.
+    tx_out: AtomicU64,
+    /// Frames that it finished.
+    tx_done: AtomicU64,
+}
+
+/// What control and the queues share.
+pub(crate) struct Port {
+    pub events: Arc<dyn Events>,
+    pub regs: Arc<dyn Registers>,
+    pub filter: RxFilter,
+    enabled: AtomicBool,
+    /// A violation: wait for the watchdog.
+    broken: AtomicBool,
+    gone: AtomicBool,
+    /// Counts starts: a queue that sees a new one begins with empty rings.
+    epoch: AtomicU32,
+    offloads: AtomicU32,
+    /// Bits per second, with bit 63 for carrier and bit 62 for half duplex.
+    link: AtomicU64,
+    queues: Vec<PortQueue>,
+}
+
+const LINK_UP: u64 = 1 << 63;
+const LINK_HALF: u64 = 1 << 62;
+
+impl Port {
+    /// Allocates; called at Start.
+    pub fn new(env: &NicEnv, mac: [u8; 6], mtu: u32, queues: usize, offloads: Offloads) -> Result<Arc<Self>, NicError> {
+        let regs = env.registers.clone().ok_or(NicError::State("the device's registers are missing"))?;
+        Ok(Arc::new(Self {
+            events: env.events.clone(),
+            regs,
+            filter: RxFilter::new(mac, mtu)?,
+            enabled: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            epoch: AtomicU32::new(0),
+            offloads: AtomicU32::new(offloads.bits()),
+            link: AtomicU64::new(0),
+            queues: (0..queues).map(|_| PortQueue::default()).collect(),
+        }))
+    }
+
+    pub fn is_enabled(&self) -> bool {
+        self.enabled.load(Ordering::Acquire)
+    }
+
+    /// Queues may be served, and believe the device.
+    pub fn is_running(&self) -> bool {
+        self.is_enabled() && !self.broken.load(Ordering::Relaxed)
+    }
+
+    /// The rings are set up anew and the device is about to run.
+    pub fn start(&self) {
+        self.broken.store(false, Ordering::Relaxed);
+        for queue in &self.queues {
+            queue.tx_out.store(0, Ordering::Relaxed);
+            queue.tx_done.store(0, Ordering::Relaxed);
+        }
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+        // Release: whoever sees it sees the rings.
+        self.enabled.store(true, Ordering::Release);
+    }
+
+    pub fn stop(&self) {
+        self.enabled.store(false, Ordering::Release);
+    }
+
+    pub fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// The device broke a rule.
+    #[cold]
+    pub fn violation(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    /// A register said that the device is not there any more.
+    #[cold]
+    pub fn set_gone(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+        self.broken.store(true, Ordering::Relaxed);
+        self.set_link(Link { up: false, full_duplex: true, speed_bps: 0 });
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    pub fn offloads(&self) -> Offloads {
+        Offloads::from_bits_truncate(self.offloads.load(Ordering::Relaxed))
+    }
+
+    pub fn set_offloads(&self, offloads: Offloads) {
+        self.offloads.store(offloads.bits(), Ordering::Relaxed);
+    }
+
+    pub fn link(&self) -> Link {
+        let link = self.link.load(Ordering::Relaxed);
+        Link { up: link & LINK_UP != 0, full_duplex: link & LINK_HALF == 0, speed_bps: link & !(LINK_UP | LINK_HALF) }
+    }
+
+    /// Notes the state of the cable and tells the driver if it is another.
+    pub fn set_link(&self, link: Link) {
+        let up = if link.up { LINK_UP } else { 0 };
+        let half = if link.full_duplex { 0 } else { LINK_HALF };
+        let new = up | half | link.speed_bps & !(LINK_UP | LINK_HALF);
+        if self.link.swap(new, Ordering::Relaxed) != new {
+            self.events.link_changed();
+        }
+    }
+
+    /// Notes how much transmit has to do, for the watchdog.
+    pub fn note_tx(&self, queue: usize, out: usize, done: usize) {
+        if let Some(queue) = self.queues.get(queue) {
+            queue.tx_out.store(out as u64, Ordering::Relaxed);
+            if done > 0 {
+                // One writer, so this needs no exchange.
+                queue.tx_done.store(queue.tx_done.load(Ordering::Relaxed).wrapping_add(done as u64), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Polls every queue once, for interrupts that got lost.
+    pub fn wake_all(&self) {
+        for queue in 0..self.queues.len() {
+            self.events.wake(queue as u32);
+        }
+    }
+
+    pub fn all_queues(&self) -> u32 {
+        (1u32 << self.queues.len().min(31)) - 1
+    }
+}
+
+/// The watchdog's memory.
+pub(crate) struct Watchdog {
+    /// `(tx_done, looks without progress)` of each queue.
+    seen: Vec<(u64, u32)>,
+    last_ns: u64,
+}
+
+impl Watchdog {
+    /// Allocates; called at Start.
+    pub fn new(queues: usize) -> Self {
+        Self { seen: (0..queues).map(|_| (0, 0)).collect(), last_ns: 0 }
+    }
+
+    /// Looks at every queue; true if one has hung.
+    pub fn look(&mut self, port: &Port, now_ns: u64) -> bool {
+        // A machine that slept, or was busy, has not given the device its time.
+        let regular = now_ns.saturating_sub(self.last_ns) < 4 * NS_PER_TICK;
+        self.last_ns = now_ns;
+        let mut hung = false;
+        for (queue, (seen, stuck)) in port.queues.iter().zip(&mut self.seen) {
+            let done = queue.tx_done.load(Ordering::Relaxed);
+            let idle = queue.tx_out.load(Ordering::Relaxed) == 0;
+            *stuck = if idle || done != *seen || !regular { 0 } else { *stuck + 1 };
+            *seen = done;
+            hung |= *stuck >= HUNG_TICKS;
+        }
+        if hung {
+            self.seen.iter_mut().for_each(|(_, stuck)| *stuck = 0);
+        }
+        hung
+    }
+}
+
+/// Packets that the device has, by the number that it will name them with.
+pub(crate) struct Slots {
+    slots: Box<[Option<Packet>]>,
+    used: usize,
+}
+
+impl Slots {
+    /// Allocates; called at Start.
+    pub fn new(size: usize) -> Self {
+        Self { slots: (0..size).map(|_| None).collect(), used: 0 }
+    }
+
+    pub fn len(&self) -> usize {
+        self.used
+    }
+
+    /// Keeps a packet.
+    ///
+    /// # Errors
+    /// The packet, if the number is taken or too large: then the caller gave one out twice.
+    pub fn put(&mut self, id: u16, packet: Packet) -> Result<(), Packet> {
+        match self.slots.get_mut(usize::from(id)) {
+            Some(slot @ None) => {
+                *slot = Some(packet);
+                self.used += 1;
+                Ok(())
+            }
+            _ => Err(packet),
+        }
+    }
+
+    /// The packet that the device named, if it has such a one.
+    pub fn take(&mut self, id: u16) -> Option<Packet> {
+        let packet = self.slots.get_mut(usize::from(id))?.take()?;
+        self.used -= 1;
+        Some(packet)
+    }
+
+    /// Takes packets back from a device that stands still, as many as fit into `out`; `each` sees every one.
+    pub fn drain(&mut self, out: &mut Burst, mut each: impl FnMut(&mut Packet)) -> usize {
+        let before = out.len();
+        if self.used == 0 {
+            return 0;
+        }
+        for slot in &mut self.slots {
+            if out.len() >= BURST_MAX {
+                break;
+            }
+            if let Some(mut packet) = slot.take() {
+                self.used -= 1;
+                each(&mut packet);
+                out.extend([packet]);
+            }
+        }
+        out.len() - before
+    }
+}
+
+/// Both sides of [`crate::nic::NicQueue::reclaim`] for rings whose packets are in [`Slots`].
+pub(crate) fn reclaim(rx: &mut Slots, tx: &mut Slots, out: &mut Burst, undo: impl Fn(&mut Packet)) -> Reclaimed {
+    let rx = rx.drain(out, Packet::reset);
+    let tx = tx.drain(out, |packet| {
+        undo(packet);
+        packet.set_status(Status::Disabled);
+    });
+    Reclaimed { rx, tx }
+}
+
+/// Judges a received frame; what is refused is counted.
+pub(crate) fn judge(port: &Port, packet: &Packet, super_frame: bool, refused: &mut Refused) -> bool {
+    match port.filter.check(packet.frame(), super_frame) {
+        Ok(()) => true,
+        Err(refusal) => {
+            refused.count(refusal, packet.len());
+            false
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The control virtqueue: one command at a time, waited for (virtio 1.2 section 5.1.6.5).
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use super::queue::Virtqueue;
+use super::ring::{Part, Ring};
+use super::spec::control::{MAC, MAC_ADDR_SET, MAC_TABLE_SET, MQ, MQ_VQ_PAIRS_SET, OK, RX, RX_ALLMULTI, RX_PROMISC};
+use crate::mem::region::Region;
+use crate::nic::MulticastList;
+use crate::nic::hw::Port;
+
+/// Class, command, and the longest data: two address tables (section 5.1.6.5.2), 256 multicast addresses in one.
+const REQUEST_LEN: usize = 2 + 4 + 4 + 6 * 256;
+/// The answer's place, behind the request.
+const ANSWER: usize = REQUEST_LEN.next_multiple_of(64);
+/// Bytes of the region.
+pub(super) const REGION_LEN: usize = ANSWER + 64;
+/// What the answer holds until the device writes it: no value of the specification.
+const UNANSWERED: u8 = 0xaa;
+/// Looks at the ring until a command counts as lost; each costs a register read, so that this is time.
+const LOOKS: usize = 20_000;
+
+/// See the module.
+pub(super) struct Control {
+    port: Arc<Port>,
+    queue: Arc<Virtqueue>,
+    ring: Ring,
+    region: Region,
+    /// The device has a command that it did not answer: its memory is not touched until the next reset.
+    lost: bool,
+}
+
+impl Control {
+    /// Allocates; called at Start.
+    pub fn new(port: Arc<Port>, queue: Arc<Virtqueue>, region: Region, event_idx: bool) -> Self {
+        let ring = Ring::new(&queue.memory, event_idx);
+        Self { port, queue, ring, region, lost: false }
+    }
+
+    pub fn reset(&mut self) {
+        self.ring.reset();
+        self.lost = false;
+    }
+
+    /// Runs a command; false if the device refused it or does not answer. `look` reads a register.
+    fn command(&mut self, class: u8, command: u8, data: &[&[u8]], look: &dyn Fn()) -> bool {
+        if self.lost {
+            return false;
+        }
+        let mut request = heapless::Vec::<u8, REQUEST_LEN>::new();
+        let head = [class, command];
+        let parts = [&head[..]].into_iter().chain(data.iter().copied());
+        for part in parts {
+            if request.extend_from_slice(part).is_err() {
+                return false;
+            }
+        }
+        let (queue, memory) = (self.queue.clone(), self.region.shared());
+        let mem = queue.memory.shared();
+        if !memory.write_bytes(0, &request) || !memory.store_u8(ANSWER, UNANSWERED, Ordering::Relaxed) {
+            return false;
+        }
+        let first = Part { addr: self.region.iova(), len: request.len() as u32, write: false };
+        let answer = Part { addr: self.region.iova() + ANSWER as u64, len: 1, write: true };
+        let Some(id) = self.ring.add(&mem, &first, Some(&answer)) else {
+            return false;
+        };
+        if self.ring.publish(&mem) {
+            queue.bell.ring(&self.port, queue.number);
+        }
+        for _ in 0..LOOKS {
+            match self.ring.pending(&mem) {
+                Ok(0) => look(),
+                Ok(_) => {
+                    let used = self.ring.pop(&mem);
+                    if used.is_ok_and(|used| used.id == id) {
+                        self.ring.recycle(id);
+                        return memory.load_u8(ANSWER, Ordering::Acquire) == Some(OK);
+                    }
+                    self.port.violation();
+                    break;
+                }
+                Err(_) => {
+                    self.port.violation();
+                    break;
+                }
+            }
+            if self.port.is_gone() {
+                break;
+            }
+        }
+        self.lost = true;
+        false
+    }
+
+    /// Section 5.1.6.5.1.
+    pub fn set_receive_mode(&mut self, promiscuous: bool, all_multicast: bool, look: &dyn Fn()) -> bool {
+        self.command(RX, RX_PROMISC, &[&[u8::from(promiscuous)]], look)
+            && self.command(RX, RX_ALLMULTI, &[&[u8::from(all_multicast)]], look)
+    }
+
+    /// Section 5.1.6.5.2: no unicast addresses but the station's, which is not in the table, and these groups.
+    pub fn set_table(&mut self, list: &MulticastList, look: &dyn Fn()) -> bool {
+        let count = (list.len() as u32).to_le_bytes();
+        self.command(MAC, MAC_TABLE_SET, &[&[0; 4], &count, list.as_flattened()], look)
+    }
+
+    /// Section 5.1.6.5.2.
+    pub fn set_mac(&mut self, mac: &[u8; 6], look: &dyn Fn()) -> bool {
+        self.command(MAC, MAC_ADDR_SET, &[mac], look)
+    }
+
+    /// Section 5.1.6.5.5: the device sends a flow to the pair that the flow's frames come from.
+    pub fn set_pairs(&mut self, pairs: u16, look: &dyn Fn()) -> bool {
+        self.command(MQ, MQ_VQ_PAIRS_SET, &[&pairs.to_le_bytes()], look)
+    }
+}

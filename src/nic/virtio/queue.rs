@@ -1,0 +1,438 @@
+//! One queue pair of a virtio network card.
+//!
+//! Zero-copy: the header stands in front of the frame in the frame's own buffer, both ways, where there is room; a
+//! transmit buffer without headroom gets its header from a slot of a shared region, and a chain of two.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::header::{self, Received};
+use super::ring::{Memory, Part, Ring, Violation};
+use super::spec::header::LEN;
+use crate::mem::packet::BURST_MAX;
+use crate::mem::region::Region;
+use crate::mem::{Burst, Packet, Status};
+use crate::nic::hw::{self, Port, Slots};
+use crate::nic::{NicQueue, Offloads, QueueGauges, Reclaimed, Refused};
+
+/// Bytes between two headers in their region.
+const HEADER_STRIDE: usize = 16;
+/// In the status of a packet that the device has: its header is in front of the frame.
+const HEADER_LEN: i32 = LEN as i32;
+
+/// A doorbell that control finds when the device starts: BAR in the upper 16 bits, offset below.
+#[derive(Default)]
+pub(super) struct Bell(AtomicU64);
+
+impl Bell {
+    pub fn set(&self, bar: u32, offset: u64) {
+        self.0.store(u64::from(bar) << 48 | offset & 0xffff_ffff_ffff, Ordering::Release);
+    }
+
+    /// Section 4.1.5.2: the queue's number, 16 bits, without NOTIFICATION_DATA.
+    pub fn ring(&self, port: &Port, queue: u16) {
+        let place = self.0.load(Ordering::Relaxed);
+        port.regs.write16((place >> 48) as u32, place & 0xffff_ffff_ffff, queue);
+    }
+}
+
+/// One virtqueue, as control and the queue share it.
+pub(super) struct Virtqueue {
+    pub memory: Memory,
+    pub bell: Bell,
+    /// Its number on the device.
+    pub number: u16,
+}
+
+/// See the module.
+pub(super) struct VirtioQueue {
+    port: Arc<Port>,
+    index: usize,
+    rx: Arc<Virtqueue>,
+    tx: Arc<Virtqueue>,
+    rx_ring: Ring,
+    tx_ring: Ring,
+    rx_slots: Slots,
+    tx_slots: Slots,
+    /// Transmit headers, for buffers without headroom.
+    headers: Region,
+    /// Frames that never got to the device.
+    finished: Vec<Packet>,
+    epoch: u32,
+    /// What the device may do, from negotiation.
+    negotiated: Offloads,
+    merges: bool,
+    armed: bool,
+    refused: Refused,
+}
+
+/// What a queue is made from.
+pub(super) struct Parts {
+    pub port: Arc<Port>,
+    pub index: usize,
+    pub rx: Arc<Virtqueue>,
+    pub tx: Arc<Virtqueue>,
+    pub headers: Region,
+    pub event_idx: bool,
+    pub merges: bool,
+    pub negotiated: Offloads,
+}
+
+impl VirtioQueue {
+    /// Bytes of transmit headers for a ring.
+    pub fn headers_len(size: u16) -> usize {
+        HEADER_STRIDE * usize::from(size)
+    }
+
+    /// Allocates; called at Start.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { port, index, rx, tx, headers, event_idx, merges, negotiated } = parts;
+        let (rx_size, tx_size) = (usize::from(rx.memory.size), usize::from(tx.memory.size));
+        Self {
+            rx_ring: Ring::new(&rx.memory, event_idx),
+            tx_ring: Ring::new(&tx.memory, event_idx),
+            rx_slots: Slots::new(rx_size),
+            tx_slots: Slots::new(tx_size),
+            finished: Vec::with_capacity(tx_size + BURST_MAX),
+            epoch: port.epoch(),
+            refused: Refused::default(),
+            port,
+            index,
+            rx,
+            tx,
+            headers,
+            negotiated,
+            merges,
+            armed: false,
+        }
+    }
+
+    /// Follows a start of the device; false while the queue rests.
+    fn awake(&mut self) -> bool {
+        if !self.port.is_running() {
+            return false;
+        }
+        let epoch = self.port.epoch();
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            self.rx_ring.reset();
+            self.tx_ring.reset();
+        }
+        true
+    }
+
+    /// A wake-up came, or somebody polls without one: no interrupt while the queue is served.
+    fn disarm(&mut self) {
+        if core::mem::take(&mut self.armed) {
+            self.rx_ring.disarm(&self.rx.memory.shared());
+            self.tx_ring.disarm(&self.tx.memory.shared());
+        }
+    }
+
+    /// The rest of a frame that the device spread over several buffers, copied into the first (section 5.1.6.4). False
+    /// if it does not fit, or the device did not say what it promised.
+    #[cold]
+    fn merge(&mut self, first: &mut Packet, buffers: u16) -> Result<bool, Violation> {
+        let virtqueue = self.rx.clone();
+        let mem = virtqueue.memory.shared();
+        let mut fits = true;
+        for _ in 1..buffers {
+            // All buffers of a frame are made used together.
+            if self.rx_ring.pending(&mem)? == 0 {
+                return Err(Violation);
+            }
+            let used = self.rx_ring.pop(&mem)?;
+            let mut part = self.rx_slots.take(used.id).ok_or(Violation)?;
+            self.rx_ring.recycle(used.id);
+            let len = used.len as usize;
+            let valid = len <= part.room() && part.set_len(len);
+            let old = first.len();
+            if valid && fits && first.set_len(old + len) {
+                if let Some(to) = first.frame_mut().get_mut(old..) {
+                    to.copy_from_slice(part.frame());
+                }
+            } else {
+                fits = false;
+            }
+            self.repost(&mem, part);
+            if !valid {
+                return Err(Violation);
+            }
+        }
+        Ok(fits)
+    }
+
+    /// Gives an empty buffer to the device; publish comes later. There is room: one was just taken out.
+    fn repost(&mut self, mem: &crate::mem::region::Shared<'_>, mut packet: Packet) {
+        packet.reset();
+        // Where the header was last time, so that a frame dropped here does not push the next one further back.
+        if packet.headroom() >= LEN {
+            let _ = packet.move_start(-HEADER_LEN);
+            packet.reset();
+        }
+        let part = Part { addr: packet.frame_iova().unwrap_or(0), len: packet.room() as u32, write: true };
+        if let Some(id) = self.rx_ring.add(mem, &part, None) {
+            let kept = self.rx_slots.put(id, packet);
+            debug_assert!(kept.is_ok(), "the ring gives out free numbers");
+        }
+    }
+
+    fn receive(&mut self, out: &mut Burst, budget: usize) -> Result<(), Violation> {
+        let virtqueue = self.rx.clone();
+        let mem = virtqueue.memory.shared();
+        let offloads = self.port.offloads();
+        let mut left = budget.min(BURST_MAX.saturating_sub(out.len()));
+        let mut reposted = false;
+        let mut known = 0;
+        while left > 0 {
+            if known == 0 {
+                known = self.rx_ring.pending(&mem)?;
+                if known == 0 {
+                    break;
+                }
+            }
+            known -= 1;
+            left -= 1;
+            let used = self.rx_ring.pop(&mem)?;
+            let mut packet = self.rx_slots.take(used.id).ok_or(Violation)?;
+            self.rx_ring.recycle(used.id);
+            let len = used.len as usize;
+            // What the device says it wrote is no more than it was given, and at least a header.
+            let Some(received) = (packet.room() >= len && packet.set_len(len))
+                .then(|| packet.frame().first_chunk::<LEN>().map(Received::read))
+                .flatten()
+            else {
+                self.repost(&mem, packet);
+                return Err(Violation);
+            };
+            let mut good = true;
+            if received.buffers > 1 {
+                if !self.merges {
+                    self.repost(&mem, packet);
+                    return Err(Violation);
+                }
+                good = self.merge(&mut packet, received.buffers)?;
+                known = 0;
+                if !good {
+                    self.refused.giant += 1;
+                    self.refused.bytes += packet.len() as u64;
+                }
+            }
+            let _ = packet.move_start(HEADER_LEN);
+            if good && !received.is_plain() && !received.apply(&mut packet, offloads, self.negotiated) {
+                self.refused.device += 1;
+                self.refused.bytes += packet.len() as u64;
+                good = false;
+            }
+            if good && hw::judge(&self.port, &packet, received.is_super(), &mut self.refused) {
+                out.extend([packet]);
+            } else {
+                self.repost(&mem, packet);
+                reposted = true;
+            }
+        }
+        if reposted && self.rx_ring.publish(&mem) {
+            self.rx.bell.ring(&self.port, self.rx.number);
+        }
+        Ok(())
+    }
+
+    /// Hands one frame to the device, or finishes it.
+    fn send(&mut self, mem: &crate::mem::region::Shared<'_>, mut packet: Packet, offloads: Offloads) {
+        let header = match header::for_transmit(&mut packet, offloads) {
+            Ok(header) => header,
+            Err(status) => return self.finish(packet, status),
+        };
+        let Some(frame) = packet.frame_iova() else {
+            return self.finish(packet, Status::BadDescriptor);
+        };
+        let len = packet.len() as u32;
+        let id = if packet.headroom() >= LEN && packet.move_start(-HEADER_LEN) {
+            if let Some(room) = packet.frame_mut().first_chunk_mut::<LEN>() {
+                *room = header;
+            }
+            let whole = Part { addr: frame - LEN as u64, len: len + LEN as u32, write: false };
+            let id = self.tx_ring.add(mem, &whole, None);
+            let _ = packet.move_start(HEADER_LEN);
+            id
+        } else {
+            self.send_with_slot(mem, frame, len, &header)
+        };
+        match id {
+            Some(id) => {
+                let kept = self.tx_slots.put(id, packet);
+                debug_assert!(kept.is_ok(), "the ring gives out free numbers");
+            }
+            None => self.finish(packet, Status::NoMemory),
+        }
+    }
+
+    /// A chain of two whose header stands in the slot of its number: the number is known before the chain is shown.
+    fn send_with_slot(
+        &mut self,
+        mem: &crate::mem::region::Shared<'_>,
+        frame: u64,
+        len: u32,
+        header: &[u8; LEN],
+    ) -> Option<u16> {
+        let id = self.tx_ring.next_id()?;
+        let at = HEADER_STRIDE * usize::from(id);
+        if !self.headers.shared().write_bytes(at, header) {
+            return None;
+        }
+        let first = Part { addr: self.headers.iova() + at as u64, len: LEN as u32, write: false };
+        self.tx_ring.add(mem, &first, Some(&Part { addr: frame, len, write: false }))
+    }
+
+    fn finish(&mut self, mut packet: Packet, status: Status) {
+        packet.set_status(status);
+        self.finished.push(packet);
+    }
+
+    fn reap(&mut self, out: &mut Burst) -> Result<usize, Violation> {
+        let virtqueue = self.tx.clone();
+        let mem = virtqueue.memory.shared();
+        let mut done = 0;
+        let mut known = 0;
+        while out.len() < BURST_MAX {
+            if known == 0 {
+                known = self.tx_ring.pending(&mem)?;
+                if known == 0 {
+                    break;
+                }
+            }
+            known -= 1;
+            let used = self.tx_ring.pop(&mem)?;
+            let packet = self.tx_slots.take(used.id).ok_or(Violation)?;
+            self.tx_ring.recycle(used.id);
+            out.extend([packet]);
+            done += 1;
+        }
+        Ok(done)
+    }
+}
+
+impl NicQueue for VirtioQueue {
+    fn rx_post(&mut self, burst: &mut Burst) -> usize {
+        if !self.awake() {
+            return 0;
+        }
+        let virtqueue = self.rx.clone();
+        let mem = virtqueue.memory.shared();
+        // Memory that the device cannot reach is not taken.
+        let reachable = burst.iter().take_while(|packet| packet.frame_iova().is_some()).count();
+        let count = reachable.min(self.rx_ring.free());
+        for packet in burst.drain(..count) {
+            self.repost(&mem, packet);
+        }
+        if self.rx_ring.publish(&mem) {
+            self.rx.bell.ring(&self.port, self.rx.number);
+        }
+        count
+    }
+
+    fn rx_space(&mut self) -> usize {
+        if self.awake() { self.rx_ring.free() } else { 0 }
+    }
+
+    fn rx_burst(&mut self, out: &mut Burst, budget: usize) -> usize {
+        let before = out.len();
+        self.disarm();
+        if self.awake() && self.receive(out, budget).is_err() {
+            self.port.violation();
+        }
+        out.len() - before
+    }
+
+    fn rx_pending(&mut self) -> bool {
+        if !self.awake() {
+            return false;
+        }
+        self.rx_ring.pending(&self.rx.memory.shared()).is_ok_and(|n| n > 0)
+    }
+
+    fn take_refused(&mut self) -> Refused {
+        core::mem::take(&mut self.refused)
+    }
+
+    fn tx_space(&mut self) -> usize {
+        // A frame may need two descriptors.
+        let held = self.finished.len();
+        if self.awake() { (self.tx_ring.free() / 2).saturating_sub(held) } else { 0 }
+    }
+
+    fn tx_burst(&mut self, burst: &mut Burst) -> usize {
+        if !self.awake() {
+            return 0;
+        }
+        let count = burst.len().min(self.tx_space());
+        let link = self.port.link().up;
+        let offloads = self.port.offloads();
+        let virtqueue = self.tx.clone();
+        let mem = virtqueue.memory.shared();
+        for packet in burst.drain(..count) {
+            if link {
+                self.send(&mem, packet, offloads);
+            } else {
+                self.finish(packet, Status::NoCarrier);
+            }
+        }
+        if self.tx_ring.publish(&mem) {
+            self.tx.bell.ring(&self.port, self.tx.number);
+        }
+        self.port.note_tx(self.index, self.tx_slots.len(), 0);
+        count
+    }
+
+    fn tx_reap(&mut self, out: &mut Burst) -> usize {
+        let before = out.len();
+        let count = self.finished.len().min(BURST_MAX.saturating_sub(before));
+        out.extend(self.finished.drain(..count));
+        if self.awake() {
+            match self.reap(out) {
+                Ok(done) => self.port.note_tx(self.index, self.tx_slots.len(), done),
+                Err(Violation) => self.port.violation(),
+            }
+        }
+        out.len() - before
+    }
+
+    fn arm(&mut self) -> bool {
+        if !self.awake() {
+            return false;
+        }
+        let (rx, tx) = (self.rx.clone(), self.tx.clone());
+        let received = self.rx_ring.arm(&rx.memory.shared());
+        let sent = if self.tx_ring.in_flight() > 0 { self.tx_ring.arm(&tx.memory.shared()) } else { Ok(false) };
+        match (received, sent) {
+            (Ok(received), Ok(sent)) => {
+                let work = received || sent || !self.finished.is_empty();
+                self.armed = true;
+                if work {
+                    self.disarm();
+                }
+                work
+            }
+            _ => {
+                self.port.violation();
+                false
+            }
+        }
+    }
+
+    fn reclaim(&mut self, out: &mut Burst) -> Reclaimed {
+        if self.port.is_enabled() {
+            return Reclaimed::default();
+        }
+        let mut reclaimed = hw::reclaim(&mut self.rx_slots, &mut self.tx_slots, out, |_| {});
+        let count = self.finished.len().min(BURST_MAX.saturating_sub(out.len()));
+        out.extend(self.finished.drain(..count));
+        reclaimed.tx += count;
+        reclaimed
+    }
+
+    fn gauges(&self) -> QueueGauges {
+        QueueGauges { rx_posted: self.rx_slots.len(), tx_in_flight: self.tx_slots.len() + self.finished.len() }
+    }
+}

@@ -22,6 +22,8 @@ namespace {
 constexpr uint32_t kVectorsMax = WEIR_QUEUES_MAX + 1;
 constexpr uint8_t kBars = 6;
 constexpr uint8_t kNoMemory = 0xff;
+/* Buffers of an 82574 have one of four sizes, of which this is the largest: it may write that much into each. */
+constexpr uint32_t kIntelBuffer = 16384;
 
 } // namespace
 
@@ -99,7 +101,7 @@ bool readKind(WeirEthernet *nic, uint32_t &kind)
     static const struct {
         const char *name;
         uint32_t kind;
-    } kKinds[] = {{"virtio", WEIR_NIC_VIRTIO}, {"e1000e", WEIR_NIC_E1000E}, {"igc", WEIR_NIC_IGC}};
+    } kKinds[] = {{"virtio", WEIR_NIC_VIRTIO}, {"e1000e", WEIR_NIC_E1000E}};
 
     OSDictionary *properties = nullptr;
     if (nic->CopyProperties(&properties) != kIOReturnSuccess || properties == nullptr) {
@@ -115,7 +117,7 @@ bool readKind(WeirEthernet *nic, uint32_t &kind)
     }
     properties->release();
     if (!found) {
-        WEIR_LOG("property WeirNIC: must be \"virtio\", \"e1000e\" or \"igc\"");
+        WEIR_LOG("property WeirNIC: must be \"virtio\" or \"e1000e\"");
     }
     return found;
 }
@@ -183,6 +185,9 @@ kern_return_t open(WeirEthernet *nic, IOService *provider)
     }
     if (!readKind(nic, config.nic)) {
         return kIOReturnBadArgument;
+    }
+    if (config.nic == WEIR_NIC_E1000E && config.buf_len < kIntelBuffer + weir::kHeadroomMax) {
+        config.buf_len = kIntelBuffer + weir::kHeadroomMax;
     }
     const kern_return_t ret = pci->Open(nic);
     if (ret != kIOReturnSuccess) {

@@ -242,7 +242,6 @@ enum {
     WEIR_NIC_LOOPBACK = 1,
     WEIR_NIC_VIRTIO = 2, /* virtio-net over PCI, modern transport */
     WEIR_NIC_E1000E = 3, /* Intel 82574L and kin */
-    WEIR_NIC_IGC = 4,    /* Intel I225, I226 */
     WEIR_NIC_USB_NCM = 8,
     WEIR_NIC_USB_ECM = 9,
     WEIR_NIC_USB_RNDIS = 10,

@@ -50,6 +50,7 @@ fn config(raw: &sys::weir_config, usb: &sys::weir_usb_ops) -> Result<Config, Err
     let nic = match raw.nic {
         sys::WEIR_NIC_LOOPBACK => NicKind::Loopback(wire),
         sys::WEIR_NIC_VIRTIO => NicKind::Virtio,
+        sys::WEIR_NIC_E1000E => NicKind::E1000e,
         sys::WEIR_NIC_USB_NCM | sys::WEIR_NIC_USB_ECM | sys::WEIR_NIC_USB_RNDIS if usb.plan.nic == raw.nic => {
             NicKind::Usb(super::usb::plan(&usb.plan)?)
         }

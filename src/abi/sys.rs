@@ -610,8 +610,6 @@ pub const WEIR_NIC_LOOPBACK: _bindgen_ty_5 = 1;
 pub const WEIR_NIC_VIRTIO: _bindgen_ty_5 = 2;
 /// Intel 82574L and kin
 pub const WEIR_NIC_E1000E: _bindgen_ty_5 = 3;
-/// Intel I225, I226
-pub const WEIR_NIC_IGC: _bindgen_ty_5 = 4;
 pub const WEIR_NIC_USB_NCM: _bindgen_ty_5 = 8;
 pub const WEIR_NIC_USB_ECM: _bindgen_ty_5 = 9;
 pub const WEIR_NIC_USB_RNDIS: _bindgen_ty_5 = 10;

@@ -4,6 +4,7 @@
 use alloc::sync::Arc;
 
 use crate::mem::region::{Dma, HeapDma};
+use crate::nic::intel::e1000e::{self, IntelConfig};
 use crate::nic::loopback::{self, LoopbackConfig, Wire};
 use crate::nic::virtio::{self, VirtioConfig};
 use crate::nic::{Device, MTU_MAX, MTU_MIN, NicEnv, NicError, Registers, usb};
@@ -18,6 +19,8 @@ pub enum NicKind {
     Loopback(WireKind),
     /// virtio-net over PCI.
     Virtio,
+    /// Intel 82574L and kin.
+    E1000e,
     /// A USB network function.
     Usb(usb::Plan),
 }
@@ -126,6 +129,7 @@ impl Config {
     pub(super) fn open(&self, env: NicEnv) -> Result<Device, NicError> {
         match &self.nic {
             NicKind::Loopback(wire) => loopback::open(&self.loopback(wire), env),
+            NicKind::E1000e => e1000e::open(&self.intel(), env),
             NicKind::Virtio => virtio::open(&self.virtio(), env),
             NicKind::Usb(plan) => usb::open(&self.usb(*plan)?, env),
         }
@@ -139,6 +143,17 @@ impl Config {
         }
         let (mac, seed) = (self.mac.0, self.seed);
         Ok(usb::UsbConfig { plan, mac, ring_size: self.ring_size, mtu: self.mtu, mtu_max: self.mtu_max, seed })
+    }
+
+    fn intel(&self) -> IntelConfig {
+        IntelConfig {
+            queues: self.queues,
+            ring_size: self.ring_size,
+            mtu: self.mtu,
+            mtu_max: self.mtu_max,
+            buf_len: self.buf_len,
+            vectors: self.vectors,
+        }
     }
 
     fn virtio(&self) -> VirtioConfig {

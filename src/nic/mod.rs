@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod hw;
+pub mod intel;
 pub mod loopback;
 mod rx_filter;
 pub mod usb;

@@ -133,6 +133,14 @@ const NEEDS: &[Need] = &[
         purposes: &[Test, TestAll],
     },
     Need {
+        what: "QEMU",
+        why: "device models of PCI network cards, without a guest",
+        present: || !cfg!(target_os = "linux") || sh::has("qemu-system-x86_64"),
+        apt: &["qemu-system-x86"],
+        brew: &[],
+        purposes: &[Test, TestAll],
+    },
+    Need {
         what: "tcpdump",
         why: "an independent eye on the wire",
         present: || sh::has("tcpdump"),

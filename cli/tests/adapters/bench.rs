@@ -18,7 +18,7 @@ pub const MAC: [u8; 6] = [0x02, 0x57, 0x45, 0x49, 0x52, 0x01];
 pub const PEER: [u8; 6] = [0x02, 0x00, 0x00, 0x00, 0x00, 0x99];
 
 /// Every model that the scenarios run on.
-pub const MODELS: &[Model] = &[Model::VirtioNet { packed: false }, Model::VirtioNet { packed: true }];
+pub const MODELS: &[Model] = &[Model::VirtioNet { packed: false }, Model::VirtioNet { packed: true }, Model::E1000e];
 
 /// What arrived at the stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +48,7 @@ pub struct Bench {
     pub service: Service,
     pub port: Arc<dyn Port>,
     pub wire: UnixDatagram,
+    pub device: Arc<QemuDevice>,
     received: Arc<Collector>,
 }
 
@@ -81,13 +82,13 @@ impl Bench {
         config.properties.extend(device.iter().map(|p| (*p).to_owned()));
         let device = QemuDevice::start(&config).unwrap();
         drop(config);
-        let booted = host.boot_pci("WeirPCIEthernet", personality(model, more), device);
+        let booted = host.boot_pci("WeirPCIEthernet", personality(model, more), device.clone());
         let service = booted.unwrap_or_else(|e| panic!("{model}: {e}"));
         let port = service.port().unwrap();
         let received = Arc::new(Collector::default());
         port.set_sink(Some(received.clone()));
         wire.set_read_timeout(Some(LIMIT)).unwrap();
-        let bench = Bench { model, host, service, port, wire, received };
+        let bench = Bench { model, host, service, port, wire, device, received };
         bench.service.set_enabled(true).unwrap();
         bench.wait("the link", || bench.port.running());
         bench
@@ -124,23 +125,15 @@ impl Bench {
     }
 
     /// The next frame on the wire.
-    pub fn from_wire(&self) -> Vec<u8> {
+    pub fn next_on_wire(&self) -> Vec<u8> {
         let mut buffer = vec![0; 70_000];
         let len = self.wire.recv(&mut buffer).unwrap_or_else(|e| panic!("{}: nothing on the wire: {e}", self.model));
         buffer.truncate(len);
         buffer
     }
 
-    /// Nothing comes onto the wire for a moment.
-    pub fn wire_is_quiet(&self) -> bool {
-        self.wire.set_read_timeout(Some(Duration::from_millis(30))).unwrap();
-        let quiet = self.wire.recv(&mut [0; 64]).is_err();
-        self.wire.set_read_timeout(Some(LIMIT)).unwrap();
-        quiet
-    }
-
     /// Puts a frame onto the wire.
-    pub fn to_wire(&self, frame: &[u8]) {
+    pub fn put_on_wire(&self, frame: &[u8]) {
         assert_eq!(self.wire.send(frame).unwrap(), frame.len());
     }
 
@@ -150,12 +143,6 @@ impl Bench {
         let (mut list, _) = self.received.came.wait_timeout_while(list, LIMIT, |list| list.len() < count).unwrap();
         assert!(list.len() >= count, "{}: {} of {count} frames arrived", self.model, list.len());
         list.drain(..count).collect()
-    }
-
-    /// Nothing reaches the stack for a moment.
-    pub fn stack_is_quiet(&self) -> bool {
-        std::thread::sleep(Duration::from_millis(30));
-        self.received.list.lock().unwrap().is_empty()
     }
 
     /// Stops the driver and checks that nothing is left or went where it must not.

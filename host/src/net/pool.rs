@@ -436,3 +436,12 @@ impl Pool {
         self.freed.notify_all();
     }
 }
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if let Some(dma) = &self.dma {
+            // Prepared since it was made.
+            let _ = dma.complete();
+        }
+    }
+}

@@ -488,6 +488,7 @@ impl Nic for Virtio {
         self.port.wake_all();
         self.read_link();
         // Section 2.1.2: DEVICE_NEEDS_RESET.
-        now & status::NEEDS_RESET != 0 || self.port.is_broken() || self.watchdog.look(&self.port, now_ns)
+        let forgot = now & status::DRIVER_OK == 0;
+        now & status::NEEDS_RESET != 0 || forgot || self.port.is_broken() || self.watchdog.look(&self.port, now_ns)
     }
 }

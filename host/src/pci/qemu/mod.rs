@@ -8,9 +8,9 @@ mod qtest;
 mod vtd;
 
 use std::fmt;
-use std::io;
+use std::io::{self, BufRead, BufReader, Write as _};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
@@ -120,6 +120,42 @@ pub struct QemuDevice {
     /// BAR and offset of the MSI-X table, and its entries.
     msix: Option<(u8, u64, u32)>,
     msix_capability: u64,
+    monitor: Mutex<Monitor>,
+}
+
+/// The machine's monitor: QEMU's machine protocol, one JSON object a line.
+struct Monitor {
+    stream: BufReader<UnixStream>,
+    ready: bool,
+}
+
+impl Monitor {
+    fn new(stream: UnixStream) -> Monitor {
+        Monitor { stream: BufReader::new(stream), ready: false }
+    }
+
+    /// Runs a command; events are passed over.
+    fn run(&mut self, command: &str) -> io::Result<()> {
+        if !self.ready {
+            self.stream.get_ref().set_read_timeout(Some(START_LIMIT))?;
+            self.ready = true;
+            self.run("{\"execute\":\"qmp_capabilities\"}")?;
+        }
+        self.stream.get_mut().write_all(command.as_bytes())?;
+        let mut line = String::new();
+        loop {
+            line.clear();
+            if self.stream.read_line(&mut line)? == 0 {
+                return Err(io::Error::other("QEMU ended"));
+            }
+            if line.starts_with("{\"return\"") {
+                return Ok(());
+            }
+            if line.starts_with("{\"error\"") {
+                return Err(io::Error::other(line));
+            }
+        }
+    }
 }
 
 /// 64 KiB whose last 16 bytes, where an x86 starts, stop it: cli, hlt, and back to hlt.
@@ -219,6 +255,8 @@ impl QemuDevice {
                 (format!("tap,id=net0,{key}={},vhost=off", numbers.join(":")), numbers.len())
             }
         };
+        let (monitor, theirs) = UnixStream::pair()?;
+        inherit(theirs.as_raw_fd())?;
         let mut command = Command::new("qemu-system-x86_64");
         command
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-accel", "tcg", "-smp", "1"])
@@ -229,6 +267,7 @@ impl QemuDevice {
             .args(["-device", "intel-iommu"])
             .args(["-chardev", &format!("socket,id=bell,path={}", path.display())])
             .args(["-device", &format!("ivshmem-doorbell,chardev=bell,vectors={VECTORS},addr=0x3")])
+            .args(["-chardev", &format!("socket,id=qmp,fd={}", theirs.as_raw_fd()), "-mon", "chardev=qmp,mode=control"])
             .args(["-netdev", &netdev])
             .args(["-device", &config.device_argument(queues)])
             .stdin(Stdio::piped())
@@ -244,7 +283,8 @@ impl QemuDevice {
             io::ErrorKind::NotFound => io::Error::new(e.kind(), "qemu-system-x86_64 is not installed"),
             _ => e,
         })?;
-        let started = Self::connect(&mut child, &listener, arena);
+        drop(theirs);
+        let started = Self::connect(&mut child, &listener, arena, monitor);
         let _ = std::fs::remove_file(&path);
         match started {
             Ok(made) => Ok(Arc::new(made(child))),
@@ -260,6 +300,7 @@ impl QemuDevice {
         child: &mut Child,
         listener: &UnixListener,
         arena: Arc<Arena>,
+        monitor: UnixStream,
     ) -> io::Result<impl FnOnce(Child) -> QemuDevice + use<>> {
         let gone = || io::Error::other("QEMU ended");
         let (to, from) = (child.stdin.take().ok_or_else(gone)?, child.stdout.take().ok_or_else(gone)?);
@@ -303,6 +344,7 @@ impl QemuDevice {
             bars,
             msix,
             msix_capability,
+            monitor: Mutex::new(Monitor::new(monitor)),
         })
     }
 
@@ -321,6 +363,15 @@ impl QemuDevice {
             }
         }
         Ok(())
+    }
+
+    /// Plugs or pulls the cable.
+    ///
+    /// # Errors
+    /// The machine's monitor does not answer as it should.
+    pub fn set_cable(&self, plugged: bool) -> io::Result<()> {
+        lock(&self.monitor)
+            .run(&format!("{{\"execute\":\"set_link\",\"arguments\":{{\"name\":\"net0\",\"up\":{plugged}}}}}"))
     }
 
     /// Process id of the machine.

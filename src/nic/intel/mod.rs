@@ -1,0 +1,6 @@
+//! Intel's gigabit Ethernet controllers.
+
+mod desc;
+pub mod e1000e;
+mod queue;
+mod regs;

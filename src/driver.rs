@@ -20,19 +20,24 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 pub use config::{Bus, Config, Error, Host, IfName, LogLevel, Mac, NicKind, WIRE_NAME_MAX, WireKind};
 
-use crate::filter::Installed;
 use crate::filter::epoch::Publisher;
+use crate::filter::{Installed, InterfaceAddress};
 use crate::mem::Burst;
 use crate::mem::doorbell::Doorbell;
 use crate::mem::seat::{Guard, Seat};
 use crate::nic::{Device, Events, Nic, NicEnv, usb};
-use crate::pipeline::{Pipeline, Shared};
+use crate::pipeline::{Pipeline, Shared, Sizes};
 use crate::telemetry::{Counters, Event, EventKind, ShardCounters};
 use lane::LaneEnds;
 use shard::Shard;
 
 /// Events that wait for a reader; older ones are lost, and counted.
 const EVENTS: usize = 4096;
+
+/// States that there is memory for, over all shards; the operating system gives most of it when it is first used.
+const STATES: usize = 1 << 18;
+/// Tracked sources that there is memory for.
+const SOURCES: usize = 1 << 15;
 
 /// What all shards, control and the NIC's event thread share.
 struct Common {
@@ -119,6 +124,10 @@ struct Control {
     if_name: IfName,
     /// All multicast frames are wanted: by request, or because the list was too long for the NIC.
     all_multicast: (bool, bool),
+    /// Addresses of the interface, as it was told.
+    addresses: Vec<InterfaceAddress>,
+    /// The last number that a rule was given.
+    rule_id: u32,
 }
 
 /// See the module.
@@ -148,7 +157,7 @@ impl Driver {
             shards: AtomicUsize::new(shards),
             counters: (0..=shards).map(|_| Arc::default()).collect(),
             bells: (0..shards).map(|_| Doorbell::new()).collect(),
-            pipeline: Arc::new(Shared::new(EVENTS)),
+            pipeline: Arc::new(Shared::new(EVENTS, shards)),
         });
         let env = NicEnv { events: common.clone(), dma: bus.dma, registers: bus.registers, usb: bus.usb };
         let Device { nic, queues, usb } = config.open(env)?;
@@ -159,13 +168,22 @@ impl Driver {
         let mesh = LaneEnds::mesh(shards).ok_or(Error::NoMemory)?;
         let mut seats = Vec::new();
         for (index, ((queue, reader), lanes)) in queues.into_iter().zip(readers).zip(mesh).enumerate() {
-            let pipeline = Pipeline::new(index, common.pipeline.clone(), reader);
+            let sizes = Sizes { states: STATES / shards, sources: SOURCES / shards, seed: config.seed };
+            let pipeline =
+                Pipeline::new(index, shards, common.pipeline.clone(), reader, sizes).ok_or(Error::NoMemory)?;
             let shard = Shard::new(index, common.clone(), queue, pipeline, lanes, config.ring_size);
             let seat = Seat::new(shard.ok_or(Error::NoMemory)?);
             seat.open();
             seats.push(seat);
         }
-        let control = Control { nic, publisher, if_name: config.if_name.clone(), all_multicast: (false, false) };
+        let control = Control {
+            nic,
+            publisher,
+            if_name: config.if_name.clone(),
+            all_multicast: (false, false),
+            addresses: Vec::new(),
+            rule_id: 0,
+        };
         Ok(Self { common, shards: seats, control: Seat::new(control), enabled: AtomicBool::new(false), usb })
     }
 

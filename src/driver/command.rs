@@ -6,7 +6,7 @@ use alloc::format;
 use super::{Control, Driver, Error, LogLevel};
 use crate::control::{Command, CommandError, EVENT_LEN, Info, LOAD_RESULT_LEN, LoadResult, RULE_COUNTERS_LEN, Reply};
 use crate::filter::image::{self, ImageError, ImageErrorKind};
-use crate::filter::{Compiled, Installed};
+use crate::filter::{Compiled, Installed, Place};
 use crate::pipeline::Mode;
 use crate::telemetry::{Event, EventKind, HistogramKind};
 
@@ -123,11 +123,21 @@ impl Driver {
         }
     }
 
-    fn prepare(&self, control: &Control, image: &[u8]) -> Result<Installed, ImageError> {
+    fn prepare(&self, control: &mut Control, image: &[u8]) -> Result<Installed, ImageError> {
         let no_memory = ImageError { kind: ImageErrorKind::NoMemory, offset: 0 };
         let compiled = Compiled::new(image::parse(image)?).ok_or(no_memory)?;
-        let epoch = control.publisher.current().epoch.saturating_add(1);
-        Installed::new(epoch, compiled, control.if_name.as_str(), self.common.shards()).ok_or(no_memory)
+        let before = control.publisher.current().clone();
+        let epoch = before.epoch.saturating_add(1);
+        let mut rule_id = control.rule_id;
+        let place = self.place(control);
+        let next = Installed::new(epoch, compiled, place, &before, &mut rule_id).ok_or(no_memory)?;
+        control.rule_id = rule_id;
+        Ok(next)
+    }
+
+    /// The NIC as rulesets see it.
+    pub(super) fn place<'a>(&self, control: &'a Control) -> Place<'a> {
+        Place { if_name: control.if_name.as_str(), addresses: &control.addresses, shards: self.common.shards() }
     }
 
     fn install(&self, control: &mut Control, next: Installed) {
@@ -159,14 +169,14 @@ fn rule_counters(control: &Control, first: u64, reply: &mut Reply) {
         return;
     };
     for rule in first.. {
-        let Some([evaluations, packets, bytes]) = counters.sum(rule) else {
+        let Some(numbers) = counters.sum(rule) else {
             return;
         };
         if !reply.has_room(RULE_COUNTERS_LEN) && rule != first {
             return;
         }
         // The first entry is tried even without room: the reply then says how much is needed.
-        if !reply.rule_counters([evaluations, packets, bytes, 0]) {
+        if !reply.rule_counters(numbers) {
             return;
         }
     }

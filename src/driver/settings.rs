@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Driver, Error, IfName, Mac};
+use crate::filter::Place;
 use crate::mem::region::Shared as SharedMemory;
 use crate::nic::{Hardware, Link, MULTICAST_MAX, MulticastList, Offloads, WirePort};
 
@@ -72,7 +73,8 @@ impl Driver {
     /// [`Error::NoMemory`]; the old name stays then.
     pub fn set_if_name(&self, name: IfName) -> Result<(), Error> {
         let mut control = self.claim()?;
-        let renamed = control.publisher.current().renamed(name.as_str()).ok_or(Error::NoMemory)?;
+        let place = Place { if_name: name.as_str(), ..self.place(&control) };
+        let renamed = control.publisher.current().moved(place).ok_or(Error::NoMemory)?;
         control.if_name = name;
         self.publish(&mut control, renamed);
         Ok(())

@@ -187,3 +187,33 @@ pub struct Pipe {
     /// The number for the other direction; 0 = none.
     pub reverse: u16,
 }
+
+impl Scrub {
+    /// Nothing is normalised.
+    pub const NONE: Self = Self {
+        no_df: false,
+        random_id: false,
+        reassemble_tcp: false,
+        min_ttl: 0,
+        max_mss: 0,
+        set_tos: None,
+        fragment: FragmentPolicy::Default,
+    };
+
+    /// What two rules ask for together; where they differ, the later one decides (`pf_rule_to_actions`).
+    pub fn add(&mut self, later: &Self) {
+        self.no_df |= later.no_df;
+        self.random_id |= later.random_id;
+        self.reassemble_tcp |= later.reassemble_tcp;
+        if later.min_ttl != 0 {
+            self.min_ttl = later.min_ttl;
+        }
+        if later.max_mss != 0 {
+            self.max_mss = later.max_mss;
+        }
+        self.set_tos = later.set_tos.or(self.set_tos);
+        if later.fragment != FragmentPolicy::Default {
+            self.fragment = later.fragment;
+        }
+    }
+}

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_queue::ArrayQueue;
 
-use super::compiled::Installed;
+use super::Installed;
 
 struct Slot {
     /// Number of the newest ruleset in the mailbox or already taken out of it.

@@ -1,12 +1,160 @@
 //! The linear matcher: pf's evaluation, written down rule by rule. Every other matcher is compared with it.
+//!
+//! pf's semantics (pf.conf(5); xnu's and FreeBSD's `pf_test_rule`, `pf_test_eth_rule`, `pf_get_translation`):
+//!
+//! - Filter, layer 2 and dummynet rules: the last rule that matches decides, or the first that is `quick`; no match:
+//!   pass. `match` rules count, log and set, and decide nothing. Translation and scrub rules: the first match decides.
+//! - A call of an anchor is a rule whose own tests must match; then the anchor's rules are gone through in its place.
+//!   A `quick` call ends evaluation if a rule in it decided something.
+//! - `tag` takes effect when its rule matches, also if a later rule decides; so does the translation of a `match` rule,
+//!   and later rules see what it made of the packet.
+//! - Frames that are not IPv4 or IPv6 are not seen by filter rules and pass. IP in VLAN tags is seen; pf never meets
+//!   it, because VLANs are interfaces of their own above the NIC.
+//! - `ether` rules see every frame, before all others.
+//! - A fragment matches only rules without ports, ICMP types and TCP flags (`pf_test_fragment`). A rule with `fragment`
+//!   matches fragments only.
+//! - IPv4 options and IPv6 routing headers are dropped with `ip-option`, unless the rule that passes the frame has
+//!   `allow-opts`; when no rule matches there is none that has.
+//! - `flags` is a test of TCP packets only; a rule with flags and without `proto` matches others whatever it says.
+//! - `evaluations` counts each look at a rule, `packets` and `bytes` the frames that it decided or, for `match`,
+//!   matched. pf skips rules in groups and counts fewer evaluations; bytes are the frame's, with its Ethernet header.
 #![forbid(unsafe_code)]
 
-use super::compiled::{Bound, Compiled, Installed, Side, Step, Test};
-use super::{Action, AddrKind, Direction, Family, List, PortMatch, PortOp, RuleFlags};
+use super::bound::Bound;
+use super::compiled::{Side, Step, Test};
+use super::{
+    Action, AddrKind, Direction, EtherMatch, Family, List, MacMatch, PortMatch, PortOp, Rule, RuleFlags, Scrub,
+};
 use crate::telemetry::DropReason;
 use crate::wire::{self, ParseError, Parsed, ParsedFlags, ethertype, protocol};
 
-/// What a ruleset says about a frame.
+/// What rules look at: a frame, and what became of it so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// In or Out.
+    pub direction: Direction,
+    /// The frame as it came.
+    pub parsed: &'a Parsed,
+    /// Destination and source MAC address, as the frame begins; zero where it is shorter.
+    pub macs: [u8; 12],
+    /// Frame length, bytes.
+    pub len: usize,
+    /// Source address, translated.
+    pub src: [u8; 16],
+    /// Destination address, translated.
+    pub dst: [u8; 16],
+    /// Source port, translated.
+    pub src_port: u16,
+    /// Destination port, translated.
+    pub dst_port: u16,
+    /// `tag`; 0 = none.
+    pub tag: u16,
+}
+
+impl<'a> Subject<'a> {
+    /// A frame that nothing has changed yet.
+    #[must_use]
+    pub fn new(direction: Direction, frame: &[u8], parsed: &'a Parsed) -> Self {
+        Self {
+            direction,
+            parsed,
+            macs: frame.first_chunk().copied().unwrap_or([0; 12]),
+            len: frame.len(),
+            src: parsed.src,
+            dst: parsed.dst,
+            src_port: parsed.src_port,
+            dst_port: parsed.dst_port,
+            tag: 0,
+        }
+    }
+
+    /// Its family; `Any` = not IP.
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        match self.parsed.family {
+            wire::Family::V4 => Family::V4,
+            wire::Family::V6 => Family::V6,
+            wire::Family::None => Family::Any,
+        }
+    }
+}
+
+/// The part of a rule that a packet did not meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "each is what it is called")]
+pub enum Mismatch {
+    Interface = 1,
+    Direction = 2,
+    Family = 3,
+    Protocol = 4,
+    Fragment = 5,
+    Source = 6,
+    Destination = 7,
+    SourcePort = 8,
+    DestinationPort = 9,
+    IcmpType = 10,
+    TcpFlags = 11,
+    Tos = 12,
+    Tagged = 13,
+    Probability = 14,
+    EtherType = 15,
+    SourceMac = 16,
+    DestinationMac = 17,
+    Vlan = 18,
+    /// A rule with `once` that has matched.
+    Once = 19,
+}
+
+impl Mismatch {
+    /// In the words of pf.conf.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Interface => "on",
+            Self::Direction => "direction",
+            Self::Family => "address family",
+            Self::Protocol => "proto",
+            Self::Fragment => "fragment",
+            Self::Source => "from",
+            Self::Destination => "to",
+            Self::SourcePort => "from port",
+            Self::DestinationPort => "to port",
+            Self::IcmpType => "icmp-type",
+            Self::TcpFlags => "flags",
+            Self::Tos => "tos",
+            Self::Tagged => "tagged",
+            Self::Probability => "probability",
+            Self::EtherType => "ether proto",
+            Self::SourceMac => "ether from",
+            Self::DestinationMac => "ether to",
+            Self::Vlan => "vlan",
+            Self::Once => "once",
+        }
+    }
+}
+
+/// What evaluation needs from outside, and who watches it.
+pub trait Witness {
+    /// 32 random bits.
+    fn random(&mut self) -> u32;
+
+    /// An address that was added to a table since the ruleset was installed.
+    fn is_added(&self, table: u32, family: Family, addr: &[u8; 16]) -> bool {
+        let _ = (table, family, addr);
+        false
+    }
+
+    /// Translates by a `match` rule with a pool; false: there is no address or port, and the packet must go.
+    fn translate(&mut self, number: u32, rule: &Rule, subject: &mut Subject<'_>) -> bool;
+
+    /// A look at a rule.
+    fn saw(&mut self, list: List, number: u32, result: Result<(), Mismatch>) {
+        let _ = (list, number, result);
+    }
+}
+
+/// What a list whose last match decides says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// `None` = pass, else why not.
@@ -15,69 +163,29 @@ pub struct Verdict {
     pub rule: u32,
     /// The frame is to leave an event.
     pub log: bool,
+    /// A copy is to go to the capture ring.
+    pub copy: bool,
+    /// Normalisation by `match` rules and the one that decided.
+    pub scrub: Scrub,
 }
 
 impl Verdict {
     /// [`Verdict::rule`] when no rule decided.
     pub const NO_RULE: u32 = u32::MAX;
     /// Pass, by no rule.
-    pub const PASS: Self = Self { block: None, rule: Self::NO_RULE, log: false };
+    pub const PASS: Self = Self { block: None, rule: Self::NO_RULE, log: false, copy: false, scrub: Scrub::NONE };
 
-    const fn refuse(reason: DropReason) -> Self {
-        Self { block: Some(reason), rule: Self::NO_RULE, log: true }
+    /// Dropped before a rule was asked.
+    #[must_use]
+    pub const fn refuse(reason: DropReason) -> Self {
+        Self { block: Some(reason), log: true, ..Self::PASS }
     }
 }
 
-/// Judges one frame of `len` bytes and counts for `shard` in the rules' counters. `direction` is In or Out.
-///
-/// pf's semantics (pf.conf(5), "Packet filtering"; xnu's `pf_test`, `pf_test6`, `pf_test_fragment`):
-///
-/// - Without a ruleset every frame passes.
-/// - The last rule that matches decides, or the first that is `quick`. No match: pass. `match` rules count and log,
-///   and change nothing.
-/// - Frames that are not IPv4 or IPv6 are not seen by filter rules and pass. IP in VLAN tags is seen; pf never meets
-///   it, because VLANs are interfaces of their own above the NIC.
-/// - `ether` rules see every frame before the filter rules and are a ruleset of their own (FreeBSD's pf.conf(5),
-///   "Ethernet filtering"): a frame that they block is dropped, one that they pass goes on.
-/// - An IP packet that is malformed is dropped before the rules are looked at, with pf's reason: `short`,
-///   `bad-offset`, `fragment` or `normalize`; a type 0 routing header is `ip-option`. So is a frame with so many
-///   VLAN tags that it cannot be told what it carries. Malformed ARP is not IP and passes.
-/// - Nothing reassembles: every fragment, the first included, matches only rules without ports, ICMP types and TCP
-///   flags (`pf_test_fragment`). A rule with `fragment` matches fragments only.
-/// - IPv4 options and IPv6 routing headers are dropped with `ip-option`, unless the rule that passes the frame has
-///   `allow-opts`; when no rule matches there is none that has.
-/// - `flags` is a test of TCP packets only; a rule with flags and without `proto` matches others whatever it says.
-/// - `evaluations` counts each look at a rule, `packets` and `bytes` the frames that it decided or, for `match`,
-///   matched, malformed ones excluded. pf skips rules in groups and counts fewer evaluations; bytes are the frame's,
-///   with its Ethernet header.
-/// - A frame leaves an event if the rule that decided, or a `match` rule on the way, has `log`; malformed packets and
-///   forbidden options always do, as in pf.
+/// Why pf would not even look at its filter rules: an IP packet that is malformed has pf's reason; so has a frame with
+/// so many VLAN tags that it cannot be told what it carries. Malformed ARP is not IP and passes.
 #[must_use]
-pub fn judge(installed: &Installed, shard: usize, direction: Direction, parsed: &Parsed, len: usize) -> Verdict {
-    let Some(bound) = installed.bound() else {
-        return Verdict::PASS;
-    };
-    let run = Run { bound, shard, direction, parsed, len };
-    let mut log = false;
-    if !bound.compiled.program(List::Ether).is_empty() {
-        let verdict = run.evaluate(List::Ether);
-        if verdict.block.is_some() {
-            return verdict;
-        }
-        log = verdict.log;
-    }
-    if let Some(reason) = malformed(parsed) {
-        return Verdict::refuse(reason);
-    }
-    if parsed.family == wire::Family::None {
-        return Verdict { log, ..Verdict::PASS };
-    }
-    let verdict = run.evaluate(List::Filter);
-    Verdict { log: verdict.log || log, ..verdict }
-}
-
-/// Why pf would not even look at its rules.
-fn malformed(parsed: &Parsed) -> Option<DropReason> {
+pub fn malformed(parsed: &Parsed) -> Option<DropReason> {
     if parsed.ethertype == ethertype::ARP {
         return None;
     }
@@ -91,24 +199,57 @@ fn malformed(parsed: &Parsed) -> Option<DropReason> {
     })
 }
 
-/// One frame's way through the rules.
-struct Run<'a> {
-    bound: &'a Bound,
-    shard: usize,
-    direction: Direction,
-    parsed: &'a Parsed,
-    len: usize,
+/// IPv4 options or an IPv6 routing header: what `allow-opts` is for.
+#[must_use]
+pub fn has_dangerous_options(parsed: &Parsed) -> bool {
+    match parsed.family {
+        wire::Family::V4 => parsed.flags.contains(ParsedFlags::IP_OPTIONS),
+        wire::Family::V6 => parsed.flags.contains(ParsedFlags::ROUTING_HEADER),
+        wire::Family::None => false,
+    }
 }
 
-impl Run<'_> {
-    /// Goes through a list of which the last match decides.
-    fn evaluate(&self, list: List) -> Verdict {
-        let Bound { compiled, counters, applies } = self.bound;
-        let hits = counters.shard(self.shard);
-        let program = compiled.program(list);
-        let mut log = false;
-        let mut last: Option<(u32, &Test)> = None;
-        let mut matched_at = None;
+/// One walk through a list.
+pub(super) struct Walk<'a, W> {
+    pub bound: &'a Bound,
+    pub shard: usize,
+    pub witness: &'a mut W,
+}
+
+impl<'a, W: Witness> Walk<'a, W> {
+    /// The first rule of a list that matches.
+    pub fn first(&mut self, list: List, subject: &mut Subject<'_>) -> Option<u32> {
+        let bound = self.bound;
+        let program = bound.compiled.program(list);
+        let mut at = 0usize;
+        while let Some(step) = program.get(at) {
+            at = at.saturating_add(1);
+            let number = match *step {
+                Step::Rule(number) | Step::Enter { rule: number, .. } => number,
+                Step::Leave { .. } => continue,
+            };
+            let matches = self.look(list, number, subject).is_some();
+            match *step {
+                Step::Enter { end, .. } if !matches => at = (end as usize).saturating_add(1),
+                Step::Rule(_) if matches => {
+                    bound.count(self.shard, number, subject.len);
+                    return Some(number);
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// The verdict of a list whose last match decides.
+    pub fn last(&mut self, list: List, subject: &mut Subject<'_>) -> Verdict {
+        let bound = self.bound;
+        let program = bound.compiled.program(list);
+        let mut verdict = Verdict::PASS;
+        let mut flags = RuleFlags::empty();
+        let mut action = Action::Pass;
+        // Where the rule that decides stands, to tell whether a call's rules decided something.
+        let mut decided_at = 0usize;
         let mut at = 0usize;
         while let Some(step) = program.get(at) {
             let here = at;
@@ -116,120 +257,217 @@ impl Run<'_> {
             let number = match *step {
                 Step::Rule(number) | Step::Enter { rule: number, .. } => number,
                 Step::Leave { start, quick } => {
-                    if quick && matched_at.is_some_and(|matched| matched > start as usize) {
+                    if quick && verdict.rule != Verdict::NO_RULE && decided_at > start as usize {
                         break;
                     }
                     continue;
                 }
             };
-            let index = number as usize;
-            let (Some(test), Some(applies), Some(hits)) =
-                (compiled.tests.get(index), applies.get(index), hits.get(index))
-            else {
-                continue;
-            };
-            hits.evaluations.add(1);
-            let matches = *applies && self.matches(compiled, test, list);
-            if let Step::Enter { end, .. } = *step {
-                if !matches {
+            let Some(test) = self.look(list, number, subject) else {
+                if let Step::Enter { end, .. } = *step {
                     at = (end as usize).saturating_add(1);
                 }
                 continue;
-            }
-            if !matches {
+            };
+            if matches!(step, Step::Enter { .. }) {
                 continue;
             }
             if test.action == Action::Match {
-                log |= test.flags.contains(RuleFlags::LOG);
-                hits.packets.add(1);
-                hits.bytes.add(self.len as u64);
+                verdict.log |= test.flags.contains(RuleFlags::LOG);
+                verdict.copy |= test.flags.contains(RuleFlags::DUP_TO);
+                bound.count(self.shard, number, subject.len);
+                if test.is_rare
+                    && let Some(rule) = bound.compiled.rule(number)
+                {
+                    verdict.scrub.add(&rule.scrub);
+                    if (rule.nat.is_some() || rule.rdr.is_some()) && !self.witness.translate(number, rule, subject) {
+                        return Verdict { block: Some(DropReason::Memory), rule: number, ..verdict };
+                    }
+                }
             } else {
-                last = Some((number, test));
-                matched_at = Some(here);
+                (verdict.rule, flags, action) = (number, test.flags, test.action);
+                decided_at = here;
             }
             if test.flags.contains(RuleFlags::QUICK) {
                 break;
             }
         }
-        let (rule, flags, blocks) = match last {
-            Some((number, test)) => (number, test.flags, test.action == Action::Block),
-            None => (Verdict::NO_RULE, RuleFlags::empty(), false),
+        verdict.log |= flags.contains(RuleFlags::LOG);
+        verdict.copy |= flags.contains(RuleFlags::DUP_TO);
+        if verdict.rule != Verdict::NO_RULE {
+            bound.count(self.shard, verdict.rule, subject.len);
+        }
+        if matches!(action, Action::Block) {
+            verdict.block = Some(DropReason::Match);
+            return verdict;
+        }
+        if list == List::Filter && has_dangerous_options(subject.parsed) && !flags.contains(RuleFlags::ALLOW_OPTS) {
+            return Verdict { block: Some(DropReason::IpOption), log: true, ..verdict };
+        }
+        if let Some(rule) = bound.compiled.rule(verdict.rule) {
+            verdict.scrub.add(&rule.scrub);
+        }
+        verdict
+    }
+
+    /// Looks at one rule: its test if it matches, whose `tag` has taken effect then.
+    fn look(&mut self, list: List, number: u32, subject: &mut Subject<'_>) -> Option<&'a Test> {
+        let bound = self.bound;
+        let index = number as usize;
+        let test = bound.compiled.tests.get(index)?;
+        if let Some(hits) = bound.counters.shard(self.shard).get(index) {
+            hits.evaluations.add(1);
+        }
+        let applies = bound.applies.get(index).is_some_and(|applies| *applies);
+        let mismatch = if applies { self.mismatch(list, number, test, subject) } else { Some(Mismatch::Interface) };
+        self.witness.saw(list, number, mismatch.map_or(Ok(()), Err));
+        if mismatch.is_some() {
+            return None;
+        }
+        if test.is_rare
+            && let Some(rule) = bound.compiled.rule(number)
+            && rule.tag != 0
+        {
+            subject.tag = rule.tag;
+        }
+        Some(test)
+    }
+
+    fn mismatch(&mut self, list: List, number: u32, test: &Test, subject: &Subject<'_>) -> Option<Mismatch> {
+        let p = subject.parsed;
+        if test.direction != Direction::Any && test.direction != subject.direction {
+            return Some(Mismatch::Direction);
+        }
+        let family = subject.family();
+        if list != List::Ether {
+            if family == Family::Any || (test.family != Family::Any && test.family != family) {
+                return Some(Mismatch::Family);
+            }
+            if test.protocol.is_some_and(|wanted| wanted != p.protocol) {
+                return Some(Mismatch::Protocol);
+            }
+            if test.flags.contains(RuleFlags::FRAGMENT) && !p.is_fragment() {
+                return Some(Mismatch::Fragment);
+            }
+        }
+        let is_rare = test.is_rare.then(|| self.bound.compiled.rule(number)).flatten();
+        if let Some(ether) = is_rare.and_then(|rule| rule.ether.as_ref())
+            && let Some(mismatch) = ether_mismatch(ether, subject)
+        {
+            return Some(mismatch);
+        }
+        if list == List::Binat && subject.direction == Direction::In {
+            return self.binat_mismatch(test, is_rare, family, subject);
+        }
+        if !self.addr_matches(&test.src, family, &subject.src) {
+            return Some(Mismatch::Source);
+        }
+        if !self.addr_matches(&test.dst, family, &subject.dst) {
+            return Some(Mismatch::Destination);
+        }
+        let has_ports = !p.is_fragment();
+        if !port_matches(test.src.port, has_ports.then_some(subject.src_port)) {
+            return Some(Mismatch::SourcePort);
+        }
+        if !port_matches(test.dst.port, has_ports.then_some(subject.dst_port)) {
+            return Some(Mismatch::DestinationPort);
+        }
+        if !icmp_matches(test, p) {
+            return Some(Mismatch::IcmpType);
+        }
+        if !tcp_flags_match(test, p) {
+            return Some(Mismatch::TcpFlags);
+        }
+        is_rare.and_then(|rule| self.rare_mismatch(number, rule, subject))
+    }
+
+    /// A `binat` rule seen from outside: who it is `to` sends, and to where the rule leads (`pf_match_translation`).
+    fn binat_mismatch(
+        &self,
+        test: &Test,
+        rule: Option<&Rule>,
+        family: Family,
+        subject: &Subject<'_>,
+    ) -> Option<Mismatch> {
+        if !self.addr_matches(&test.dst, family, &subject.src) {
+            return Some(Mismatch::Source);
+        }
+        let hosts = rule.and_then(|rule| rule.nat.as_ref()).map_or(&[][..], |pool| &pool.hosts);
+        let inside = hosts.iter().any(|host| self.addr_matches(&Side::of(host), family, &subject.dst));
+        // `no binat` has no pool: it is about the addresses inside, which are not to be seen from here.
+        if inside { None } else { Some(Mismatch::Destination) }
+    }
+
+    fn rare_mismatch(&mut self, number: u32, rule: &Rule, subject: &Subject<'_>) -> Option<Mismatch> {
+        if rule.tos.is_some_and(|tos| tos != subject.parsed.tos) {
+            return Some(Mismatch::Tos);
+        }
+        if rule.tagged != 0 && (rule.tagged == subject.tag) == rule.flags.contains(RuleFlags::NOT_TAGGED) {
+            return Some(Mismatch::Tagged);
+        }
+        if rule.probability != 0 && self.witness.random() > rule.probability {
+            return Some(Mismatch::Probability);
+        }
+        if rule.flags.contains(RuleFlags::ONCE) && !self.bound.counters.take_once(number) {
+            return Some(Mismatch::Once);
+        }
+        None
+    }
+
+    fn addr_matches(&self, side: &Side, family: Family, addr: &[u8; 16]) -> bool {
+        let number = u128::from_be_bytes(*addr);
+        let inside = match side.kind {
+            AddrKind::Any => true,
+            // Only a layer 2 rule gets here with a packet of another family.
+            _ if side.family() != Family::Any && side.family() != family => false,
+            AddrKind::Mask4 | AddrKind::Mask6 => number & side.end == side.addr,
+            AddrKind::Range4 | AddrKind::Range6 => side.addr <= number && number <= side.end,
+            AddrKind::Dynamic => self.bound.dynamic(side.table).is_some_and(|table| table.contains(family, addr)),
+            AddrKind::Table => {
+                let table = self.bound.table(side.table);
+                table.is_some_and(|table| table.contains(family, addr))
+                    || self.witness.is_added(side.table, family, addr)
+            }
         };
-        if let Some(hits) = hits.get(rule as usize) {
-            hits.packets.add(1);
-            hits.bytes.add(self.len as u64);
-        }
-        log |= flags.contains(RuleFlags::LOG);
-        if blocks {
-            return Verdict { block: Some(DropReason::Match), rule, log };
-        }
-        if list == List::Filter && self.has_dangerous_options() && !flags.contains(RuleFlags::ALLOW_OPTS) {
-            return Verdict { block: Some(DropReason::IpOption), rule, log: true };
-        }
-        Verdict { block: None, rule, log }
-    }
-
-    fn has_dangerous_options(&self) -> bool {
-        match self.parsed.family {
-            wire::Family::V4 => self.parsed.flags.contains(ParsedFlags::IP_OPTIONS),
-            wire::Family::V6 => self.parsed.flags.contains(ParsedFlags::ROUTING_HEADER),
-            wire::Family::None => false,
-        }
-    }
-
-    fn matches(&self, compiled: &Compiled, test: &Test, list: List) -> bool {
-        let p = self.parsed;
-        if test.direction != Direction::Any && test.direction != self.direction {
-            return false;
-        }
-        if list == List::Ether {
-            return true;
-        }
-        let family = match p.family {
-            wire::Family::V4 => Family::V4,
-            wire::Family::V6 => Family::V6,
-            wire::Family::None => return false,
-        };
-        let is_fragment = p.is_fragment();
-        (test.family == Family::Any || test.family == family)
-            && test.protocol.is_none_or(|wanted| wanted == p.protocol)
-            && (is_fragment || !test.flags.contains(RuleFlags::FRAGMENT))
-            && addr_matches(compiled, &test.src, family, &p.src)
-            && addr_matches(compiled, &test.dst, family, &p.dst)
-            && port_matches(test.src.port, (!is_fragment).then_some(p.src_port))
-            && port_matches(test.dst.port, (!is_fragment).then_some(p.dst_port))
-            && self.icmp_matches(test)
-            && self.tcp_flags_match(test)
-    }
-
-    fn icmp_matches(&self, test: &Test) -> bool {
-        let p = self.parsed;
-        test.icmp.is_none_or(|wanted| {
-            !p.is_fragment()
-                && p.flags.contains(ParsedFlags::ICMP)
-                && wanted.kind == p.icmp_type
-                && wanted.code.is_none_or(|code| code == p.icmp_code)
-        })
-    }
-
-    fn tcp_flags_match(&self, test: &Test) -> bool {
-        let p = self.parsed;
-        test.tcp_flags.out_of == 0
-            || p.protocol != protocol::TCP
-            || (!p.is_fragment() && p.tcp_flags & test.tcp_flags.out_of == test.tcp_flags.set)
+        inside != side.negate
     }
 }
 
-fn addr_matches(compiled: &Compiled, side: &Side, family: Family, addr: &[u8; 16]) -> bool {
-    let number = u128::from_be_bytes(*addr);
-    let inside = match side.kind {
-        AddrKind::Any => true,
-        AddrKind::Mask4 | AddrKind::Mask6 => number & side.end == side.addr,
-        AddrKind::Range4 | AddrKind::Range6 => side.addr <= number && number <= side.end,
-        AddrKind::Dynamic => false,
-        AddrKind::Table => compiled.tables.get(side.table as usize).is_some_and(|table| table.contains(family, addr)),
-    };
-    inside != side.negate
+fn ether_mismatch(ether: &EtherMatch, subject: &Subject<'_>) -> Option<Mismatch> {
+    let p = subject.parsed;
+    if ether.protocol != 0 && ether.protocol != p.ethertype {
+        return Some(Mismatch::EtherType);
+    }
+    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5] = subject.macs;
+    if !mac_matches(&ether.src, [s0, s1, s2, s3, s4, s5]) {
+        return Some(Mismatch::SourceMac);
+    }
+    if !mac_matches(&ether.dst, [d0, d1, d2, d3, d4, d5]) {
+        return Some(Mismatch::DestinationMac);
+    }
+    // The VLAN identifier is the lower 12 bits of the TCI (IEEE 802.1Q clause 9.6).
+    let vlan = p.vlans.first().map_or(0, |tci| tci & 0x0fff);
+    if ether.vlan.is_some_and(|wanted| wanted != vlan) { Some(Mismatch::Vlan) } else { None }
+}
+
+fn mac_matches(test: &MacMatch, addr: [u8; 6]) -> bool {
+    let inside = addr.iter().zip(&test.mask).zip(&test.addr).all(|((byte, mask), wanted)| byte & mask == *wanted);
+    inside != test.negate
+}
+
+fn icmp_matches(test: &Test, p: &Parsed) -> bool {
+    test.icmp.is_none_or(|wanted| {
+        !p.is_fragment()
+            && p.flags.contains(ParsedFlags::ICMP)
+            && wanted.kind == p.icmp_type
+            && wanted.code.is_none_or(|code| code == p.icmp_code)
+    })
+}
+
+fn tcp_flags_match(test: &Test, p: &Parsed) -> bool {
+    test.tcp_flags.out_of == 0
+        || p.protocol != protocol::TCP
+        || (!p.is_fragment() && p.tcp_flags & test.tcp_flags.out_of == test.tcp_flags.set)
 }
 
 /// `port` is `None` where the packet has none to look at.

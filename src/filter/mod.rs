@@ -6,11 +6,12 @@
 #![forbid(unsafe_code)]
 
 mod action;
+mod bound;
 pub mod classify;
 mod compiled;
 pub mod epoch;
 pub mod image;
-pub mod linear;
+mod linear;
 mod rule;
 mod ruleset;
 mod table;
@@ -18,8 +19,9 @@ mod table;
 pub use action::{
     Answer, FragmentPolicy, Overload, Pipe, Pool, PoolKind, Rate, Scrub, SourceTrack, StateMode, StateOptions,
 };
-pub use compiled::{Compiled, Installed, RuleCounters};
-pub use linear::Verdict;
+pub use bound::{Bound, Installed, InterfaceAddress, Place, RuleCounters, RuleLife, TableContents, table_path};
+pub use compiled::Compiled;
+pub use linear::{Mismatch, Subject, Verdict, Witness, has_dangerous_options, malformed};
 pub use rule::{
     Action, AddrKind, AddrMatch, Call, Direction, Endpoint, EtherMatch, Family, IcmpMatch, MacMatch, PortMatch, PortOp,
     Rule, RuleFlags, TcpFlagsMatch,

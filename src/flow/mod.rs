@@ -1,13 +1,14 @@
 //! Flows: what is remembered of a conversation from packet to packet.
 //!
-//! [`table`] finds a flow by its key, [`wheel`] tells when its time is up; [`frag`] joins fragments; [`scrub`] normalises TCP; [`limit`]
-//! holds back what the driver says by itself.
+//! [`table`] finds a flow by its key, [`wheel`] tells when its time is up, [`state`] is what pf remembers of it; [`frag`]
+//! joins fragments; [`scrub`] normalises TCP; [`limit`] holds back what the driver says by itself.
 #![forbid(unsafe_code)]
 
 pub mod frag;
 mod key;
 pub mod limit;
 pub mod scrub;
+pub mod state;
 pub mod table;
 pub mod wheel;
 

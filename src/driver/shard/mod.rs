@@ -10,7 +10,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use self::tx::Tx;
+use self::tx::{MADE_MAX, Tx};
 use super::Common;
 use super::lane::LaneEnds;
 use crate::mem::packet::BURST_MAX;
@@ -30,6 +30,8 @@ pub(super) struct Shard {
     pool: Pool,
     tx: Tx,
     outcomes: Outcomes,
+    /// Frames that the core made for the stack, in receive buffers, until the next poll.
+    to_stack: heapless::Deque<Packet, MADE_MAX>,
 }
 
 impl Shard {
@@ -51,6 +53,7 @@ impl Shard {
             pool: Pool::for_lent(ring_size),
             tx: Tx::new(index, lanes, ring_size)?,
             outcomes: Outcomes::new(),
+            to_stack: heapless::Deque::new(),
         })
     }
 
@@ -91,7 +94,8 @@ impl Shard {
     pub fn rx_poll(&mut self, budget: usize, out: &mut Burst) -> bool {
         let counters = &*self.counters;
         self.pipeline.begin();
-        let found = self.queue.rx_burst(out, budget.min(BURST_MAX));
+        let budget = budget.min(BURST_MAX);
+        let found = self.queue.rx_burst(out, budget);
         let refused = self.queue.take_refused();
         if found > 0 || refused.frames() > 0 {
             let start_ns = self.common.host.now_ns();
@@ -117,15 +121,61 @@ impl Shard {
             }
             counters.rx_delivered.add(out.len() as u64);
             self.pool.handed_back(out.len());
+            self.send_answers();
+            let counters = &*self.counters;
             counters.bursts_rx.add(1);
             let frames = (found as u64).saturating_add(refused.frames());
             counters.histograms.rx_burst_len.record(frames);
             let spent_ns = self.common.host.now_ns().saturating_sub(start_ns);
             counters.histograms.rx_burst_ns.record(spent_ns);
         }
+        self.deliver_made(budget, out);
         self.refill();
         self.set_gauges();
-        self.queue.rx_pending()
+        self.queue.rx_pending() || !self.to_stack.is_empty()
+    }
+
+    /// Sends what the pipeline made for the burst: to the wire, or to the stack with the next poll.
+    fn send_answers(&mut self) {
+        if self.pipeline.answers.is_empty() {
+            return;
+        }
+        self.take_spent();
+        let mut refused = Burst::new();
+        for (to_wire, frame) in self.pipeline.answers.frames() {
+            // Without a buffer there is no answer: who waits for one asks again.
+            let Some(mut packet) = self.pool.take() else { break };
+            let sent = if !packet.write(frame) || (!to_wire && self.to_stack.is_full()) {
+                Err(packet)
+            } else if to_wire {
+                self.tx.send_made(&self.common, &self.counters, &mut *self.queue, packet)
+            } else {
+                self.to_stack.push_back(packet)
+            };
+            if let Err(packet) = sent {
+                // At most as many as answers, which are fewer than a burst.
+                let _ = refused.push(packet);
+            }
+        }
+        for packet in refused {
+            recycle(&mut self.pool, &self.common, packet);
+        }
+        self.tx.flush(&mut *self.queue);
+        if !self.to_stack.is_empty() {
+            self.common.wake_shard(self.index);
+        }
+    }
+
+    /// Appends frames that the core made for the stack to those that are delivered.
+    fn deliver_made(&mut self, budget: usize, out: &mut Burst) {
+        while out.len() < budget
+            && let Some(packet) = self.to_stack.pop_front()
+        {
+            // Below a burst, so it fits.
+            let _ = out.push(packet);
+            self.counters.rx_injected.add(1);
+            self.pool.handed_back(1);
+        }
     }
 
     // ---- transmit ----
@@ -207,6 +257,7 @@ impl Shard {
             }
         }
         self.tx.send(common, counters, &mut *self.queue, burst);
+        self.send_answers();
     }
 
     /// Progresses transmit and appends up to `max` finished frames to `out`.
@@ -218,7 +269,15 @@ impl Shard {
         self.tx.flush(&mut *self.queue);
         self.tx.hand_back(&self.common, max, out);
         self.tx.ring_lanes(&self.common);
+        self.take_spent();
         self.set_gauges();
+    }
+
+    /// Takes the buffers of made frames that are sent back among the free ones.
+    fn take_spent(&mut self) {
+        while let Some(packet) = self.tx.take_spent() {
+            recycle(&mut self.pool, &self.common, packet);
+        }
     }
 
     /// Judges what the other shards sent here.
@@ -246,7 +305,7 @@ impl Shard {
             return false;
         };
         bell.arm();
-        if self.queue.arm() | self.tx.has_work(&mut *self.queue) {
+        if self.queue.arm() | self.tx.has_work(&mut *self.queue) | !self.to_stack.is_empty() {
             bell.disarm();
             return true;
         }
@@ -274,6 +333,10 @@ impl Shard {
             }
         }
         count_refused(counters, &self.queue.take_refused());
+        self.take_spent();
+        while let Some(packet) = self.to_stack.pop_front() {
+            recycle(&mut self.pool, &self.common, packet);
+        }
         self.set_gauges();
     }
 
@@ -302,7 +365,11 @@ impl Shard {
         counters.rx_lent.set(pool.lent as u64);
         counters.pool_free.set(pool.free as u64);
         counters.pool_posted.set(queue.rx_posted as u64);
+        // Made frames are receive buffers that the core holds, and no frames of the stack.
+        let made = self.tx.made();
+        counters.pool_held.set(made.saturating_add(self.to_stack.len()) as u64);
         let in_flight = self.tx.waiting().saturating_add(queue.tx_in_flight);
+        let in_flight = in_flight.saturating_sub(self.tx.made_in_flight());
         counters.tx_in_flight.set(in_flight as u64);
     }
 }

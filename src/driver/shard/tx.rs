@@ -11,6 +11,11 @@ use crate::mem::{Burst, Packet, Status};
 use crate::nic::NicQueue;
 use crate::telemetry::{DropReason, ShardCounters};
 
+/// [`Packet::shard`] of a frame that the core made: it is nobody's but this shard's, and its buffer is a receive buffer.
+const MADE: u8 = u8::MAX;
+/// Most made frames under way.
+pub const MADE_MAX: usize = 64;
+
 /// A queue of packets that never grows: both ends of a ring.
 struct Fifo {
     tail: Producer<Packet>,
@@ -35,6 +40,10 @@ pub(super) struct Tx {
     /// The burst that the NIC is taking.
     sending: Burst,
     done: Fifo,
+    /// Buffers of made frames that are sent.
+    spent: heapless::Vec<Packet, MADE_MAX>,
+    /// Made frames under way, and in `spent`.
+    made: usize,
     /// Frames taken from the glue and not yet handed back.
     lent: usize,
     limit: usize,
@@ -48,9 +57,11 @@ impl Tx {
             index,
             lanes,
             // All frames that can be here at once: this shard's own, and what the lanes hold.
-            pending: Fifo::new(ring_size.checked_add(steered_in)?)?,
+            pending: Fifo::new(ring_size.checked_add(steered_in)?.checked_add(MADE_MAX)?)?,
             sending: Burst::new(),
             done: Fifo::new(ring_size)?,
+            spent: heapless::Vec::new(),
+            made: 0,
             lent: 0,
             limit: ring_size,
         })
@@ -114,6 +125,55 @@ impl Tx {
         }
     }
 
+    /// Sends a frame that the core made, in a receive buffer.
+    ///
+    /// # Errors
+    /// The buffer, when too many are under way.
+    pub fn send_made(
+        &mut self,
+        common: &Common,
+        counters: &ShardCounters,
+        queue: &mut dyn NicQueue,
+        mut packet: Packet,
+    ) -> Result<(), Packet> {
+        if self.made >= MADE_MAX {
+            return Err(packet);
+        }
+        packet.set_shard(MADE);
+        self.made = self.made.saturating_add(1);
+        counters.tx_injected.add(1);
+        let mut burst = Burst::new();
+        let _ = burst.push(packet);
+        self.send(common, counters, queue, &mut burst);
+        Ok(())
+    }
+
+    /// A buffer of a made frame that is done with.
+    pub fn take_spent(&mut self) -> Option<Packet> {
+        let mut packet = self.spent.pop()?;
+        packet.set_shard(0);
+        self.made = self.made.saturating_sub(1);
+        Some(packet)
+    }
+
+    /// Made frames that are not back among the receive buffers.
+    pub fn made(&self) -> usize {
+        self.made
+    }
+
+    /// Made frames that are on their way to the wire.
+    pub fn made_in_flight(&self) -> usize {
+        self.made.saturating_sub(self.spent.len())
+    }
+
+    /// Keeps the buffer of a made frame, which counts nowhere but where it was made.
+    fn keep_made(&mut self, common: &Common, packet: Packet) {
+        if self.spent.push(packet).is_err() {
+            // No more were made than there is room for.
+            common.count_misuse();
+        }
+    }
+
     /// Ends a frame that is not sent.
     pub fn drop(
         &mut self,
@@ -123,6 +183,9 @@ impl Tx {
         reason: DropReason,
         status: Status,
     ) {
+        if packet.shard() == MADE {
+            return self.keep_made(common, packet);
+        }
         counters.tx_dropped.add(reason, 1);
         packet.set_status(status);
         self.finish(common, packet);
@@ -130,6 +193,9 @@ impl Tx {
 
     /// Ends a frame that the NIC is done with.
     pub fn complete(&mut self, common: &Common, counters: &ShardCounters, packet: Packet) {
+        if packet.shard() == MADE {
+            return self.keep_made(common, packet);
+        }
         let reason = match packet.status() {
             Status::Ok => None,
             Status::BadDescriptor => Some(DropReason::BadDescriptor),

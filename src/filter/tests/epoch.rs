@@ -8,8 +8,9 @@ use crate::filter::*;
 
 fn installed(epoch: u64) -> Installed {
     let rules = vec![empty_rule(Action::Pass, Direction::Any); epoch as usize % 5];
-    let compiled = Compiled::new(Ruleset::filter(rules, vec![])).unwrap();
-    Installed::new(epoch, compiled, "", 1).unwrap()
+    let mut installed = super::install(Ruleset::filter(rules, vec![]), "", 1);
+    installed.epoch = epoch;
+    installed
 }
 
 #[test]

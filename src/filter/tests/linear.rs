@@ -26,12 +26,11 @@ fn tcp(dport: u16, flags: u8) -> Packet {
 }
 
 fn install(rules: Vec<Rule>) -> Installed {
-    let compiled = Compiled::new(Ruleset::filter(rules, Vec::new())).unwrap();
-    Installed::new(1, compiled, "en0", 1).unwrap()
+    super::install(Ruleset::filter(rules, Vec::new()), "en0", 1)
 }
 
 fn judge_bytes(installed: &Installed, frame: &[u8]) -> Verdict {
-    linear::judge(installed, 0, Direction::In, &wire::parse(frame), frame.len())
+    super::judge(installed, 0, Direction::In, frame)
 }
 
 fn judge(installed: &Installed, packet: &Packet) -> Verdict {
@@ -65,7 +64,7 @@ fn malformed_ip_is_dropped_with_the_reason_of_pf() {
     let mut arp = vec![0xff; 14];
     arp[12..].copy_from_slice(&[8, 6]);
     assert_eq!(judge_bytes(&installed, &arp), Verdict::PASS);
-    assert_eq!(installed.counters().unwrap().sum(0), Some([0, 0, 0]));
+    assert_eq!(installed.counters().unwrap().sum(0), Some([0, 0, 0, 0]));
 }
 
 #[test]
@@ -74,12 +73,12 @@ fn the_last_match_decides_unless_one_is_quick() {
     let block = empty_rule(Action::Block, Direction::In);
     let quick = Rule { flags: RuleFlags::QUICK, ..block.clone() };
     let last = install(vec![pass.clone(), block.clone(), pass.clone()]);
-    assert_eq!(judge(&last, &tcp(80, SYN)), Verdict { block: None, rule: 2, log: false });
+    assert_eq!(judge(&last, &tcp(80, SYN)), Verdict { rule: 2, ..Verdict::PASS });
     let quick = install(vec![pass.clone(), quick, pass]);
     let verdict = judge(&quick, &tcp(80, SYN));
     assert_eq!((verdict.block, verdict.rule), (Some(DropReason::Match), 1));
-    assert_eq!(quick.counters().unwrap().sum(2), Some([0, 0, 0]));
-    assert_eq!(quick.counters().unwrap().sum(1), Some([1, 1, 58]));
+    assert_eq!(quick.counters().unwrap().sum(2), Some([0, 0, 0, 0]));
+    assert_eq!(quick.counters().unwrap().sum(1), Some([1, 1, 58, 0]));
 }
 
 #[test]
@@ -119,10 +118,10 @@ fn a_new_name_moves_rules_on_and_off() {
     let on = Rule { interface: "en7".into(), ..empty_rule(Action::Block, Direction::In) };
     let installed = install(vec![on]);
     assert_eq!(judge(&installed, &tcp(80, SYN)).block, None);
-    let renamed = installed.renamed("en7").unwrap();
+    let renamed = installed.moved(Place { if_name: "en7", addresses: &[], shards: 1 }).unwrap();
     assert_eq!(judge(&renamed, &tcp(80, SYN)).block, Some(DropReason::Match));
     // One set of counters before and after.
-    assert_eq!(installed.counters().unwrap().sum(0), Some([2, 1, 58]));
+    assert_eq!(installed.counters().unwrap().sum(0), Some([2, 1, 58, 0]));
     assert_eq!(renamed.epoch, 1);
 }
 
@@ -134,8 +133,7 @@ proptest! {
         packets in prop::collection::vec((packet(), any::<bool>()), 1..16),
         if_name in prop_oneof![Just("en0"), Just("en1"), Just("")],
     ) {
-        let compiled = Compiled::new(ruleset.clone()).unwrap();
-        let installed = Installed::new(1, compiled, if_name, 2).unwrap();
+        let installed = super::install(ruleset.clone(), if_name, 2);
         let mut hits = vec![(0, 0); ruleset.rules.len()];
         for (number, (packet, inbound)) in packets.iter().enumerate() {
             let direction = if *inbound { Direction::In } else { Direction::Out };
@@ -145,7 +143,7 @@ proptest! {
             if packet.other.is_none() {
                 prop_assert_eq!(parsed.error, None, "the test's own frame is malformed");
             }
-            let verdict = linear::judge(&installed, number % 2, direction, &parsed, frame.len());
+            let verdict = super::judge(&installed, number % 2, direction, &frame);
             let rule = (verdict.rule != Verdict::NO_RULE).then_some(verdict.rule);
             prop_assert_eq!((verdict.block, rule, verdict.log), expected, "{:?}", packet);
         }

@@ -1,0 +1,290 @@
+//! States: what pf remembers of a conversation, and what it lets pass because of that (pf.conf(5), "STATEFUL FILTERING").
+//!
+//! A state has two keys, one for each side of the NIC, alike unless addresses are translated: packets that come in are
+//! looked up by what the wire shows, packets that go out by what the stack says. A key's source is the far end in both
+//! directions, so that a packet and its answer have one key.
+
+mod tcp;
+#[cfg(test)]
+mod tests;
+
+use bitflags::bitflags;
+
+use super::FlowKey;
+use super::table::FlowId;
+use crate::wire::icmp::{HEADER_LEN, IcmpHeader, NEIGHBOR_ADVERT, NEIGHBOR_SOLICIT};
+use crate::wire::{Parsed, ParsedFlags, protocol};
+pub use tcp::{Peer, Phase, Segment, Tracked};
+
+/// Which way a packet goes, seen from the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Way {
+    /// From the wire to the stack.
+    In = 1,
+    /// From the stack to the wire.
+    Out = 2,
+}
+
+/// How long a state that hears nothing stays: the numbers of pf's timeouts (pf.conf(5), `set timeout`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "pf.conf(5) says what each is")]
+pub enum Lifetime {
+    TcpFirst = 0,
+    TcpOpening = 1,
+    TcpEstablished = 2,
+    TcpClosing = 3,
+    TcpFinWait = 4,
+    TcpClosed = 5,
+    UdpFirst = 6,
+    UdpSingle = 7,
+    UdpMultiple = 8,
+    IcmpFirst = 9,
+    IcmpError = 10,
+    OtherFirst = 11,
+    OtherSingle = 12,
+    OtherMultiple = 13,
+    /// Gone at the next look: killed.
+    Purge = 255,
+}
+
+bitflags! {
+    /// Switches of a state.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+    pub struct StateFlags: u16 {
+        /// The two keys differ.
+        const TRANSLATED = 1 << 0;
+        /// `sloppy`: sequence numbers are not looked at.
+        const SLOPPY = 1 << 1;
+        /// `log (all)`.
+        const LOG_ALL = 1 << 2;
+        /// `dup-to`.
+        const COPY = 1 << 3;
+        /// `allow-opts`.
+        const ALLOW_OPTS = 1 << 4;
+        /// `no-df`.
+        const NO_DF = 1 << 5;
+        /// `random-id`.
+        const RANDOM_ID = 1 << 6;
+        /// Something is normalised in every packet.
+        const SCRUB = 1 << 7;
+        /// `synproxy`: the handshake with the client goes on.
+        const PROXY_CLIENT = 1 << 8;
+        /// `synproxy`: the handshake with the server goes on.
+        const PROXY_SERVER = 1 << 9;
+        /// `reassemble tcp`: timestamps are looked at.
+        const TIMESTAMPS = 1 << 10;
+        /// Counted among the connections of its source.
+        const CONNECTION = 1 << 11;
+        /// The packets that the client sends while the server has not answered make no source connection twice.
+        const NO_SYNC = 1 << 12;
+    }
+}
+
+/// One state.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The end that began, and the other.
+    pub peers: [Peer; 2],
+    /// What it is.
+    pub flags: StateFlags,
+    /// The way of the packet that made it.
+    pub way: Way,
+    /// IP protocol.
+    pub protocol: u8,
+    /// Which timeout applies.
+    pub lifetime: Lifetime,
+    /// `min-ttl`; 0 = none.
+    pub min_ttl: u8,
+    /// `set-tos`.
+    pub set_tos: Option<u8>,
+    /// `max-mss`; 0 = none.
+    pub max_mss: u16,
+    /// `tag`; 0 = none.
+    pub tag: u16,
+    /// Ruleset that `rule` is a number in.
+    pub epoch: u64,
+    /// Number of the rule that made it; `u32::MAX` = there is none any more.
+    pub rule: u32,
+    /// What the rule is called over reloads.
+    pub rule_id: u32,
+    /// When the last packet came, ticks.
+    pub seen: u64,
+    /// When it was made, ticks.
+    pub made: u64,
+    /// What the wire shows.
+    pub wire: FlowKey,
+    /// What the stack says.
+    pub stack: FlowKey,
+    /// Packets of the end that began, and of the other.
+    pub packets: [u64; 2],
+    /// Bytes, the same way.
+    pub bytes: [u64; 2],
+    /// Node of the source, if sources are tracked.
+    pub source: Option<FlowId>,
+    /// The rule that translated; `u32::MAX` = none.
+    pub translation: u32,
+    /// `synproxy`: what the client offered, for the handshake with the server.
+    pub proxy_mss: u16,
+}
+
+impl State {
+    /// A new one, without a packet counted.
+    #[must_use]
+    pub fn new(way: Way, protocol: u8, wire: FlowKey, stack: FlowKey, now: u64) -> Self {
+        let mut flags = StateFlags::empty();
+        flags.set(StateFlags::TRANSLATED, wire != stack);
+        Self {
+            peers: [Peer::default(); 2],
+            flags,
+            way,
+            protocol,
+            lifetime: first_lifetime(protocol),
+            min_ttl: 0,
+            set_tos: None,
+            max_mss: 0,
+            tag: 0,
+            epoch: 0,
+            rule: u32::MAX,
+            rule_id: 0,
+            seen: now,
+            made: now,
+            wire,
+            stack,
+            packets: [0; 2],
+            bytes: [0; 2],
+            source: None,
+            translation: u32::MAX,
+            proxy_mss: 0,
+        }
+    }
+
+    /// The key that packets of this way are looked up by.
+    #[must_use]
+    pub const fn key(&self, way: Way) -> &FlowKey {
+        match way {
+            Way::In => &self.wire,
+            Way::Out => &self.stack,
+        }
+    }
+
+    /// The key that packets of this way leave with.
+    #[must_use]
+    pub const fn target(&self, way: Way) -> &FlowKey {
+        match way {
+            Way::In => &self.stack,
+            Way::Out => &self.wire,
+        }
+    }
+
+    /// True for packets of the end that began.
+    #[must_use]
+    pub fn is_forward(&self, way: Way) -> bool {
+        self.way == way
+    }
+
+    /// Sender and receiver of packets of this way.
+    pub const fn ends(&mut self, forward: bool) -> (&mut Peer, &mut Peer) {
+        let [first, second] = &mut self.peers;
+        if forward { (first, second) } else { (second, first) }
+    }
+
+    /// Counts a packet.
+    pub fn count(&mut self, forward: bool, len: usize) {
+        let index = usize::from(!forward);
+        if let (Some(packets), Some(bytes)) = (self.packets.get_mut(index), self.bytes.get_mut(index)) {
+            *packets = packets.wrapping_add(1);
+            *bytes = bytes.wrapping_add(len as u64);
+        }
+    }
+
+    /// Follows a packet of anything but TCP (pf's `pf_test_state_udp`, `pf_test_state_icmp`, `pf_test_state_other`).
+    pub fn track_datagram(&mut self, forward: bool) {
+        let (sender, receiver) = self.ends(forward);
+        if sender.phase < Phase::SINGLE {
+            sender.phase = Phase::SINGLE;
+        }
+        if receiver.phase == Phase::SINGLE {
+            receiver.phase = Phase::MULTIPLE;
+        }
+        let both = sender.phase == Phase::MULTIPLE && receiver.phase == Phase::MULTIPLE;
+        self.lifetime = match (self.protocol, both) {
+            (protocol::UDP, true) => Lifetime::UdpMultiple,
+            (protocol::UDP, false) => Lifetime::UdpSingle,
+            (protocol::ICMP | protocol::ICMPV6, _) => Lifetime::IcmpError,
+            (_, true) => Lifetime::OtherMultiple,
+            (_, false) => Lifetime::OtherSingle,
+        };
+    }
+}
+
+const fn first_lifetime(protocol: u8) -> Lifetime {
+    match protocol {
+        protocol::TCP => Lifetime::TcpFirst,
+        protocol::UDP => Lifetime::UdpFirst,
+        protocol::ICMP | protocol::ICMPV6 => Lifetime::IcmpFirst,
+        _ => Lifetime::OtherFirst,
+    }
+}
+
+/// The request that an ICMP or ICMPv6 message is or answers, if it is part of a query (RFC 792, RFC 950, RFC 4443).
+#[must_use]
+pub const fn icmp_request(protocol: u8, kind: u8) -> Option<u8> {
+    match (protocol, kind) {
+        (protocol::ICMP, 0 | 8) => Some(8),
+        (protocol::ICMP, 13 | 14) => Some(13),
+        (protocol::ICMP, 15 | 16) => Some(15),
+        (protocol::ICMP, 17 | 18) => Some(17),
+        (protocol::ICMPV6, 128 | 129) => Some(128),
+        (protocol::ICMPV6, NEIGHBOR_SOLICIT | NEIGHBOR_ADVERT) => Some(NEIGHBOR_SOLICIT),
+        _ => None,
+    }
+}
+
+/// True for the messages that begin a query.
+#[must_use]
+pub const fn is_icmp_request(protocol: u8, kind: u8) -> bool {
+    matches!((protocol, kind), (protocol::ICMP, 8 | 13 | 15 | 17) | (protocol::ICMPV6, 128 | NEIGHBOR_SOLICIT))
+}
+
+/// Ports of the far and the near end as a key has them: of an ICMP query, its identifier and the request's type.
+/// `None`: no state can be about such a packet.
+#[must_use]
+pub fn ports(frame: &[u8], parsed: &Parsed, way: Way) -> Option<(u16, u16)> {
+    if parsed.flags.contains(ParsedFlags::ICMP) {
+        let request = icmp_request(parsed.protocol, parsed.icmp_type)?;
+        let header = IcmpHeader::new(frame.get(usize::from(parsed.l4)..)?)?;
+        return Some(((header.rest() >> 16) as u16, u16::from(request)));
+    }
+    Some(match way {
+        Way::In => (parsed.src_port, parsed.dst_port),
+        Way::Out => (parsed.dst_port, parsed.src_port),
+    })
+}
+
+/// The key of a packet on its way. `None`: no state can be about it.
+#[must_use]
+#[inline]
+pub fn key(frame: &[u8], parsed: &Parsed, way: Way) -> Option<FlowKey> {
+    if parsed.protocol == protocol::ICMPV6 && matches!(parsed.icmp_type, NEIGHBOR_SOLICIT | NEIGHBOR_ADVERT) {
+        return neighbor_key(frame, parsed, way);
+    }
+    let (far_port, near_port) = ports(frame, parsed, way)?;
+    let (far, near) = match way {
+        Way::In => (&parsed.src, &parsed.dst),
+        Way::Out => (&parsed.dst, &parsed.src),
+    };
+    Some(FlowKey::new((far, far_port), (near, near_port), parsed.protocol, parsed.family, 0))
+}
+
+/// A solicitation goes to a group; who answers is the target it names (RFC 4861 sections 4.3 and 4.4).
+fn neighbor_key(frame: &[u8], parsed: &Parsed, way: Way) -> Option<FlowKey> {
+    let is_query = parsed.icmp_type == NEIGHBOR_SOLICIT;
+    let body = frame.get(usize::from(parsed.l4)..)?.get(HEADER_LEN..)?;
+    let target: &[u8; 16] = body.first_chunk()?;
+    let (src, dst) = if is_query { (&parsed.src, target) } else { (target, &parsed.dst) };
+    let (far, near) = if way == Way::In { (src, dst) } else { (dst, src) };
+    let port = u16::from(NEIGHBOR_SOLICIT);
+    Some(FlowKey::new((far, 0), (near, port), parsed.protocol, parsed.family, 0))
+}

@@ -1,0 +1,94 @@
+use super::*;
+use crate::wire::Family;
+use crate::wire::tcp::{ACK, FIN, RST, SYN};
+
+fn state() -> State {
+    let key = FlowKey::new((&[1; 16], 80), (&[2; 16], 4000), protocol::TCP, Family::V4, 0);
+    State::new(Way::Out, protocol::TCP, key, key, 7)
+}
+
+fn segment(flags: u8, seq: u32, ack: u32, len: u32) -> Segment {
+    Segment { seq, ack, window: 1000, flags, len, scale: None }
+}
+
+/// A connection after its handshake: the client at 101, the server at 501.
+fn established() -> State {
+    let mut state = state();
+    state.open(&segment(SYN, 100, 0, 0));
+    assert_eq!(state.track_tcp(true, &segment(SYN, 100, 0, 0), true), Tracked::Pass);
+    assert_eq!(state.track_tcp(false, &segment(SYN | ACK, 500, 101, 0), true), Tracked::Pass);
+    assert_eq!(state.lifetime, Lifetime::TcpOpening);
+    assert_eq!(state.track_tcp(true, &segment(ACK, 101, 501, 0), true), Tracked::Established);
+    assert_eq!(state.lifetime, Lifetime::TcpEstablished);
+    state
+}
+
+#[test]
+fn a_connection_opens_and_closes() {
+    let mut state = established();
+    assert_eq!(state.track_tcp(true, &segment(ACK, 101, 501, 200), true), Tracked::Pass);
+    assert_eq!(state.track_tcp(false, &segment(ACK, 501, 301, 400), true), Tracked::Pass);
+    assert_eq!(state.track_tcp(true, &segment(FIN | ACK, 301, 901, 0), true), Tracked::Pass);
+    assert_eq!(state.lifetime, Lifetime::TcpClosing);
+    assert_eq!(state.track_tcp(false, &segment(FIN | ACK, 901, 302, 0), true), Tracked::Pass);
+    assert_eq!(state.track_tcp(true, &segment(ACK, 302, 902, 0), true), Tracked::Pass);
+    assert_eq!(state.lifetime, Lifetime::TcpClosed);
+    // A new connection of the same ports.
+    assert_eq!(state.track_tcp(true, &segment(SYN, 9000, 0, 0), true), Tracked::Reused);
+}
+
+#[test]
+fn what_is_outside_the_window_does_not_pass() {
+    for (forward, forged) in [
+        (true, segment(ACK, 101 + 5000, 501, 100)),
+        (true, segment(ACK, 101u32.wrapping_sub(5000), 501, 100)),
+        (true, segment(ACK, 101, 501 + 0x20000, 100)),
+        (true, segment(RST, 400, 0, 0)),
+        (false, segment(RST | ACK, 700, 101, 0)),
+        (false, segment(SYN | ACK, 99999, 101, 0)),
+    ] {
+        let mut state = established();
+        assert_eq!(state.track_tcp(forward, &forged, true), Tracked::Mismatch, "{forged:?}");
+        assert_eq!(state.lifetime, Lifetime::TcpEstablished);
+    }
+    let mut state = established();
+    assert_eq!(state.track_tcp(false, &segment(RST | ACK, 501, 101, 0), true), Tracked::Pass);
+    assert_eq!(state.lifetime, Lifetime::TcpClosed);
+}
+
+#[test]
+fn windows_scale_when_both_ends_do() {
+    for (server, far_ahead) in [(Some(4), Tracked::Pass), (None, Tracked::Mismatch)] {
+        let mut state = state();
+        let syn = Segment { scale: Some(4), ..segment(SYN, 100, 0, 0) };
+        state.open(&syn);
+        assert_eq!(state.track_tcp(true, &syn, true), Tracked::Pass);
+        let answer = Segment { scale: server, ..segment(SYN | ACK, 500, 101, 0) };
+        assert_eq!(state.track_tcp(false, &answer, true), Tracked::Pass);
+        assert_eq!(state.track_tcp(true, &segment(ACK, 101, 501, 0), true), Tracked::Established);
+        assert_eq!(state.track_tcp(false, &segment(ACK, 501, 101, 0), true), Tracked::Pass);
+        // 15000 bytes fit into a window of 1000 << 4 only.
+        assert_eq!(state.track_tcp(true, &segment(ACK, 101, 501, 15000), true), far_ahead, "{server:?}");
+    }
+}
+
+#[test]
+fn an_answer_to_another_handshake_is_told_so() {
+    let mut state = state();
+    state.open(&segment(SYN, 100, 0, 0));
+    assert_eq!(state.track_tcp(true, &segment(SYN, 100, 0, 0), true), Tracked::Pass);
+    assert_eq!(state.track_tcp(false, &segment(SYN | ACK, 500, 0x9000_0000, 0), true), Tracked::Reset);
+    assert_eq!(state.track_tcp(false, &segment(SYN | ACK, 800, 101, 0), true), Tracked::Pass);
+}
+
+#[test]
+fn datagrams_age_by_who_has_spoken() {
+    let key = FlowKey::new((&[1; 16], 53), (&[2; 16], 4000), protocol::UDP, Family::V4, 0);
+    let mut state = State::new(Way::Out, protocol::UDP, key, key, 7);
+    assert_eq!(state.lifetime, Lifetime::UdpFirst);
+    state.track_datagram(true);
+    assert_eq!(state.lifetime, Lifetime::UdpSingle);
+    state.track_datagram(false);
+    state.track_datagram(true);
+    assert_eq!(state.lifetime, Lifetime::UdpMultiple);
+}

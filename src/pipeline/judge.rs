@@ -1,0 +1,537 @@
+//! One frame's way: layer 2 rules, normalisation, states, translation, filter rules, a new state
+//! (`pf_test`, `pf_test_rule`).
+#![forbid(unsafe_code)]
+
+use super::answer::Answers;
+use super::note::Added;
+use super::tracker::{Refused, Tracker};
+use super::{Outcome, Random, Recorder, Shared, change};
+use crate::filter::{
+    self, Action, Bound, Direction, Family, List, Mismatch, Rule, RuleFlags, Scrub, SourceTrack, StateMode, Subject,
+    Verdict, Witness,
+};
+use crate::flow::FlowKey;
+use crate::flow::state::{self, Lifetime, Segment, State, StateFlags, Tracked, Way};
+use crate::flow::table::FlowId;
+use crate::telemetry::{DropReason, Event, EventKind, ShardCounters};
+use crate::wire::rewrite::Edit;
+use crate::wire::{self, Parsed, ParsedFlags, parse_inner, protocol, tcp};
+
+/// What evaluation and translation work with.
+pub struct Help<'a, R> {
+    pub bound: &'a Bound,
+    pub shard: usize,
+    pub shards: usize,
+    pub way: Way,
+    pub tracker: &'a mut Tracker,
+    pub random: &'a mut Random,
+    pub added: &'a mut Added,
+    pub recorder: &'a mut R,
+    /// Of an ICMP query: the request's type.
+    pub query: Option<u16>,
+    /// The last `match` rule that translated.
+    pub translated_by: u32,
+}
+
+impl<R: Recorder> Witness for Help<'_, R> {
+    fn random(&mut self) -> u32 {
+        self.random.next()
+    }
+
+    fn is_added(&self, table: u32, family: Family, addr: &[u8; 16]) -> bool {
+        self.added.contains(table, family, addr)
+    }
+
+    fn translate(&mut self, number: u32, rule: &Rule, subject: &mut Subject<'_>) -> bool {
+        let pool = match self.way {
+            Way::Out => &rule.nat,
+            Way::In => &rule.rdr,
+        };
+        let Some(pool) = pool else { return true };
+        self.translated_by = number;
+        match self.way {
+            Way::Out => self.nat(number, pool, subject),
+            Way::In => self.redirect(number, rule, pool, subject),
+        }
+    }
+
+    fn saw(&mut self, list: List, number: u32, result: Result<(), Mismatch>) {
+        self.recorder.saw(list, number, result);
+    }
+}
+
+/// The key of a packet that a state could be about: not of a fragment, nor of an ICMP error.
+#[inline]
+pub fn state_key(frame: &[u8], parsed: &Parsed, way: Way) -> Option<FlowKey> {
+    let none = ParsedFlags::FRAGMENT | ParsedFlags::ICMP_ERROR;
+    if parsed.family == wire::Family::None || parsed.error.is_some() || parsed.flags.intersects(none) {
+        return None;
+    }
+    state::key(frame, parsed, way)
+}
+
+/// Judges frames of one burst.
+pub struct Judge<'a, R> {
+    pub help: Help<'a, R>,
+    pub now_ns: u64,
+    pub shared: &'a Shared,
+    pub counters: &'a ShardCounters,
+    pub answers: &'a mut Answers,
+}
+
+/// What rules said about a packet without a state.
+struct Ruling {
+    verdict: Verdict,
+    /// The rule that translated it; [`Verdict::NO_RULE`] = none.
+    translation: u32,
+}
+
+impl<R: Recorder> Judge<'_, R> {
+    /// Judges one frame, and changes it. `key` is [`state_key`] and its hash.
+    pub fn frame(
+        &mut self,
+        frame: &mut [u8],
+        parsed: &mut Parsed,
+        partial: bool,
+        key: Option<(FlowKey, u64)>,
+    ) -> Outcome {
+        let bound = self.help.bound;
+        if bound.skips() {
+            return if frame.len() < super::FRAME_MIN { Outcome::Drop(DropReason::Runt) } else { Outcome::Pass };
+        }
+        let mut tag = 0;
+        if bound.has(List::Ether) {
+            let mut subject = self.subject(frame, parsed);
+            let verdict = bound.last_match(List::Ether, self.help.shard, &mut subject, &mut self.help);
+            tag = subject.tag;
+            if verdict.log {
+                self.log(frame.len(), parsed, verdict.rule, verdict.block);
+            }
+            if let Some(reason) = verdict.block {
+                return Outcome::Drop(reason);
+            }
+        }
+        if let Some(reason) = filter::malformed(parsed) {
+            self.log(frame.len(), parsed, Verdict::NO_RULE, Some(reason));
+            return Outcome::Drop(reason);
+        }
+        if parsed.family == wire::Family::None {
+            return Outcome::Pass;
+        }
+        let scrub = if bound.has(List::Scrub) { self.scrub_rules(frame, parsed, partial) } else { Scrub::NONE };
+        if let Some((key, hash)) = key {
+            if let Some(id) = self.help.tracker.find(hash, &key, self.help.way == Way::In)
+                && let Some(outcome) = self.follow(id, frame, parsed, partial)
+            {
+                return outcome;
+            }
+        } else if parsed.flags.contains(ParsedFlags::ICMP_ERROR)
+            && !parsed.is_fragment()
+            && let Some(outcome) = self.follow_error(frame, parsed)
+        {
+            return outcome;
+        }
+        self.by_rules(frame, parsed, partial, (key.map(|(key, _)| key), tag), &scrub)
+    }
+
+    fn subject<'b>(&self, frame: &[u8], parsed: &'b Parsed) -> Subject<'b> {
+        let direction = match self.help.way {
+            Way::In => Direction::In,
+            Way::Out => Direction::Out,
+        };
+        Subject::new(direction, frame, parsed)
+    }
+
+    /// The first `scrub` rule that matches, carried out.
+    fn scrub_rules(&mut self, frame: &mut [u8], parsed: &mut Parsed, partial: bool) -> Scrub {
+        let bound = self.help.bound;
+        let mut subject = self.subject(frame, parsed);
+        let number = bound.first_match(List::Scrub, self.help.shard, &mut subject, &mut self.help);
+        let rule = number.and_then(|number| bound.rule(number)).filter(|rule| rule.action == Action::Scrub);
+        let Some(rule) = rule else { return Scrub::NONE };
+        if let Some(mut edit) = Edit::new(frame, parsed, partial) {
+            change::scrub(&mut edit, &rule.scrub, self.help.random);
+        }
+        rule.scrub
+    }
+
+    // ---- packets of states ----
+
+    /// A packet of a state. `None`: the state is over, and the packet is a new one's.
+    #[inline]
+    fn follow(&mut self, id: FlowId, frame: &mut [u8], parsed: &mut Parsed, partial: bool) -> Option<Outcome> {
+        let (bound, way) = (self.help.bound, self.help.way);
+        let epoch = self.help.tracker.epoch;
+        let now = self.help.tracker.now;
+        let state = self.help.tracker.table.get_mut(id)?;
+        if state.epoch != epoch {
+            // Another ruleset: the rule may have another number, or be gone; the state stays (pf_ioctl.c, DIOCXCOMMIT).
+            state.rule = bound.counters().number_of(state.rule_id).unwrap_or(Verdict::NO_RULE);
+            state.epoch = epoch;
+        }
+        let forward = state.is_forward(way);
+        let before = state.lifetime;
+        let mut shifts = (0, 0);
+        let mut established = false;
+        if state.protocol == protocol::TCP {
+            let Some(segment) = Segment::read(frame, parsed) else {
+                return Some(Outcome::Drop(DropReason::Short));
+            };
+            if state.flags.intersects(StateFlags::PROXY_CLIENT | StateFlags::PROXY_SERVER) {
+                return Some(self.proxy(id, forward, frame, parsed, &segment));
+            }
+            match state.track_tcp(forward, &segment, true) {
+                Tracked::Pass => {}
+                Tracked::Established => established = true,
+                Tracked::Reused => {
+                    self.help.tracker.remove(Some(bound), id);
+                    return None;
+                }
+                Tracked::Reset => {
+                    self.answers.reset(way, frame, parsed, 0);
+                    return Some(Outcome::Drop(DropReason::StateMismatch));
+                }
+                Tracked::Mismatch => return Some(Outcome::Drop(DropReason::StateMismatch)),
+            }
+            let (sender, receiver) = state.ends(forward);
+            shifts = (sender.shift, receiver.shift.wrapping_neg());
+        } else {
+            state.track_datagram(forward);
+        }
+        if filter::has_dangerous_options(parsed) && !state.flags.contains(StateFlags::ALLOW_OPTS) {
+            return Some(Outcome::Drop(DropReason::IpOption));
+        }
+        state.seen = now;
+        state.count(forward, frame.len());
+        let (rule, flags, lifetime) = (state.rule, state.flags, state.lifetime);
+        let changes = StateFlags::TRANSLATED | StateFlags::SCRUB;
+        if flags.intersects(changes) || shifts != (0, 0) {
+            let target = *state.target(way);
+            let scrub = scrub_of(state);
+            if let Some(mut edit) = Edit::new(frame, parsed, partial) {
+                if flags.contains(StateFlags::TRANSLATED) {
+                    change::translate(&mut edit, way, &target);
+                }
+                if flags.contains(StateFlags::SCRUB) {
+                    change::scrub(&mut edit, &scrub, self.help.random);
+                }
+                if shifts.0 != 0 {
+                    edit.shift_seq(shifts.0);
+                }
+                if shifts.1 != 0 {
+                    edit.shift_ack(shifts.1);
+                }
+            }
+        }
+        bound.count(self.help.shard, rule, frame.len());
+        if lifetime != before {
+            self.help.tracker.rearm(bound, id);
+        }
+        if flags.contains(StateFlags::LOG_ALL) {
+            self.log(frame.len(), parsed, rule, None);
+        }
+        if established && !self.connected(id) {
+            return Some(Outcome::Drop(DropReason::SrcLimit));
+        }
+        Some(Outcome::Pass)
+    }
+
+    /// An ICMP error about a packet of a state. `None`: of none.
+    fn follow_error(&mut self, frame: &mut [u8], parsed: &mut Parsed) -> Option<Outcome> {
+        let (bound, way) = (self.help.bound, self.help.way);
+        let mut inner = parse_inner(frame, parsed)?;
+        // The packet inside went the other way.
+        let key = state::key(frame, &inner, super::answer::other(way))?;
+        let hash = self.help.tracker.table.hash(&key);
+        let id = self.help.tracker.find(hash, &key, way == Way::In)?;
+        let state = self.help.tracker.table.get_mut(id)?;
+        if state.protocol == protocol::TCP && !state.flags.contains(StateFlags::SLOPPY) {
+            let bytes = frame.get(usize::from(inner.l4)..)?;
+            let seq = u32::from_be_bytes(*bytes.get(4..)?.first_chunk()?);
+            let forward = state.is_forward(super::answer::other(way));
+            let (sender, receiver) = state.ends(forward);
+            let seq = seq.wrapping_sub(sender.shift);
+            let reach = u32::from(receiver.window) << receiver.scale.unwrap_or(0);
+            let ahead = sender.high.wrapping_sub(seq).cast_signed();
+            let behind = seq.wrapping_sub(sender.low.wrapping_sub(reach)).cast_signed();
+            if ahead < 0 || behind < 0 {
+                return Some(Outcome::Drop(DropReason::StateMismatch));
+            }
+        }
+        let rule = bound.counters().number_of(state.rule_id).unwrap_or(Verdict::NO_RULE);
+        let flags = state.flags;
+        if flags.contains(StateFlags::TRANSLATED) {
+            let (from, to) = (*state.key(way), *state.target(way));
+            change::translate_error(frame, parsed, &mut inner, way, &from, &to);
+        }
+        bound.count(self.help.shard, rule, frame.len());
+        if flags.contains(StateFlags::LOG_ALL) {
+            self.log(frame.len(), parsed, rule, None);
+        }
+        Some(Outcome::Pass)
+    }
+
+    // ---- packets without a state ----
+
+    fn by_rules(
+        &mut self,
+        frame: &mut [u8],
+        parsed: &mut Parsed,
+        partial: bool,
+        (key, tag): (Option<FlowKey>, u16),
+        scrub: &Scrub,
+    ) -> Outcome {
+        let (bound, way) = (self.help.bound, self.help.way);
+        let original = *parsed;
+        let mut subject = Subject { tag, ..self.subject(frame, &original) };
+        self.help.query = None;
+        self.help.translated_by = Verdict::NO_RULE;
+        if let Some(key) = &key
+            && let Some(request) = state::icmp_request(parsed.protocol, parsed.icmp_type)
+        {
+            subject.src_port = key.src_port();
+            self.help.query = Some(u16::from(request));
+        }
+        let Ruling { verdict, translation } = match self.ruling(&mut subject, key.is_some()) {
+            Ok(ruling) => ruling,
+            Err(reason) => {
+                self.log(frame.len(), parsed, Verdict::NO_RULE, Some(reason));
+                return Outcome::Drop(reason);
+            }
+        };
+        let Verdict { rule: number, log, .. } = verdict;
+        if log {
+            self.log(frame.len(), parsed, number, verdict.block);
+        }
+        let rule = bound.rule(number);
+        if let Some(reason) = verdict.block {
+            if let Some(rule) = rule.filter(|_| reason == DropReason::Match) {
+                self.answers.blocked(rule.answer, way, frame, parsed);
+            }
+            return Outcome::Drop(reason);
+        }
+        let translated = (subject.src, subject.dst, subject.dst_port) != (parsed.src, parsed.dst, parsed.dst_port)
+            || (subject.src_port != parsed.src_port && self.help.query.is_none())
+            || key.is_some_and(|key| self.help.query.is_some() && key.src_port() != subject.src_port);
+        let keeps = rule.is_some_and(|rule| rule.state.mode != StateMode::No)
+            || translated
+            || bound.rule(translation).is_some_and(|rule| rule.flags.contains(RuleFlags::TRANSLATE_PASS));
+        let mut all = *scrub;
+        all.add(&verdict.scrub);
+        if let Some(key) = key.filter(|_| keeps) {
+            let target = self.target(&key, &subject);
+            let made = self.make_state(frame, parsed, (key, target), (&verdict, translation, subject.tag));
+            let id = match made {
+                Ok(id) => id,
+                Err(reason) => {
+                    self.log(frame.len(), parsed, number, Some(reason));
+                    return Outcome::Drop(reason);
+                }
+            };
+            let Some(id) = id else {
+                // The handshake is proxied: the SYN ends here.
+                return Outcome::Drop(DropReason::Synproxy);
+            };
+            let shift = self.help.tracker.table.get(id).map_or(0, |state| state.peers.first().map_or(0, |p| p.shift));
+            if let Some(mut edit) = Edit::new(frame, parsed, partial) {
+                if target != key {
+                    change::translate(&mut edit, way, &target);
+                }
+                if verdict.scrub != Scrub::NONE {
+                    change::scrub(&mut edit, &verdict.scrub, self.help.random);
+                }
+                if shift != 0 {
+                    edit.shift_seq(shift);
+                }
+            }
+            return Outcome::Pass;
+        }
+        if verdict.scrub != Scrub::NONE
+            && let Some(mut edit) = Edit::new(frame, parsed, partial)
+        {
+            change::scrub(&mut edit, &verdict.scrub, self.help.random);
+        }
+        Outcome::Pass
+    }
+
+    /// The key with which a packet of this key leaves.
+    fn target(&self, key: &FlowKey, subject: &Subject<'_>) -> FlowKey {
+        let p = subject.parsed;
+        let (far, near) = match self.help.way {
+            Way::In => ((subject.src, subject.src_port), (subject.dst, subject.dst_port)),
+            Way::Out => ((subject.dst, subject.dst_port), (subject.src, subject.src_port)),
+        };
+        match self.help.query {
+            // Of a solicitation the key has the target, which nothing translates.
+            Some(_) if p.icmp_type == wire::icmp::NEIGHBOR_SOLICIT || p.icmp_type == wire::icmp::NEIGHBOR_ADVERT => {
+                *key
+            }
+            Some(request) => FlowKey::new((&far.0, subject.src_port), (&near.0, request), p.protocol, p.family, 0),
+            None => FlowKey::new((&far.0, far.1), (&near.0, near.1), p.protocol, p.family, 0),
+        }
+    }
+
+    /// Translation rules, then filter rules.
+    fn ruling(&mut self, subject: &mut Subject<'_>, can_keep: bool) -> Result<Ruling, DropReason> {
+        let (bound, shard, way) = (self.help.bound, self.help.shard, self.help.way);
+        let mut translation = Verdict::NO_RULE;
+        let lists = match way {
+            Way::In => [List::Rdr, List::Binat],
+            Way::Out => [List::Binat, List::Nat],
+        };
+        for list in lists {
+            // What no state can be about could not be translated back.
+            if !can_keep || !bound.has(list) {
+                continue;
+            }
+            let Some(number) = bound.first_match(list, shard, subject, &mut self.help) else { continue };
+            let Some(rule) = bound.rule(number) else { continue };
+            let found = match (rule.action, &rule.nat, &rule.rdr) {
+                (Action::Nat, Some(pool), _) => self.help.nat(number, pool, subject),
+                (Action::Binat, Some(pool), _) => self.help.binat(rule, pool, subject),
+                (Action::Rdr, _, Some(pool)) => self.help.redirect(number, rule, pool, subject),
+                // `no nat` and its kin.
+                _ => break,
+            };
+            if !found {
+                return Err(DropReason::InvalidPort);
+            }
+            translation = number;
+            if rule.flags.contains(RuleFlags::TRANSLATE_PASS) {
+                let log = rule.flags.contains(RuleFlags::LOG);
+                return Ok(Ruling { verdict: Verdict { rule: number, log, ..Verdict::PASS }, translation });
+            }
+            break;
+        }
+        let mut verdict = bound.last_match(List::Filter, shard, subject, &mut self.help);
+        if verdict.block.is_none()
+            && can_keep
+            && let Some(rule) = bound.rule(verdict.rule)
+            && !self.help.translate(verdict.rule, rule, subject)
+        {
+            verdict.block = Some(DropReason::InvalidPort);
+        }
+        if self.help.translated_by != Verdict::NO_RULE {
+            translation = self.help.translated_by;
+        }
+        Ok(Ruling { verdict, translation })
+    }
+
+    /// Makes the state of a packet that passed; `None`: its handshake is proxied.
+    fn make_state(
+        &mut self,
+        frame: &[u8],
+        parsed: &Parsed,
+        (key, target): (FlowKey, FlowKey),
+        (verdict, translation, tag): (&Verdict, u32, u16),
+    ) -> Result<Option<FlowId>, DropReason> {
+        let (bound, way) = (self.help.bound, self.help.way);
+        let number = verdict.rule;
+        let rule = bound.rule(number);
+        let life = bound.counters().life(number);
+        let options = rule.map(|rule| rule.state).unwrap_or_default();
+        let (wire, stack) = if way == Way::In { (key, target) } else { (target, key) };
+        let mut state = State::new(way, parsed.protocol, wire, stack, self.help.tracker.now);
+        state.epoch = self.help.tracker.epoch;
+        state.rule = number;
+        state.rule_id = life.map_or(0, |life| life.id);
+        state.translation = translation;
+        state.tag = tag;
+        let mut set = |flag, on: bool| state.flags.set(flag, on);
+        let flags = rule.map_or(RuleFlags::empty(), |rule| rule.flags);
+        set(StateFlags::SLOPPY, options.sloppy);
+        set(StateFlags::LOG_ALL, flags.contains(RuleFlags::LOG_ALL));
+        set(StateFlags::ALLOW_OPTS, flags.contains(RuleFlags::ALLOW_OPTS));
+        set(StateFlags::SCRUB, verdict.scrub != Scrub::NONE);
+        set(StateFlags::NO_DF, verdict.scrub.no_df);
+        set(StateFlags::RANDOM_ID, verdict.scrub.random_id);
+        (state.min_ttl, state.max_mss) = (verdict.scrub.min_ttl, verdict.scrub.max_mss);
+        state.set_tos = verdict.scrub.set_tos;
+        let segment = if parsed.protocol == protocol::TCP { Segment::read(frame, parsed) } else { None };
+        let mut proxied = false;
+        if let Some(segment) = &segment {
+            state.open(segment);
+            let is_syn = segment.flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
+            proxied = is_syn && options.mode == StateMode::Synproxy && way == Way::In;
+            if is_syn && options.mode == StateMode::Modulate {
+                // An initial sequence number that cannot be guessed (RFC 6528), whatever the sender's is.
+                let shift = self.help.random.next().wrapping_sub(segment.seq);
+                state.peers = state.peers.map(|peer| peer);
+                if let Some(first) = state.peers.first_mut() {
+                    first.shift = if shift == 0 { 1 } else { shift };
+                }
+            }
+        } else {
+            state.track_datagram(true);
+            state.lifetime = match parsed.protocol {
+                protocol::UDP => Lifetime::UdpFirst,
+                protocol::ICMP | protocol::ICMPV6 => Lifetime::IcmpFirst,
+                _ => Lifetime::OtherFirst,
+            };
+        }
+        state.count(true, frame.len());
+        if options.source_track != SourceTrack::No {
+            state.source = self.track_source(&options, parsed, &state)?;
+        }
+        if let Some(life) = life
+            && !life.add_state(options.max)
+        {
+            self.forget_source(state.source);
+            return Err(DropReason::StateLimit);
+        }
+        let source = state.source;
+        let id = match self.help.tracker.insert(bound, state) {
+            Ok(id) => id,
+            Err(refused) => {
+                if let Some(life) = life {
+                    life.remove_state();
+                }
+                self.forget_source(source);
+                return Err(match refused {
+                    Refused::Full => DropReason::StateLimit,
+                    Refused::Taken => DropReason::StateInsert,
+                });
+            }
+        };
+        if proxied && let Some(segment) = &segment {
+            self.proxy_begin(id, frame, parsed, segment);
+            return Ok(None);
+        }
+        Ok(Some(id))
+    }
+
+    pub(super) fn log(&self, len: usize, parsed: &Parsed, rule: u32, block: Option<DropReason>) {
+        let icmp = parsed.flags.contains(ParsedFlags::ICMP);
+        let event = Event {
+            time_ns: self.now_ns,
+            kind: EventKind::Log,
+            rule,
+            direction: self.help.way as u8,
+            action: u8::from(block.is_some()),
+            reason: block.map_or(Event::NO_REASON, |reason| reason as u8),
+            protocol: parsed.protocol,
+            ethertype: parsed.ethertype,
+            vlan: parsed.vlans.first().copied().unwrap_or(0),
+            sport: if icmp { u16::from(parsed.icmp_type) } else { parsed.src_port },
+            dport: if icmp { u16::from(parsed.icmp_code) } else { parsed.dst_port },
+            len: u16::try_from(len).unwrap_or(u16::MAX),
+            family: parsed.family as u8,
+            src: parsed.src,
+            dst: parsed.dst,
+        };
+        if !self.shared.events.push(event) {
+            self.counters.events_lost.add(1);
+        }
+    }
+}
+
+fn scrub_of(state: &State) -> Scrub {
+    Scrub {
+        no_df: state.flags.contains(StateFlags::NO_DF),
+        random_id: state.flags.contains(StateFlags::RANDOM_ID),
+        min_ttl: state.min_ttl,
+        max_mss: state.max_mss,
+        set_tos: state.set_tos,
+        ..Scrub::NONE
+    }
+}

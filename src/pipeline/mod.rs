@@ -1,0 +1,370 @@
+//! What happens to a burst between the NIC and the stack: parse, classify, outcome.
+//!
+//! Stages are functions over a burst. Each frame leaves with exactly one [`Outcome`], which the driver carries out
+//! and counts. Nothing here allocates, locks or reads the time.
+#![forbid(unsafe_code)]
+
+mod answer;
+mod change;
+mod judge;
+mod note;
+mod single;
+mod source;
+mod synproxy;
+#[cfg(test)]
+mod tests;
+mod tracker;
+mod translate;
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crossbeam_queue::ArrayQueue;
+
+pub use self::answer::Answers;
+use self::judge::{Help, Judge};
+pub use self::note::{Added, Addition, Listed, Note, StateFilter};
+pub use self::single::Single;
+use self::tracker::Tracker;
+use crate::filter::epoch::Reader;
+use crate::filter::{List, Mismatch};
+use crate::flow::state::Way;
+use crate::mem::packet::BURST_MAX;
+use crate::mem::{Burst, Packet, PacketFlags};
+use crate::telemetry::{DropReason, EventRing, ShardCounters};
+use crate::wire::{self, Parsed};
+
+/// Shortest frame that anything is done with: an Ethernet header (`WEIR_FRAME_MIN`), bytes.
+pub const FRAME_MIN: usize = 14;
+
+/// Key of the hash that flows are spread over shards by. The same everywhere: both ends of a virtual cable must come
+/// to the same queue for a flow. Whoever picks addresses to crowd one queue loses only speed, and that of a queue.
+pub const STEER_SEED: u64 = 0;
+
+/// Who decides (`WEIR_MODE_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Mode {
+    /// The ruleset.
+    Filter = 0,
+    /// Nobody: every frame passes and is counted.
+    Bypass = 1,
+    /// Nobody: no frame passes.
+    Block = 2,
+}
+
+impl Mode {
+    /// The mode with this number.
+    #[must_use]
+    pub const fn from_number(number: u64) -> Option<Self> {
+        match number {
+            0 => Some(Self::Filter),
+            1 => Some(Self::Bypass),
+            2 => Some(Self::Block),
+            _ => None,
+        }
+    }
+}
+
+/// Which way a frame goes, seen from the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the wire to the stack.
+    In,
+    /// From the stack to the wire.
+    Out,
+}
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// On to the stack, or to the NIC.
+    Pass,
+    /// Dropped and counted.
+    Drop(DropReason),
+}
+
+/// One [`Outcome`] per frame of a burst, in its order.
+pub type Outcomes = heapless::Vec<Outcome, BURST_MAX>;
+
+/// What all shards and control share.
+pub struct Shared {
+    mode: AtomicU32,
+    /// States of all shards.
+    states: AtomicU64,
+    /// Events of every shard.
+    pub events: EventRing,
+    /// What each shard is to do besides packets.
+    notes: Vec<ArrayQueue<Note>>,
+    /// What control is to do with tables.
+    pub additions: ArrayQueue<Addition>,
+    /// States that shards list for control.
+    pub listed: ArrayQueue<Listed>,
+}
+
+/// Room for notes that wait, and for table entries that control has not taken over.
+const NOTES: usize = 256;
+/// Room for states that are listed and not fetched.
+const LISTED: usize = 4096;
+
+impl Shared {
+    /// Filtering, with room for `events` events.
+    #[must_use]
+    pub fn new(events: usize, shards: usize) -> Self {
+        Self {
+            mode: AtomicU32::new(Mode::Filter as u32),
+            states: AtomicU64::new(0),
+            events: EventRing::new(events),
+            notes: (0..shards).map(|_| ArrayQueue::new(NOTES)).collect(),
+            additions: ArrayQueue::new(NOTES),
+            listed: ArrayQueue::new(LISTED),
+        }
+    }
+
+    /// The mode; each burst reads it once.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        // Relaxed: the mode publishes nothing but itself. A number that is no mode cannot be there; blocking would
+        // be the safe reading of one.
+        Mode::from_number(u64::from(self.mode.load(Ordering::Relaxed))).unwrap_or(Mode::Block)
+    }
+
+    /// Changes the mode, from the next burst of each shard on.
+    pub fn set_mode(&self, mode: Mode) {
+        self.mode.store(mode as u32, Ordering::Relaxed);
+    }
+
+    /// States of all shards.
+    #[must_use]
+    pub fn states(&self) -> u64 {
+        // Relaxed, here and below: the count guards no other memory.
+        self.states.load(Ordering::Relaxed)
+    }
+
+    fn add_state(&self, limit: u64) -> bool {
+        let add = |count: u64| if count >= limit { None } else { count.checked_add(1) };
+        self.states.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+    }
+
+    fn remove_state(&self) {
+        let remove = |count: u64| count.checked_sub(1);
+        // An error: none was counted, which is how it stays.
+        let _ = self.states.fetch_update(Ordering::Relaxed, Ordering::Relaxed, remove);
+    }
+
+    /// Tells every shard; false if one of them has too much to do already.
+    pub fn tell(&self, note: Note) -> bool {
+        self.notes.iter().fold(true, |all, queue| queue.push(note).is_ok() && all)
+    }
+
+    /// Adds an address to a table, for every shard at once and for control to take over.
+    fn add_to_table(&self, addition: Addition) {
+        // A queue that is full loses it: the source is seen again with its next connection.
+        let _ = self.tell(Note::Added(addition));
+        let _ = self.additions.push(addition);
+    }
+}
+
+/// Who is told of each look at a rule: `weir explain`.
+pub trait Recorder {
+    /// A rule of a list matched, or did not and why.
+    fn saw(&mut self, list: List, rule: u32, result: Result<(), Mismatch>);
+}
+
+/// Nobody.
+impl Recorder for () {
+    fn saw(&mut self, _: List, _: u32, _: Result<(), Mismatch>) {}
+}
+
+/// Random numbers for everything that must not be guessed within a burst or two: sequence numbers, ports, answers
+/// (xorshift128+, Vigna 2014).
+pub struct Random {
+    state: [u64; 2],
+}
+
+impl Random {
+    /// From a seed that nobody else knows.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let spread =
+            |n: u64| (seed ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        Self { state: [spread(1) | 1, spread(2)] }
+    }
+
+    /// 32 random bits.
+    pub fn next(&mut self) -> u32 {
+        let [mut a, b] = self.state;
+        let sum = a.wrapping_add(b);
+        a ^= a << 23;
+        self.state = [b, a ^ b ^ (a >> 18) ^ (b >> 5)];
+        (sum >> 32) as u32
+    }
+}
+
+/// Sizes and secrets of a shard.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// States that there is memory for.
+    pub states: usize,
+    /// Nodes of sources that there is memory for.
+    pub sources: usize,
+    /// What everything random begins with.
+    pub seed: u64,
+}
+
+/// One shard's pipeline.
+pub struct Pipeline {
+    shard: usize,
+    shards: usize,
+    shared: Arc<Shared>,
+    rules: Reader,
+    mode: Mode,
+    /// What the frames of the current burst are.
+    parsed: heapless::Vec<Parsed, BURST_MAX>,
+    tracker: Tracker,
+    random: Random,
+    added: Added,
+    /// Frames made for the current burst.
+    pub answers: Answers,
+}
+
+impl Pipeline {
+    /// The pipeline of shard number `shard` of `shards`. `None` without memory.
+    #[must_use]
+    pub fn new(shard: usize, shards: usize, shared: Arc<Shared>, rules: Reader, sizes: Sizes) -> Option<Self> {
+        let seed = sizes.seed ^ (shard as u64).wrapping_mul(0x2545_f491_4f6c_dd1d);
+        Some(Self {
+            shard,
+            shards,
+            tracker: Tracker::new(sizes.states, sizes.sources, seed, shared.clone())?,
+            random: Random::new(seed.rotate_left(32)),
+            added: Added::new(seed)?,
+            answers: Answers::new()?,
+            shared,
+            rules,
+            mode: Mode::Filter,
+            parsed: heapless::Vec::new(),
+        })
+    }
+
+    /// Settles what the next burst is judged by: mode and ruleset, once for all of its frames; and does what control
+    /// asked for.
+    pub fn begin(&mut self) {
+        self.mode = self.shared.mode();
+        self.rules.refresh();
+        let epoch = self.rules.current().epoch;
+        if epoch != self.tracker.epoch {
+            self.tracker.epoch = epoch;
+            self.added.clear();
+        }
+        self.take_notes();
+    }
+
+    /// True if frames have to be parsed, because something will look at what they are.
+    #[must_use]
+    pub fn looks_at_frames(&self) -> bool {
+        self.mode == Mode::Filter && self.rules.current().has_ruleset()
+    }
+
+    /// Parses the burst.
+    pub fn parse(&mut self, burst: &Burst) {
+        self.parsed.clear();
+        self.parsed.extend(burst.iter().map(|packet| {
+            if packet.flags().intersects(PacketFlags::TX_TSO | PacketFlags::RX_LRO) {
+                wire::parse_super(packet.frame())
+            } else {
+                wire::parse(packet.frame())
+            }
+        }));
+    }
+
+    /// Keeps in `burst` the frames whose flow belongs to this shard, and gives each of the others to `elsewhere`
+    /// with its shard's number. Needs [`Pipeline::parse`].
+    pub fn steer(&mut self, burst: &mut Burst, shards: usize, mut elsewhere: impl FnMut(usize, Packet)) {
+        let packets = core::mem::take(burst);
+        let parsed = core::mem::take(&mut self.parsed);
+        for (packet, parsed) in packets.into_iter().zip(parsed) {
+            let target = wire::shard_of(wire::flow_hash(packet.frame(), &parsed, STEER_SEED), shards);
+            if target == self.shard {
+                // Both have room: they held at least as many before.
+                let _ = burst.push(packet);
+                let _ = self.parsed.push(parsed);
+            } else {
+                elsewhere(target, packet);
+            }
+        }
+    }
+
+    /// Judges the burst and changes what is to be changed: one outcome per frame, and true if all of them pass. When
+    /// [`Pipeline::looks_at_frames`], needs [`Pipeline::parse`]. What is to be sent in answer is in
+    /// [`Pipeline::answers`].
+    pub fn judge(
+        &mut self,
+        direction: Direction,
+        now_ns: u64,
+        burst: &mut Burst,
+        counters: &ShardCounters,
+        outcomes: &mut Outcomes,
+    ) -> bool {
+        outcomes.clear();
+        self.answers.begin(now_ns);
+        match self.mode {
+            Mode::Block => outcomes.extend(burst.iter().map(|_| Outcome::Drop(DropReason::Admin))),
+            Mode::Filter if self.rules.current().has_ruleset() => {
+                self.filter(direction, now_ns, burst, counters, outcomes);
+            }
+            Mode::Filter | Mode::Bypass => {
+                outcomes.extend(burst.iter().map(|packet| {
+                    if packet.len() < FRAME_MIN { Outcome::Drop(DropReason::Runt) } else { Outcome::Pass }
+                }))
+            }
+        }
+        outcomes.iter().all(|outcome| *outcome == Outcome::Pass)
+    }
+
+    fn filter(
+        &mut self,
+        direction: Direction,
+        now_ns: u64,
+        burst: &mut Burst,
+        counters: &ShardCounters,
+        outcomes: &mut Outcomes,
+    ) {
+        let way = match direction {
+            Direction::In => Way::In,
+            Direction::Out => Way::Out,
+        };
+        let rules = self.rules.current();
+        let Some(bound) = rules.bound() else { return };
+        self.tracker.expire(now_ns, Some(bound));
+        // Hashes first, so that the memory of all flows is on its way before the first is looked at.
+        let mut keys: heapless::Vec<_, BURST_MAX> = heapless::Vec::new();
+        for (packet, parsed) in burst.iter().zip(&self.parsed) {
+            let key = judge::state_key(packet.frame(), parsed, way).map(|key| (key, self.tracker.table.hash(&key)));
+            if let Some((_, hash)) = key {
+                self.tracker.table.prefetch(hash);
+            }
+            // As many as frames, which fit.
+            let _ = keys.push(key);
+        }
+        let help = Help {
+            bound,
+            shard: self.shard,
+            shards: self.shards,
+            way,
+            tracker: &mut self.tracker,
+            random: &mut self.random,
+            added: &mut self.added,
+            recorder: &mut (),
+            query: None,
+            translated_by: u32::MAX,
+        };
+        let mut judge = Judge { help, now_ns, shared: &self.shared, counters, answers: &mut self.answers };
+        for ((packet, parsed), key) in burst.iter_mut().zip(&mut self.parsed).zip(keys) {
+            let partial = packet.flags().intersects(PacketFlags::TX_CSUM_PARTIAL | PacketFlags::TX_TSO);
+            let outcome = judge.frame(packet.frame_mut(), parsed, partial, key);
+            // As many outcomes as frames, which fit.
+            let _ = outcomes.push(outcome);
+        }
+    }
+}

@@ -108,7 +108,7 @@ const NOTES: usize = 256;
 const LISTED: usize = 4096;
 
 impl Shared {
-    /// Filtering, with room for `events` events.
+    /// Filtering, with room for `events` events. Allocates; called at Start.
     #[must_use]
     pub fn new(events: usize, shards: usize) -> Self {
         Self {

@@ -27,7 +27,7 @@ pub struct Single {
 }
 
 impl Single {
-    /// A ruleset on an interface with addresses. `None` without memory.
+    /// A ruleset on an interface with addresses. `None` without memory. Allocates.
     #[must_use]
     pub fn new(ruleset: Compiled, if_name: &str, addresses: &[InterfaceAddress], sizes: Sizes) -> Option<Self> {
         let shared = Arc::new(Shared::new(1024, 1));
@@ -112,7 +112,7 @@ impl Single {
         self.shared.events.pop()
     }
 
-    /// Its states.
+    /// Its states. Allocates.
     #[must_use]
     pub fn states(&self) -> Vec<Listed> {
         self.tracker.list(0, self.installed.bound());

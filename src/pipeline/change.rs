@@ -101,7 +101,7 @@ pub fn scrub(edit: &mut Edit<'_>, scrub: &Scrub, random: &mut Random) {
         edit.set_tos(tos);
     }
     if scrub.random_id {
-        edit.set_ip_id(random.next() as u16);
+        edit.set_ip_id(random.bits() as u16);
     }
     if scrub.max_mss != 0 && edit.parsed().protocol == protocol::TCP && edit.parsed().tcp_flags & tcp::SYN != 0 {
         edit.clamp_mss(scrub.max_mss);

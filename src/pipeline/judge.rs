@@ -35,7 +35,7 @@ pub struct Help<'a, R> {
 
 impl<R: Recorder> Witness for Help<'_, R> {
     fn random(&mut self) -> u32 {
-        self.random.next()
+        self.random.bits()
     }
 
     fn is_added(&self, table: u32, family: Family, addr: &[u8; 16]) -> bool {
@@ -455,7 +455,7 @@ impl<R: Recorder> Judge<'_, R> {
             proxied = is_syn && options.mode == StateMode::Synproxy && way == Way::In;
             if is_syn && options.mode == StateMode::Modulate {
                 // An initial sequence number that cannot be guessed (RFC 6528), whatever the sender's is.
-                let shift = self.help.random.next().wrapping_sub(segment.seq);
+                let shift = self.help.random.bits().wrapping_sub(segment.seq);
                 state.peers = state.peers.map(|peer| peer);
                 if let Some(first) = state.peers.first_mut() {
                     first.shift = if shift == 0 { 1 } else { shift };

@@ -154,7 +154,9 @@ impl Shared {
 
     /// Tells every shard; false if one of them has too much to do already.
     pub fn tell(&self, note: Note) -> bool {
-        self.notes.iter().fold(true, |all, queue| queue.push(note).is_ok() && all)
+        // Every shard is told, also behind one that has too much to do.
+        let refused = self.notes.iter().filter(|queue| queue.push(note).is_err()).count();
+        refused == 0
     }
 
     /// Adds an address to a table, for every shard at once and for control to take over.
@@ -192,7 +194,7 @@ impl Random {
     }
 
     /// 32 random bits.
-    pub fn next(&mut self) -> u32 {
+    pub fn bits(&mut self) -> u32 {
         let [mut a, b] = self.state;
         let sum = a.wrapping_add(b);
         a ^= a << 23;

@@ -17,7 +17,7 @@ impl<R: Recorder> Judge<'_, R> {
     pub fn proxy_begin(&mut self, id: FlowId, frame: &[u8], parsed: &Parsed, segment: &Segment) {
         let default = if parsed.family == Family::V4 { build::MSS_DEFAULT } else { build::MSS_DEFAULT_V6 };
         let mss = build::mss_of(frame, parsed).unwrap_or(default);
-        let number = self.help.random.next();
+        let number = self.help.random.bits();
         let Some(state) = self.help.tracker.table.get_mut(id) else { return };
         state.flags |= StateFlags::PROXY_CLIENT;
         state.proxy_mss = mss;
@@ -45,7 +45,7 @@ impl<R: Recorder> Judge<'_, R> {
         let ended = Outcome::Drop(DropReason::Synproxy);
         let way = self.help.way;
         let now = self.help.tracker.now;
-        let random = self.help.random.next();
+        let random = self.help.random.bits();
         let Some(state) = self.help.tracker.table.get_mut(id) else { return ended };
         state.seen = now;
         let mss = state.proxy_mss;

@@ -122,7 +122,7 @@ impl<R: Recorder> Help<'_, R> {
             _ if pool.sticky => by_source(),
             PoolKind::None | PoolKind::Bitmask => u128::from(again),
             PoolKind::SourceHash => by_source(),
-            PoolKind::Random => (0..4).fold(0u128, |sum, _| sum << 32 | u128::from(self.random.next())),
+            PoolKind::Random => (0..4).fold(0u128, |sum, _| sum << 32 | u128::from(self.random.bits())),
             PoolKind::RoundRobin => u128::from(self.bound.counters().life(number).map_or(0, RuleLife::next_turn)),
         };
         let mut left = index.checked_rem(total)?;
@@ -162,7 +162,7 @@ impl<R: Recorder> Help<'_, R> {
                 ports => ports,
             };
             let count = u32::from(high.saturating_sub(low)).saturating_add(1);
-            let start = self.random.next();
+            let start = self.random.bits();
             for step in 0..count.min(TRIES) {
                 let offset = start.wrapping_add(step).checked_rem(count).unwrap_or(0);
                 let port = u16::try_from(u32::from(low).saturating_add(offset)).unwrap_or(high);

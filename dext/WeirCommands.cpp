@@ -20,6 +20,10 @@ bool onlyReads(uint32_t command)
     case WEIR_CMD_RULE_COUNTERS:
     case WEIR_CMD_HISTOGRAM:
     case WEIR_CMD_RULESET_TEXT:
+    case WEIR_CMD_TABLES:
+    case WEIR_CMD_TABLE_SHOW:
+    case WEIR_CMD_TABLE_TEST:
+    case WEIR_CMD_STATUS:
         return true;
     default:
         return false;

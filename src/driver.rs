@@ -8,6 +8,7 @@
 
 mod command;
 mod config;
+mod filter;
 mod lane;
 mod settings;
 mod shard;
@@ -168,7 +169,13 @@ impl Driver {
         let mesh = LaneEnds::mesh(shards).ok_or(Error::NoMemory)?;
         let mut seats = Vec::new();
         for (index, ((queue, reader), lanes)) in queues.into_iter().zip(readers).zip(mesh).enumerate() {
-            let sizes = Sizes { states: STATES / shards, sources: SOURCES / shards, seed: config.seed };
+            let sizes = Sizes {
+                states: STATES / shards,
+                sources: SOURCES / shards,
+                // Each keeps its buffer while it waits: the rest must be enough for traffic.
+                fragments: config.ring_size / 4,
+                seed: config.seed,
+            };
             let pipeline =
                 Pipeline::new(index, shards, common.pipeline.clone(), reader, sizes).ok_or(Error::NoMemory)?;
             let shard = Shard::new(index, common.clone(), queue, pipeline, lanes, config.ring_size);
@@ -331,6 +338,12 @@ impl Driver {
     /// Hands a ruleset to the shards and sees to it that they look.
     fn publish(&self, control: &mut Control, next: Installed) {
         control.publisher.publish(next);
+        self.nudge();
+        control.publisher.collect();
+    }
+
+    /// Makes every shard look at what control has left for it.
+    fn nudge(&self) {
         for (index, seat) in self.shards.iter().enumerate() {
             if self.is_enabled() {
                 self.common.wake_shard(index);
@@ -338,7 +351,6 @@ impl Driver {
                 shard.refresh();
             }
         }
-        control.publisher.collect();
     }
 
     /// The sum of all shards' counters; exact while no call runs.

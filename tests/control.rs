@@ -6,7 +6,7 @@ use common::frames::*;
 use common::{Station, config, settle};
 use weir_core::abi::sys;
 use weir_core::abi::*;
-use weir_core::filter::{Action, Direction, Rule};
+use weir_core::filter::{Action, AddrKind, AddrMatch, Call, Direction, Rule, Ruleset, StateMode, StateOptions, Table};
 
 fn text(bytes: &[std::ffi::c_char]) -> String {
     bytes.iter().take_while(|c| **c != 0).map(|c| char::from(c.cast_unsigned())).collect()
@@ -190,4 +190,110 @@ fn a_wire_client_needs_memory_of_the_right_kind() {
         assert_eq!(weir_wire_detach(reflecting.core.0), sys::WEIR_E_UNSUPPORTED);
     }
     reflecting.close();
+}
+
+/// A request with a path and what follows.
+fn named(path: &str, rest: &[u8]) -> Vec<u8> {
+    [&(path.len() as u32).to_ne_bytes(), path.as_bytes(), rest].concat()
+}
+
+/// One host as `weir_table_entry`.
+fn entry(addr: [u8; 4]) -> Vec<u8> {
+    [&addr[..], &[0; 12], &[4, 32, 0, 0]].concat()
+}
+
+#[test]
+fn tables_change_while_traffic_runs() {
+    let mut a = Station::enabled(&config(sys::WEIR_WIRE_REFLECT, "", A, 1));
+    let mut block = rule(Action::Block, Direction::Out);
+    block.dst.addr = AddrMatch { kind: AddrKind::Table, ..AddrMatch::default() };
+    let table = Table { name: "bad".into(), persist: true, ..Table::default() };
+    a.load(&Ruleset::filter(vec![block], vec![table]));
+    let sent = |a: &mut Station| {
+        a.send(0, &[a_to_b(7, 8, 1)]);
+        settle(&mut [a]);
+        a.completed()
+    };
+    assert_eq!(sent(&mut a), [0]);
+    let change = |a: &mut Station, how: u32, entries: &[u8]| {
+        let (status, reply) = a.control(sys::WEIR_CMD_TABLE_CHANGE, u64::from(how), &named("bad", entries));
+        (status, reply.chunks_exact(4).map(|n| u32::from_ne_bytes(n.try_into().unwrap())).collect::<Vec<_>>())
+    };
+    let both = [entry([10, 0, 0, 2]), entry([10, 0, 0, 9])].concat();
+    assert_eq!(change(&mut a, sys::WEIR_TABLE_ADD, &both), (0, vec![2, 0, 0, 2]));
+    assert_eq!(sent(&mut a), [sys::WEIR_E_DROPPED]);
+    let (_, answers) = a.control(sys::WEIR_CMD_TABLE_TEST, 0, &named("bad", &both));
+    assert_eq!(answers, [1, 1]);
+    assert_eq!(change(&mut a, sys::WEIR_TABLE_DELETE, &entry([10, 0, 0, 2])), (0, vec![0, 1, 0, 1]));
+    assert_eq!(sent(&mut a), [0]);
+    let (_, list) = a.control(sys::WEIR_CMD_TABLES, 0, &[]);
+    assert_eq!(list, b"bad 1 persist\n");
+    let (_, shown) = a.control(sys::WEIR_CMD_TABLE_SHOW, 0, &named("bad", &[]));
+    assert_eq!(shown, entry([10, 0, 0, 9]));
+    assert_eq!(change(&mut a, sys::WEIR_TABLE_REPLACE, &[]), (0, vec![0, 1, 0, 0]));
+    assert_eq!(a.control(sys::WEIR_CMD_TABLE_SHOW, 0, &named("good", &[])).0, sys::WEIR_E_INVAL);
+    assert_eq!(a.control(sys::WEIR_CMD_TABLE_CHANGE, 0, &named("bad", &[1; 19])).0, sys::WEIR_E_INVAL);
+    a.close();
+}
+
+#[test]
+fn states_are_listed_and_killed() {
+    let mut a = Station::enabled(&config(sys::WEIR_WIRE_REFLECT, "", A, 1));
+    let block = rule(Action::Block, Direction::Any);
+    let state = StateOptions { mode: StateMode::Keep, ..StateOptions::default() };
+    let pass = Rule { state, labels: vec!["out".into()], ..rule(Action::Pass, Direction::Out) };
+    a.load(&Ruleset::filter(vec![block, pass], vec![]));
+    a.send(0, &[a_to_b(7, 7, 1), a_to_b(9, 7, 2)]);
+    settle(&mut [&mut a]);
+    assert_eq!(a.received().len(), 2, "the echo of both comes back through their states");
+    let list = |a: &mut Station| {
+        assert_eq!(a.control(sys::WEIR_CMD_STATES_LIST, 0, &[]).0, 0);
+        settle(&mut [a]);
+        a.control(sys::WEIR_CMD_STATES, 0, &[]).1
+    };
+    let states = list(&mut a);
+    assert_eq!(states.len(), 2 * size_of::<sys::weir_state>());
+    // SAFETY: the reply is as long as the structs, which are plain numbers.
+    let first = unsafe { states.as_ptr().cast::<sys::weir_state>().read_unaligned() };
+    assert_eq!((first.packets, first.rule, first.direction, first.protocol), ([1, 1], 1, 2, 17));
+    let status: sys::weir_filter_status = a.ask(sys::WEIR_CMD_STATUS, 0);
+    assert_eq!((status.states, status.timeouts[2]), (2, 86400));
+    let mut filter = [0u8; 112];
+    filter[..8].copy_from_slice(&first.id.to_ne_bytes());
+    assert_eq!(a.control(sys::WEIR_CMD_STATES_KILL, 0, &filter).0, 0);
+    settle(&mut [&mut a]);
+    assert_eq!(list(&mut a).len(), size_of::<sys::weir_state>());
+    filter[..8].fill(0);
+    filter[48..51].copy_from_slice(b"out");
+    assert_eq!(a.control(sys::WEIR_CMD_STATES_KILL, 0, &filter).0, 0);
+    settle(&mut [&mut a]);
+    assert_eq!(list(&mut a).len(), 0);
+    a.close();
+}
+
+#[test]
+fn an_anchor_is_loaded_and_emptied() {
+    let mut a = Station::enabled(&config(sys::WEIR_WIRE_REFLECT, "", A, 1));
+    let mut main = Ruleset::default();
+    let call = Rule { call: Some(Call { anchor: 1, children: false }), ..rule(Action::Anchor, Direction::Any) };
+    let lists = |filter: Vec<Rule>| -> [Vec<Rule>; 7] {
+        let mut filter = Some(filter);
+        core::array::from_fn(|list| if list == 6 { filter.take().unwrap() } else { vec![] })
+    };
+    main.push_anchor(String::new(), lists(vec![call]));
+    main.push_anchor("mine".into(), lists(vec![]));
+    a.load(&main);
+    let sent = |a: &mut Station| {
+        a.send(0, &[a_to_b(7, 8, 1)]);
+        settle(&mut [a]);
+        a.completed()
+    };
+    assert_eq!(sent(&mut a), [0]);
+    let image = weir_core::filter::image::encode(&Ruleset::filter(vec![rule(Action::Block, Direction::Any)], vec![]));
+    assert_eq!(a.control(sys::WEIR_CMD_ANCHOR_LOAD, 0, &named("mine", &image)).0, 0);
+    assert_eq!(sent(&mut a), [sys::WEIR_E_DROPPED]);
+    assert_eq!(a.control(sys::WEIR_CMD_ANCHOR_LOAD, 0, &named("mine", b"no image")).0, sys::WEIR_E_IMAGE);
+    assert_eq!(a.control(sys::WEIR_CMD_ANCHOR_FLUSH, 0, &named("mine", &[])).0, 0);
+    assert_eq!(sent(&mut a), [0]);
+    a.close();
 }

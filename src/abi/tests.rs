@@ -68,12 +68,86 @@ fn numbers_that_have_a_twin_agree() {
         (sys::WEIR_CMD_HISTOGRAM, Command::Histogram { kind: HistogramKind::RxBurstNs }),
         (sys::WEIR_CMD_EVENTS, Command::Events),
         (sys::WEIR_CMD_RULESET_TEXT, Command::RulesetText { first: 0 }),
+        (sys::WEIR_CMD_TABLES, Command::Tables { first: 0 }),
+        (sys::WEIR_CMD_STATES_LIST, Command::StatesList),
+        (sys::WEIR_CMD_STATES, Command::States),
+        (sys::WEIR_CMD_STATUS, Command::Status),
+        (sys::WEIR_CMD_SOURCES_KILL, Command::SourcesKill),
     ];
-    assert_eq!(commands.len(), names("pub const WEIR_CMD_").len());
+    // The rest take a request, and come below.
+    let with_request = with_requests();
+    assert_eq!(commands.len() + with_request.len(), names("pub const WEIR_CMD_").len());
+    for (number, arg, body, command) in with_request {
+        let mut request = [sys::WEIR_ABI_VERSION, number, arg, 0].map(u32::to_ne_bytes).concat();
+        request.extend_from_slice(body);
+        assert_eq!(Command::parse(&request), Ok(command));
+    }
     for (number, command) in commands {
         let request = [sys::WEIR_ABI_VERSION, number, 0, 0].map(u32::to_ne_bytes).concat();
         assert_eq!(Command::parse(&request), Ok(command));
     }
+}
+
+/// Number, argument, what follows, command.
+fn with_requests() -> [(u32, u32, &'static [u8], crate::control::Command<'static>); 7] {
+    use crate::control::{Command, TableChange};
+    let (path, entries) = ("t", &b"12345678901234567890"[..]);
+    let named: &[u8] = if cfg!(target_endian = "little") { b"\x01\0\0\0t" } else { b"\0\0\0\x01t" };
+    let change: &[u8] = if cfg!(target_endian = "little") {
+        b"\x01\0\0\0t12345678901234567890"
+    } else {
+        b"\0\0\0\x01t12345678901234567890"
+    };
+    [
+        (sys::WEIR_CMD_ADDRESSES, 0, entries, Command::Addresses { list: entries }),
+        (sys::WEIR_CMD_TABLE_SHOW, 7, named, Command::TableShow { first: 7, path }),
+        (
+            sys::WEIR_CMD_TABLE_CHANGE,
+            sys::WEIR_TABLE_DELETE,
+            change,
+            Command::TableChange { change: TableChange::Delete, path, entries },
+        ),
+        (sys::WEIR_CMD_TABLE_TEST, 0, change, Command::TableTest { path, entries }),
+        (sys::WEIR_CMD_STATES_KILL, 0, entries, Command::StatesKill { filter: entries }),
+        (sys::WEIR_CMD_ANCHOR_LOAD, 0, change, Command::AnchorLoad { path, image: entries }),
+        (sys::WEIR_CMD_ANCHOR_FLUSH, 0, named, Command::AnchorFlush { path }),
+    ]
+}
+
+#[test]
+fn replies_about_states_are_the_structs_of_the_header() {
+    use crate::control::{Reply, StateEntry};
+
+    let mut reply = Reply::new(4096);
+    assert!(reply.state(&StateEntry {
+        id: 1,
+        packets: [2, 3],
+        bytes: [4, 5],
+        times: [6, 7],
+        rule: 8,
+        addrs: [[9; 16], [10; 16], [11; 16], [12; 16]],
+        ports: [13, 14, 15, 16],
+        small: [17, 18, 19, 20, 21],
+    }));
+    // SAFETY: the reply is as long as the struct, which is plain numbers.
+    let state = unsafe { reply.bytes().as_ptr().cast::<sys::weir_state>().read_unaligned() };
+    assert_eq!((state.id, state.packets, state.bytes, state.age_ms, state.expires_ms), (1, [2, 3], [4, 5], 6, 7));
+    assert_eq!((state.wire_far[0], state.wire_near[0], state.stack_far[0], state.stack_near[0]), (9, 10, 11, 12));
+    assert_eq!((state.wire_ports, state.stack_ports, state.rule), ([13, 14], [15, 16], 8));
+    assert_eq!((state.direction, state.family, state.protocol, state.phase), (17, 18, 19, [20, 21]));
+
+    let mut reply = Reply::new(4096);
+    assert!(reply.status(1, &core::array::from_fn(|n| n as u32), &[5; 5]));
+    // SAFETY: as above.
+    let status = unsafe { reply.bytes().as_ptr().cast::<sys::weir_filter_status>().read_unaligned() };
+    assert_eq!((status.states, status.timeouts[19], status.limits, status.reserved), (1, 19, [5; 5], 0));
+
+    let mut reply = Reply::new(4096);
+    assert!(reply.table_result([1, 2, 3, 4]) && reply.table_entry(&[5; 16], 6, 7, true));
+    // SAFETY: as above.
+    let result = unsafe { reply.bytes().as_ptr().cast::<sys::weir_table_result>().read_unaligned() };
+    assert_eq!((result.added, result.deleted, result.changed, result.entries), (1, 2, 3, 4));
+    assert_eq!(reply.bytes()[16..], [&[5; 16][..], &[6, 7, 1, 0]].concat());
 }
 
 #[test]

@@ -52,6 +52,75 @@ pub enum Command<'a> {
         /// The first rule of the reply.
         first: u64,
     },
+    /// Tells the interface's addresses.
+    Addresses {
+        /// `weir_address[]`.
+        list: &'a [u8],
+    },
+    /// Names and sizes of tables.
+    Tables {
+        /// The first table of the reply.
+        first: u64,
+    },
+    /// A table's contents.
+    TableShow {
+        /// The first entry of the reply.
+        first: u64,
+        /// Its path.
+        path: &'a str,
+    },
+    /// Changes a table's contents.
+    TableChange {
+        /// How.
+        change: TableChange,
+        /// Its path.
+        path: &'a str,
+        /// `weir_table_entry[]`.
+        entries: &'a [u8],
+    },
+    /// Asks which addresses are in a table.
+    TableTest {
+        /// Its path.
+        path: &'a str,
+        /// `weir_table_entry[]`.
+        entries: &'a [u8],
+    },
+    /// Asks the shards to list their states.
+    StatesList,
+    /// Takes listed states.
+    States,
+    /// Kills states.
+    StatesKill {
+        /// `weir_state_filter`.
+        filter: &'a [u8],
+    },
+    /// Numbers of states and limits.
+    Status,
+    /// Replaces an anchor's rules.
+    AnchorLoad {
+        /// Its path.
+        path: &'a str,
+        /// The image, whose root becomes the anchor.
+        image: &'a [u8],
+    },
+    /// Empties an anchor.
+    AnchorFlush {
+        /// Its path.
+        path: &'a str,
+    },
+    /// Forgets tracked sources.
+    SourcesKill,
+}
+
+/// What to do with a table's entries (`WEIR_TABLE_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableChange {
+    /// Adds them.
+    Add,
+    /// Takes them out.
+    Delete,
+    /// They become the contents.
+    Replace,
 }
 
 /// Why a request is not a command.
@@ -65,6 +134,14 @@ pub enum CommandError {
     Unknown,
     /// The argument is outside its range.
     Argument,
+}
+
+/// A path behind its length (32 bits), and what follows.
+fn named(rest: &[u8]) -> Result<(&str, &[u8]), CommandError> {
+    let (len, rest) = rest.split_first_chunk::<4>().ok_or(CommandError::Length)?;
+    let len = usize::try_from(u32::from_ne_bytes(*len)).map_err(|_| CommandError::Length)?;
+    let (path, rest) = rest.split_at_checked(len).ok_or(CommandError::Length)?;
+    Ok((core::str::from_utf8(path).map_err(|_| CommandError::Argument)?, rest))
 }
 
 impl<'a> Command<'a> {
@@ -95,6 +172,43 @@ impl<'a> Command<'a> {
             }
             8 => Self::Events,
             9 => Self::RulesetText { first: arg },
+            10 => return Ok(Self::Addresses { list: rest }),
+            11 => Self::Tables { first: arg },
+            12 => {
+                let (path, rest) = named(rest)?;
+                return if rest.is_empty() {
+                    Ok(Self::TableShow { first: arg, path })
+                } else {
+                    Err(CommandError::Length)
+                };
+            }
+            13 => {
+                let (path, entries) = named(rest)?;
+                let change = match arg {
+                    0 => TableChange::Add,
+                    1 => TableChange::Delete,
+                    2 => TableChange::Replace,
+                    _ => return Err(CommandError::Argument),
+                };
+                return Ok(Self::TableChange { change, path, entries });
+            }
+            14 => {
+                let (path, entries) = named(rest)?;
+                return Ok(Self::TableTest { path, entries });
+            }
+            15 => Self::StatesList,
+            16 => Self::States,
+            17 => return Ok(Self::StatesKill { filter: rest }),
+            18 => Self::Status,
+            19 => {
+                let (path, image) = named(rest)?;
+                return Ok(Self::AnchorLoad { path, image });
+            }
+            20 => {
+                let (path, rest) = named(rest)?;
+                return if rest.is_empty() { Ok(Self::AnchorFlush { path }) } else { Err(CommandError::Length) };
+            }
+            21 => Self::SourcesKill,
             _ => return Err(CommandError::Unknown),
         };
         if rest.is_empty() { Ok(command) } else { Err(CommandError::Length) }

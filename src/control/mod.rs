@@ -8,9 +8,10 @@
 mod command;
 mod reply;
 
-pub use command::{ABI_VERSION, ALL_QUEUES, COMMAND_LEN, Command, CommandError, REQUEST_MAX};
+pub use command::{ABI_VERSION, ALL_QUEUES, COMMAND_LEN, Command, CommandError, REQUEST_MAX, TableChange};
 pub use reply::{
     COUNTERS_LEN, EVENT_LEN, HISTOGRAM_LEN, INFO_LEN, Info, LOAD_RESULT_LEN, LoadResult, RULE_COUNTERS_LEN, Reply,
+    STATE_LEN, STATUS_LEN, StateEntry, TABLE_ENTRY_LEN, TABLE_RESULT_LEN,
 };
 
 #[cfg(test)]

@@ -19,6 +19,15 @@ pub const HISTOGRAM_LEN: usize = 520;
 /// Bytes of `weir_event`.
 pub const EVENT_LEN: usize = 64;
 
+/// Bytes of `weir_table_entry`.
+pub const TABLE_ENTRY_LEN: usize = 20;
+/// Bytes of `weir_table_result`.
+pub const TABLE_RESULT_LEN: usize = 16;
+/// Bytes of `weir_state`.
+pub const STATE_LEN: usize = 144;
+/// Bytes of `weir_filter_status`.
+pub const STATUS_LEN: usize = 112;
+
 /// Characters of `weir_load_result.text`, its NUL included.
 const LOAD_TEXT_LEN: usize = 112;
 
@@ -77,6 +86,27 @@ pub struct LoadResult {
     pub rules: u32,
     /// Why the image was refused.
     pub error: Option<ImageError>,
+}
+
+/// `weir_state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateEntry {
+    /// What kill can name.
+    pub id: u64,
+    /// Packets of the end that began and of the other.
+    pub packets: [u64; 2],
+    /// Bytes, the same way.
+    pub bytes: [u64; 2],
+    /// Milliseconds since it was made, and until it is over.
+    pub times: [u64; 2],
+    /// Number of the rule; `u32::MAX` = gone.
+    pub rule: u32,
+    /// Far and near address, as the wire shows them and as the stack has them.
+    pub addrs: [[u8; 16]; 4],
+    /// Their ports.
+    pub ports: [u16; 4],
+    /// Direction, family, protocol, phases of both ends.
+    pub small: [u8; 5],
 }
 
 impl Reply {
@@ -197,6 +227,62 @@ impl Reply {
             &event.src,
             &event.dst,
         ])
+    }
+
+    /// Adds one `weir_table_entry`: address, family, prefix length, `!`.
+    pub fn table_entry(&mut self, addr: &[u8; 16], family: u8, len: u8, negate: bool) -> bool {
+        self.put(&[addr, &[family, len, u8::from(negate), 0]])
+    }
+
+    /// Adds `weir_table_result`: added, deleted, changed, entries.
+    pub fn table_result(&mut self, numbers: [u32; 4]) -> bool {
+        let [a, b, c, d] = numbers.map(u32::to_ne_bytes);
+        self.put(&[&a, &b, &c, &d])
+    }
+
+    /// Adds the answer to one question.
+    pub fn answer(&mut self, yes: bool) -> bool {
+        self.put(&[&[u8::from(yes)]])
+    }
+
+    /// Adds one `weir_state`.
+    pub fn state(&mut self, state: &StateEntry) -> bool {
+        let [p0, p1] = state.packets.map(u64::to_ne_bytes);
+        let [b0, b1] = state.bytes.map(u64::to_ne_bytes);
+        let [age, expires] = state.times.map(u64::to_ne_bytes);
+        let [a0, a1, a2, a3] = &state.addrs;
+        let [q0, q1, q2, q3] = state.ports.map(u16::to_ne_bytes);
+        self.put(&[
+            &state.id.to_ne_bytes(),
+            &p0,
+            &p1,
+            &b0,
+            &b1,
+            &age,
+            &expires,
+            a0,
+            a1,
+            a2,
+            a3,
+            &q0,
+            &q1,
+            &q2,
+            &q3,
+            &state.rule.to_ne_bytes(),
+            &state.small,
+            &[0; 7],
+        ])
+    }
+
+    /// Adds `weir_filter_status`: states, then timeouts and limits of the ruleset.
+    pub fn status(&mut self, states: u64, timeouts: &[u32; 20], limits: &[u32; 5]) -> bool {
+        let mut bytes = heapless::Vec::<u8, STATUS_LEN>::new();
+        let _ = bytes.extend_from_slice(&states.to_ne_bytes());
+        for number in timeouts.iter().chain(limits) {
+            let _ = bytes.extend_from_slice(&number.to_ne_bytes());
+        }
+        let _ = bytes.extend_from_slice(&[0; 4]);
+        self.put(&[&bytes])
     }
 
     /// Adds a line of text and its newline.

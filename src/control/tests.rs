@@ -50,14 +50,14 @@ proptest! {
     }
 
     #[test]
-    fn near_commands(version in 0u32..3, command in 0u32..12, arg in any::<u64>(), behind in 0usize..3) {
+    fn near_commands(version in 0u32..3, command in 0u32..24, arg in any::<u64>(), behind in 0usize..3) {
         let mut request: Vec<u8> = [version, command].map(u32::to_ne_bytes).concat();
         request.extend_from_slice(&arg.to_ne_bytes());
         request.resize(COMMAND_LEN + behind, 0);
         let parsed = Command::parse(&request);
         match version {
             ABI_VERSION => match command {
-                1..=9 => {}
+                1..=21 => {}
                 _ => prop_assert_eq!(parsed, Err(CommandError::Unknown)),
             },
             _ => prop_assert_eq!(parsed, Err(CommandError::Version)),

@@ -6,8 +6,8 @@ use alloc::format;
 use super::{Control, Driver, Error, LogLevel};
 use crate::control::{Command, CommandError, EVENT_LEN, Info, LOAD_RESULT_LEN, LoadResult, RULE_COUNTERS_LEN, Reply};
 use crate::filter::image::{self, ImageError, ImageErrorKind};
-use crate::filter::{Compiled, Installed, Place};
-use crate::pipeline::Mode;
+use crate::filter::{Compiled, Installed, Place, Ruleset};
+use crate::pipeline::{Mode, Note};
 use crate::telemetry::{Event, EventKind, HistogramKind};
 
 impl From<CommandError> for Error {
@@ -36,6 +36,7 @@ impl Driver {
     fn run(&self, request: &[u8], reply: &mut Reply) -> Result<(), Error> {
         let command = Command::parse(request)?;
         let mut control = self.claim()?;
+        self.take_additions(&mut control);
         match command {
             Command::Info => self.info(&control, reply),
             Command::Counters { queue } => {
@@ -66,6 +67,20 @@ impl Driver {
                 }
             }
             Command::RulesetText { first } => ruleset_text(&control, first, reply),
+            Command::Addresses { list } => return self.set_addresses(&mut control, list),
+            Command::Tables { first } => Self::tables(&control, first, reply),
+            Command::TableShow { first, path } => return Self::table_show(&control, path, first, reply),
+            Command::TableChange { change, path, entries } => {
+                return self.table_change(&mut control, (change, path), entries, reply);
+            }
+            Command::TableTest { path, entries } => return Self::table_test(&control, path, entries, reply),
+            Command::StatesList => self.states_list(&mut control),
+            Command::States => self.states(reply),
+            Command::StatesKill { filter } => return self.states_kill(&mut control, filter),
+            Command::Status => self.status(&control, reply),
+            Command::AnchorLoad { path, image } => return self.anchor(&mut control, path, Some(image), reply),
+            Command::AnchorFlush { path } => return self.anchor(&mut control, path, None, reply),
+            Command::SourcesKill => self.tell(&mut control, Note::KillSources),
         }
         Ok(())
     }
@@ -95,6 +110,16 @@ impl Driver {
 
     /// Replaces the ruleset, or leaves the running one untouched and says why.
     fn load(&self, control: &mut Control, image: &[u8], reply: &mut Reply) -> Result<(), Error> {
+        self.finish_load(control, || image::parse(image), reply)
+    }
+
+    /// Installs what was read, or says why it was not.
+    pub(super) fn finish_load(
+        &self,
+        control: &mut Control,
+        read: impl FnOnce() -> Result<Ruleset, ImageError>,
+        reply: &mut Reply,
+    ) -> Result<(), Error> {
         let running = control.publisher.current();
         let mut result = LoadResult {
             epoch: running.epoch,
@@ -106,7 +131,7 @@ impl Driver {
             reply.load_result(&result);
             return Err(Error::NoSpace);
         }
-        match self.prepare(control, image) {
+        match read().and_then(|ruleset| self.prepare(control, ruleset)) {
             Ok(next) => {
                 result.epoch = next.epoch;
                 result.rules = super::count(next.ruleset().map_or(0, |ruleset| ruleset.rules.len()));
@@ -123,9 +148,9 @@ impl Driver {
         }
     }
 
-    fn prepare(&self, control: &mut Control, image: &[u8]) -> Result<Installed, ImageError> {
+    fn prepare(&self, control: &mut Control, ruleset: Ruleset) -> Result<Installed, ImageError> {
         let no_memory = ImageError { kind: ImageErrorKind::NoMemory, offset: 0 };
-        let compiled = Compiled::new(image::parse(image)?).ok_or(no_memory)?;
+        let compiled = Compiled::new(ruleset).ok_or(no_memory)?;
         let before = control.publisher.current().clone();
         let epoch = before.epoch.saturating_add(1);
         let mut rule_id = control.rule_id;
@@ -159,7 +184,7 @@ impl Driver {
 }
 
 /// The part of a list from `first` on.
-fn from_first<T>(list: &[T], first: u64) -> &[T] {
+pub(super) fn from_first<T>(list: &[T], first: u64) -> &[T] {
     usize::try_from(first).ok().and_then(|first| list.get(first..)).unwrap_or(&[])
 }
 

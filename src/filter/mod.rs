@@ -12,6 +12,7 @@ mod compiled;
 pub mod epoch;
 pub mod image;
 mod linear;
+mod merge;
 mod rule;
 mod ruleset;
 mod table;
@@ -22,6 +23,7 @@ pub use action::{
 pub use bound::{Bound, Installed, InterfaceAddress, Place, RuleCounters, RuleLife, TableContents, table_path};
 pub use compiled::Compiled;
 pub use linear::{Mismatch, Subject, Verdict, Witness, has_dangerous_options, malformed};
+pub use merge::replace_anchor;
 pub use rule::{
     Action, AddrKind, AddrMatch, Call, Direction, Endpoint, EtherMatch, Family, IcmpMatch, MacMatch, PortMatch, PortOp,
     Rule, RuleFlags, TcpFlagsMatch,

@@ -4,14 +4,15 @@
 
 use super::answer::Answers;
 use super::note::Added;
-use super::tracker::{Refused, Tracker};
+use super::tracker::{Refused, Tracker, time_of};
 use super::{Outcome, Random, Recorder, Shared, change};
 use crate::filter::{
-    self, Action, Bound, Direction, Family, List, Mismatch, Rule, RuleFlags, Scrub, SourceTrack, StateMode, Subject,
-    Verdict, Witness,
+    self, Action, Bound, Direction, Family, FragmentPolicy, List, Mismatch, Rule, RuleFlags, Scrub, SourceTrack,
+    StateMode, Subject, Timeout, Verdict, Witness,
 };
 use crate::flow::FlowKey;
-use crate::flow::state::{self, Lifetime, Segment, State, StateFlags, Tracked, Way};
+use crate::flow::scrub::{Moment, normalize};
+use crate::flow::state::{self, Lifetime, Phase, Segment, State, StateFlags, Tracked, Way};
 use crate::flow::table::FlowId;
 use crate::telemetry::{DropReason, Event, EventKind, ShardCounters};
 use crate::wire::rewrite::Edit;
@@ -118,7 +119,10 @@ impl<R: Recorder> Judge<'_, R> {
         if parsed.family == wire::Family::None {
             return Outcome::Pass;
         }
-        let scrub = if bound.has(List::Scrub) { self.scrub_rules(frame, parsed, partial) } else { Scrub::NONE };
+        let scrub = match self.scrub_rules(frame, parsed, partial) {
+            Ok(scrub) => scrub,
+            Err(outcome) => return outcome,
+        };
         if let Some((key, hash)) = key {
             if let Some(id) = self.help.tracker.find(hash, &key, self.help.way == Way::In)
                 && let Some(outcome) = self.follow(id, frame, parsed, partial)
@@ -142,17 +146,39 @@ impl<R: Recorder> Judge<'_, R> {
         Subject::new(direction, frame, parsed)
     }
 
-    /// The first `scrub` rule that matches, carried out.
-    fn scrub_rules(&mut self, frame: &mut [u8], parsed: &mut Parsed, partial: bool) -> Scrub {
+    /// The first `scrub` rule that matches, carried out. An error is what becomes of the frame at once: a fragment waits
+    /// for the others, a segment that contradicts itself is dropped.
+    fn scrub_rules(&mut self, frame: &mut [u8], parsed: &mut Parsed, partial: bool) -> Result<Scrub, Outcome> {
         let bound = self.help.bound;
-        let mut subject = self.subject(frame, parsed);
-        let number = bound.first_match(List::Scrub, self.help.shard, &mut subject, &mut self.help);
-        let rule = number.and_then(|number| bound.rule(number)).filter(|rule| rule.action == Action::Scrub);
-        let Some(rule) = rule else { return Scrub::NONE };
-        if let Some(mut edit) = Edit::new(frame, parsed, partial) {
-            change::scrub(&mut edit, &rule.scrub, self.help.random);
+        let options = &bound.ruleset().options;
+        let mut scrub = Scrub { no_df: options.reassemble && options.reassemble_no_df, ..Scrub::NONE };
+        let mut reassemble = options.reassemble;
+        let mut by_rule = false;
+        if bound.has(List::Scrub) {
+            let mut subject = self.subject(frame, parsed);
+            let number = bound.first_match(List::Scrub, self.help.shard, &mut subject, &mut self.help);
+            let rule = number.and_then(|number| bound.rule(number));
+            if let Some(rule) = rule.filter(|rule| rule.action == Action::Scrub) {
+                scrub.add(&rule.scrub);
+                reassemble = rule.scrub.fragment != FragmentPolicy::NoReassemble;
+                by_rule = true;
+            } else if rule.is_some() {
+                reassemble = false;
+            }
         }
-        rule.scrub
+        if parsed.is_fragment() && reassemble {
+            return Err(Outcome::Hold { no_df: scrub.no_df });
+        }
+        if (by_rule || scrub.no_df)
+            && let Some(mut edit) = Edit::new(frame, parsed, partial)
+        {
+            if by_rule && edit.parsed().flags.contains(ParsedFlags::TCP) && !normalize(&mut edit) {
+                self.log(frame.len(), parsed, Verdict::NO_RULE, Some(DropReason::Normalize));
+                return Err(Outcome::Drop(DropReason::Normalize));
+            }
+            change::scrub(&mut edit, &scrub, self.help.random);
+        }
+        Ok(scrub)
     }
 
     // ---- packets of states ----
@@ -204,11 +230,17 @@ impl<R: Recorder> Judge<'_, R> {
         state.seen = now;
         state.count(forward, frame.len());
         let (rule, flags, lifetime) = (state.rule, state.flags, state.lifetime);
-        let changes = StateFlags::TRANSLATED | StateFlags::SCRUB;
+        let changes = StateFlags::TRANSLATED | StateFlags::SCRUB | StateFlags::TIMESTAMPS;
         if flags.intersects(changes) || shifts != (0, 0) {
             let target = *state.target(way);
             let scrub = scrub_of(state);
             if let Some(mut edit) = Edit::new(frame, parsed, partial) {
+                if flags.contains(StateFlags::TIMESTAMPS) {
+                    let moment = moment(self.now_ns, bound, state, self.help.random);
+                    if state.stamps.segment(&mut edit, forward, &moment).is_err() {
+                        return Some(Outcome::Drop(DropReason::BadTimestamp));
+                    }
+                }
                 if flags.contains(StateFlags::TRANSLATED) {
                     change::translate(&mut edit, way, &target);
                 }
@@ -320,7 +352,7 @@ impl<R: Recorder> Judge<'_, R> {
         all.add(&verdict.scrub);
         if let Some(key) = key.filter(|_| keeps) {
             let target = self.target(&key, &subject);
-            let made = self.make_state(frame, parsed, (key, target), (&verdict, translation, subject.tag));
+            let made = self.make_state(frame, parsed, (key, target), (&verdict, translation, subject.tag), &all);
             let id = match made {
                 Ok(id) => id,
                 Err(reason) => {
@@ -332,8 +364,14 @@ impl<R: Recorder> Judge<'_, R> {
                 // The handshake is proxied: the SYN ends here.
                 return Outcome::Drop(DropReason::Synproxy);
             };
-            let shift = self.help.tracker.table.get(id).map_or(0, |state| state.peers.first().map_or(0, |p| p.shift));
+            let Some(state) = self.help.tracker.table.get_mut(id) else { return Outcome::Drop(DropReason::Memory) };
+            let shift = state.peers.first().map_or(0, |peer| peer.shift);
             if let Some(mut edit) = Edit::new(frame, parsed, partial) {
+                if state.flags.contains(StateFlags::TIMESTAMPS) {
+                    let moment = moment(self.now_ns, bound, state, self.help.random);
+                    // The first segment of a connection contradicts nothing.
+                    let _ = state.stamps.segment(&mut edit, true, &moment);
+                }
                 if target != key {
                     change::translate(&mut edit, way, &target);
                 }
@@ -424,6 +462,7 @@ impl<R: Recorder> Judge<'_, R> {
         parsed: &Parsed,
         (key, target): (FlowKey, FlowKey),
         (verdict, translation, tag): (&Verdict, u32, u16),
+        scrub: &Scrub,
     ) -> Result<Option<FlowId>, DropReason> {
         let (bound, way) = (self.help.bound, self.help.way);
         let number = verdict.rule;
@@ -451,12 +490,12 @@ impl<R: Recorder> Judge<'_, R> {
         let mut proxied = false;
         if let Some(segment) = &segment {
             state.open(segment);
+            state.flags.set(StateFlags::TIMESTAMPS, scrub.reassemble_tcp);
             let is_syn = segment.flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
             proxied = is_syn && options.mode == StateMode::Synproxy && way == Way::In;
             if is_syn && options.mode == StateMode::Modulate {
                 // An initial sequence number that cannot be guessed (RFC 6528), whatever the sender's is.
                 let shift = self.help.random.bits().wrapping_sub(segment.seq);
-                state.peers = state.peers.map(|peer| peer);
                 if let Some(first) = state.peers.first_mut() {
                     first.shift = if shift == 0 { 1 } else { shift };
                 }
@@ -522,6 +561,18 @@ impl<R: Recorder> Judge<'_, R> {
         if !self.shared.events.push(event) {
             self.counters.events_lost.add(1);
         }
+    }
+}
+
+/// What surrounds a segment whose timestamps are looked at.
+fn moment(now: u64, bound: &Bound, state: &State, random: &mut Random) -> Moment {
+    let [first, second] = &state.peers;
+    Moment {
+        now,
+        created: time_of(state.made),
+        established: first.phase.min(second.phase) >= Phase::ESTABLISHED,
+        leeway: bound.ruleset().options.timeouts.get(Timeout::TcpTsDiff),
+        random: random.bits(),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod answer;
 mod change;
+mod hold;
 mod judge;
 mod note;
 mod single;
@@ -22,6 +23,8 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crossbeam_queue::ArrayQueue;
 
 pub use self::answer::Answers;
+pub use self::hold::Released;
+use self::hold::Waiting;
 use self::judge::{Help, Judge};
 pub use self::note::{Added, Addition, Listed, Note, StateFilter};
 pub use self::single::Single;
@@ -82,6 +85,11 @@ pub enum Outcome {
     Pass,
     /// Dropped and counted.
     Drop(DropReason),
+    /// A fragment that waits for the others of its datagram ([`Pipeline::hold`]).
+    Hold {
+        /// An IPv4 fragment with the don't-fragment bit loses the bit instead of its life.
+        no_df: bool,
+    },
 }
 
 /// One [`Outcome`] per frame of a burst, in its order.
@@ -210,6 +218,8 @@ pub struct Sizes {
     pub states: usize,
     /// Nodes of sources that there is memory for.
     pub sources: usize,
+    /// Fragments that may wait, in each direction.
+    pub fragments: usize,
     /// What everything random begins with.
     pub seed: u64,
 }
@@ -226,6 +236,7 @@ pub struct Pipeline {
     tracker: Tracker,
     random: Random,
     added: Added,
+    waiting: Waiting,
     /// Frames made for the current burst.
     pub answers: Answers,
 }
@@ -242,6 +253,7 @@ impl Pipeline {
             random: Random::new(seed.rotate_left(32)),
             added: Added::new(seed)?,
             answers: Answers::new()?,
+            waiting: Waiting::new(sizes.fragments, seed)?,
             shared,
             rules,
             mode: Mode::Filter,
@@ -258,6 +270,9 @@ impl Pipeline {
         if epoch != self.tracker.epoch {
             self.tracker.epoch = epoch;
             self.added.clear();
+            if let Some(bound) = self.rules.current().bound() {
+                self.waiting.configure(&bound.ruleset().options);
+            }
         }
         self.take_notes();
     }
@@ -339,6 +354,7 @@ impl Pipeline {
         let rules = self.rules.current();
         let Some(bound) = rules.bound() else { return };
         self.tracker.expire(now_ns, Some(bound));
+        self.waiting.expire(direction, now_ns);
         // Hashes first, so that the memory of all flows is on its way before the first is looked at.
         let mut keys: heapless::Vec<_, BURST_MAX> = heapless::Vec::new();
         for (packet, parsed) in burst.iter().zip(&self.parsed) {

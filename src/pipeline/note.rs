@@ -43,6 +43,8 @@ pub struct StateFilter {
 pub enum Note {
     /// An address is in a table from now on.
     Added(Addition),
+    /// What was added to tables is in control's copy, or was taken out of it.
+    ForgetAdded,
     /// States go.
     Kill(StateFilter),
     /// Every state is put on the list.
@@ -213,6 +215,7 @@ impl Tracker {
                     added.note(addition.table, addition.family, &addition.addr);
                 }
             }
+            Note::ForgetAdded => added.clear(),
             Note::Kill(filter) => self.kill(shard, bound, &filter),
             Note::List => self.list(shard, bound),
             Note::KillSources => self.kill_sources(),

@@ -22,6 +22,12 @@ pub const fn ticks(now_ns: u64) -> u64 {
     now_ns >> TICK_SHIFT
 }
 
+/// The time at which a tick began, nanoseconds.
+#[must_use]
+pub const fn time_of(ticks: u64) -> u64 {
+    ticks << TICK_SHIFT
+}
+
 const fn ticks_of_seconds(seconds: u32) -> u64 {
     (seconds as u64).saturating_mul(1_000_000_000) >> TICK_SHIFT
 }

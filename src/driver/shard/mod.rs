@@ -17,7 +17,7 @@ use crate::mem::packet::BURST_MAX;
 use crate::mem::pool::Pool;
 use crate::mem::{Burst, Packet, Status};
 use crate::nic::{NicQueue, Refused};
-use crate::pipeline::{Direction, Outcome, Outcomes, Pipeline};
+use crate::pipeline::{Direction, Outcome, Outcomes, Pipeline, Released};
 use crate::telemetry::{DropReason, ShardCounters};
 
 /// See the module.
@@ -106,16 +106,21 @@ impl Shard {
             }
             let all_pass = self.pipeline.judge(Direction::In, start_ns, out, counters, &mut self.outcomes);
             if !all_pass {
-                for (packet, outcome) in core::mem::take(out).into_iter().zip(&self.outcomes) {
-                    match outcome {
+                for (index, (packet, outcome)) in core::mem::take(out).into_iter().zip(&self.outcomes).enumerate() {
+                    let refused = match *outcome {
                         Outcome::Pass => {
                             // It was there before, so it fits.
                             let _ = out.push(packet);
+                            None
                         }
-                        Outcome::Drop(reason) => {
-                            counters.rx_dropped.add(*reason, 1);
-                            recycle(&mut self.pool, &self.common, packet);
+                        Outcome::Drop(reason) => Some((packet, reason)),
+                        Outcome::Hold { no_df } => {
+                            self.pipeline.hold(Direction::In, start_ns, (index, packet), no_df, counters)
                         }
+                    };
+                    if let Some((packet, reason)) = refused {
+                        counters.rx_dropped.add(reason, 1);
+                        recycle(&mut self.pool, &self.common, packet);
                     }
                 }
             }
@@ -129,10 +134,12 @@ impl Shard {
             let spent_ns = self.common.host.now_ns().saturating_sub(start_ns);
             counters.histograms.rx_burst_ns.record(spent_ns);
         }
+        self.deliver_fragments(budget, out);
         self.deliver_made(budget, out);
         self.refill();
         self.set_gauges();
-        self.queue.rx_pending() || !self.to_stack.is_empty()
+        let (_, ready) = self.pipeline.held(Direction::In);
+        self.queue.rx_pending() || !self.to_stack.is_empty() || ready > 0
     }
 
     /// Sends what the pipeline made for the burst: to the wire, or to the stack with the next poll.
@@ -163,6 +170,48 @@ impl Shard {
         self.tx.flush(&mut *self.queue);
         if !self.to_stack.is_empty() {
             self.common.wake_shard(self.index);
+        }
+    }
+
+    /// Appends fragments of datagrams that passed to the frames that are delivered, and ends the others.
+    fn deliver_fragments(&mut self, budget: usize, out: &mut Burst) {
+        while out.len() < budget
+            && let Some((packet, released)) = self.pipeline.release(Direction::In)
+        {
+            match released {
+                Released::Pass => {
+                    // Below a burst, so it fits.
+                    let _ = out.push(packet);
+                    self.counters.rx_delivered.add(1);
+                    self.pool.handed_back(1);
+                    continue;
+                }
+                Released::Consumed => self.counters.rx_consumed.add(1),
+                Released::Drop(reason) => self.counters.rx_dropped.add(reason, 1),
+            }
+            recycle(&mut self.pool, &self.common, packet);
+        }
+    }
+
+    /// Sends fragments of datagrams that passed, and ends the others.
+    fn send_fragments(&mut self) {
+        let mut burst = Burst::new();
+        while let Some((packet, released)) = self.pipeline.release(Direction::Out) {
+            let (common, counters) = (&*self.common, &*self.counters);
+            match released {
+                Released::Pass => {
+                    if let Err(packet) = burst.push(packet) {
+                        self.tx.send(common, counters, &mut *self.queue, &mut burst);
+                        // It was emptied.
+                        let _ = burst.push(packet);
+                    }
+                }
+                Released::Consumed => self.tx.consume(common, counters, packet),
+                Released::Drop(reason) => self.tx.drop(common, counters, packet, reason, Status::Dropped),
+            }
+        }
+        if !burst.is_empty() {
+            self.tx.send(&self.common, &self.counters, &mut *self.queue, &mut burst);
         }
     }
 
@@ -244,19 +293,25 @@ impl Shard {
         let (common, counters) = (&*self.common, &*self.counters);
         let all_pass = self.pipeline.judge(Direction::Out, now_ns, burst, counters, &mut self.outcomes);
         if !all_pass {
-            for (packet, outcome) in core::mem::take(burst).into_iter().zip(&self.outcomes) {
-                match outcome {
+            for (index, (packet, outcome)) in core::mem::take(burst).into_iter().zip(&self.outcomes).enumerate() {
+                let refused = match *outcome {
                     Outcome::Pass => {
                         // It was there before, so it fits.
                         let _ = burst.push(packet);
+                        None
                     }
-                    Outcome::Drop(reason) => {
-                        self.tx.drop(common, counters, packet, *reason, Status::Dropped);
+                    Outcome::Drop(reason) => Some((packet, reason)),
+                    Outcome::Hold { no_df } => {
+                        self.pipeline.hold(Direction::Out, now_ns, (index, packet), no_df, counters)
                     }
+                };
+                if let Some((packet, reason)) = refused {
+                    self.tx.drop(common, counters, packet, reason, Status::Dropped);
                 }
             }
         }
         self.tx.send(common, counters, &mut *self.queue, burst);
+        self.send_fragments();
         self.send_answers();
     }
 
@@ -315,6 +370,16 @@ impl Shard {
     /// While disabled: ends every frame that is on its way and takes everything back from the NIC. Called for every
     /// shard with no other running, so that afterwards no shard has another's frames.
     pub fn stop(&mut self) {
+        self.pipeline.release_all();
+        while let Some((packet, released)) = self.pipeline.release(Direction::In) {
+            let reason = if let Released::Drop(reason) = released { reason } else { DropReason::Disabled };
+            self.counters.rx_dropped.add(reason, 1);
+            recycle(&mut self.pool, &self.common, packet);
+        }
+        while let Some((packet, released)) = self.pipeline.release(Direction::Out) {
+            let reason = if let Released::Drop(reason) = released { reason } else { DropReason::Disabled };
+            self.tx.drop(&self.common, &self.counters, packet, reason, Status::Disabled);
+        }
         let (common, counters) = (&*self.common, &*self.counters);
         self.tx.drop_unsent(common, counters);
         loop {
@@ -367,7 +432,12 @@ impl Shard {
         counters.pool_posted.set(queue.rx_posted as u64);
         // Made frames are receive buffers that the core holds, and no frames of the stack.
         let made = self.tx.made();
-        counters.pool_held.set(made.saturating_add(self.to_stack.len()) as u64);
+        let (fragments_in, _) = self.pipeline.held(Direction::In);
+        let (fragments_out, _) = self.pipeline.held(Direction::Out);
+        counters.rx_held.set(fragments_in as u64);
+        counters.tx_held.set(fragments_out as u64);
+        let held = made.saturating_add(self.to_stack.len()).saturating_add(fragments_in);
+        counters.pool_held.set(held as u64);
         let in_flight = self.tx.waiting().saturating_add(queue.tx_in_flight);
         let in_flight = in_flight.saturating_sub(self.tx.made_in_flight());
         counters.tx_in_flight.set(in_flight as u64);

@@ -191,6 +191,13 @@ impl Tx {
         self.finish(common, packet);
     }
 
+    /// Ends a frame whose payload leaves in another one.
+    pub fn consume(&mut self, common: &Common, counters: &ShardCounters, mut packet: Packet) {
+        counters.tx_consumed.add(1);
+        packet.set_status(Status::Ok);
+        self.finish(common, packet);
+    }
+
     /// Ends a frame that the NIC is done with.
     pub fn complete(&mut self, common: &Common, counters: &ShardCounters, packet: Packet) {
         if packet.shard() == MADE {

@@ -54,7 +54,10 @@ pub fn table(table: &Table) -> Checked {
     ensure(sorted, ImageErrorKind::PrefixOrder)
 }
 
-/// A prefix of a table.
+/// Whether a table may have this prefix.
+///
+/// # Errors
+/// What is wrong with it.
 pub fn entry(entry: &TableEntry) -> Checked {
     let bits = match entry.family {
         Family::Any => return Err(ImageErrorKind::Enum),

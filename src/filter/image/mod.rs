@@ -44,6 +44,7 @@ mod error;
 mod parse;
 
 pub(super) use anchors::Children;
+pub use check::entry as check_entry;
 pub use encode::encode;
 pub use error::{ImageError, ImageErrorKind};
 pub use parse::parse;

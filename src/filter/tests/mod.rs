@@ -2,6 +2,7 @@ mod arbitrary;
 mod epoch;
 mod image;
 mod linear;
+mod merge;
 mod oracle;
 mod packet;
 mod table;

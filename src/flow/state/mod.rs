@@ -11,6 +11,7 @@ mod tests;
 use bitflags::bitflags;
 
 use super::FlowKey;
+use super::scrub::TcpScrub;
 use super::table::FlowId;
 use crate::wire::icmp::{HEADER_LEN, IcmpHeader, NEIGHBOR_ADVERT, NEIGHBOR_SOLICIT};
 use crate::wire::{Parsed, ParsedFlags, protocol};
@@ -77,8 +78,6 @@ bitflags! {
         const TIMESTAMPS = 1 << 10;
         /// Counted among the connections of its source.
         const CONNECTION = 1 << 11;
-        /// The packets that the client sends while the server has not answered make no source connection twice.
-        const NO_SYNC = 1 << 12;
     }
 }
 
@@ -127,6 +126,8 @@ pub struct State {
     pub translation: u32,
     /// `synproxy`: what the client offered, for the handshake with the server.
     pub proxy_mss: u16,
+    /// `reassemble tcp`: its timestamps.
+    pub stamps: TcpScrub,
 }
 
 impl State {
@@ -157,6 +158,7 @@ impl State {
             source: None,
             translation: u32::MAX,
             proxy_mss: 0,
+            stamps: TcpScrub::default(),
         }
     }
 

@@ -48,10 +48,6 @@ pub struct Peer {
     pub shift: u32,
     /// The largest window it has offered, not scaled.
     pub window: u16,
-    /// Its timestamps: the latest value.
-    pub stamp: u32,
-    /// Ticks at which `stamp` was seen; 0 = it sends none.
-    pub stamped: u64,
     /// How far it is.
     pub phase: Phase,
     /// Its window scale; `None` = its SYN had none, or has not been seen.

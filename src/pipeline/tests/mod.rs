@@ -21,7 +21,7 @@ impl World {
     pub fn new(ruleset: Ruleset) -> Self {
         let image = image::encode(&ruleset);
         let compiled = Compiled::new(image::parse(&image).expect("a ruleset")).unwrap();
-        let sizes = Sizes { states: 1024, sources: 64, seed: 7 };
+        let sizes = Sizes { states: 1024, sources: 64, fragments: 64, seed: 7 };
         Self { single: Single::new(compiled, "en0", &[], sizes).unwrap(), now: SECOND }
     }
 
@@ -35,6 +35,7 @@ impl World {
         match self.single.frame(direction, self.now, &mut bytes, false, &mut ()) {
             Outcome::Pass => Ok(Frame::read(&bytes)),
             Outcome::Drop(reason) => Err(reason),
+            Outcome::Hold { .. } => panic!("no test sends fragments"),
         }
     }
 

@@ -826,6 +826,30 @@ pub const WEIR_CMD_HISTOGRAM: _bindgen_ty_9 = 7;
 pub const WEIR_CMD_EVENTS: _bindgen_ty_9 = 8;
 /// reply: the rules' normal form, one per line; arg = first rule
 pub const WEIR_CMD_RULESET_TEXT: _bindgen_ty_9 = 9;
+/// request: weir_address[]: what (interface) in rules stands for
+pub const WEIR_CMD_ADDRESSES: _bindgen_ty_9 = 10;
+/// reply: one line per table: path, entries, flags; arg = first table
+pub const WEIR_CMD_TABLES: _bindgen_ty_9 = 11;
+/// request: PATH. reply: weir_table_entry[]; arg = first entry
+pub const WEIR_CMD_TABLE_SHOW: _bindgen_ty_9 = 12;
+/// request: PATH, weir_table_entry[]; arg: WEIR_TABLE_*. reply: weir_table_result
+pub const WEIR_CMD_TABLE_CHANGE: _bindgen_ty_9 = 13;
+/// request: PATH, weir_table_entry[]. reply: one byte each: 1 = in the table
+pub const WEIR_CMD_TABLE_TEST: _bindgen_ty_9 = 14;
+/// asks each queue to list its states, at its next burst
+pub const WEIR_CMD_STATES_LIST: _bindgen_ty_9 = 15;
+/// takes states off that list. reply: weir_state[]
+pub const WEIR_CMD_STATES: _bindgen_ty_9 = 16;
+/// request: weir_state_filter
+pub const WEIR_CMD_STATES_KILL: _bindgen_ty_9 = 17;
+/// reply: weir_filter_status
+pub const WEIR_CMD_STATUS: _bindgen_ty_9 = 18;
+/// request: PATH, image whose root becomes the anchor. reply: weir_load_result
+pub const WEIR_CMD_ANCHOR_LOAD: _bindgen_ty_9 = 19;
+/// request: PATH
+pub const WEIR_CMD_ANCHOR_FLUSH: _bindgen_ty_9 = 20;
+/// forgets tracked sources
+pub const WEIR_CMD_SOURCES_KILL: _bindgen_ty_9 = 21;
 pub type _bindgen_ty_9 = ::core::ffi::c_uint;
 /// the ruleset decides
 pub const WEIR_MODE_FILTER: _bindgen_ty_10 = 0;
@@ -834,48 +858,332 @@ pub const WEIR_MODE_BYPASS: _bindgen_ty_10 = 1;
 /// nothing passes
 pub const WEIR_MODE_BLOCK: _bindgen_ty_10 = 2;
 pub type _bindgen_ty_10 = ::core::ffi::c_uint;
-pub const WEIR_DROP_MATCH: _bindgen_ty_11 = 0;
-pub const WEIR_DROP_BAD_OFFSET: _bindgen_ty_11 = 1;
-pub const WEIR_DROP_FRAGMENT: _bindgen_ty_11 = 2;
-pub const WEIR_DROP_SHORT: _bindgen_ty_11 = 3;
-pub const WEIR_DROP_NORMALIZE: _bindgen_ty_11 = 4;
-pub const WEIR_DROP_MEMORY: _bindgen_ty_11 = 5;
-pub const WEIR_DROP_BAD_TIMESTAMP: _bindgen_ty_11 = 6;
-pub const WEIR_DROP_CONGESTION: _bindgen_ty_11 = 7;
-pub const WEIR_DROP_IP_OPTION: _bindgen_ty_11 = 8;
-pub const WEIR_DROP_PROTO_CKSUM: _bindgen_ty_11 = 9;
-pub const WEIR_DROP_STATE_MISMATCH: _bindgen_ty_11 = 10;
-pub const WEIR_DROP_STATE_INSERT: _bindgen_ty_11 = 11;
-pub const WEIR_DROP_STATE_LIMIT: _bindgen_ty_11 = 12;
-pub const WEIR_DROP_SRC_LIMIT: _bindgen_ty_11 = 13;
-pub const WEIR_DROP_SYNPROXY: _bindgen_ty_11 = 14;
-pub const WEIR_DROP_DUMMYNET: _bindgen_ty_11 = 15;
-pub const WEIR_DROP_INVALID_PORT: _bindgen_ty_11 = 16;
-/// shorter than an Ethernet header
-pub const WEIR_DROP_RUNT: _bindgen_ty_11 = 17;
-/// longer than the MTU allows, or than the buffer
-pub const WEIR_DROP_GIANT: _bindgen_ty_11 = 18;
-/// not for this station
-pub const WEIR_DROP_MAC_FILTER: _bindgen_ty_11 = 19;
-/// transmit without a link
-pub const WEIR_DROP_NO_CARRIER: _bindgen_ty_11 = 20;
-/// nothing posted to receive into
-pub const WEIR_DROP_NO_BUFFER: _bindgen_ty_11 = 21;
-/// offset, length or checksum metadata outside the buffer
-pub const WEIR_DROP_BAD_DESCRIPTOR: _bindgen_ty_11 = 22;
-/// the ring to the flow's own shard was full
-pub const WEIR_DROP_STEER_FULL: _bindgen_ty_11 = 23;
-/// the interface went down with the frame in hand
-pub const WEIR_DROP_DISABLED: _bindgen_ty_11 = 24;
-/// the device reported an error
-pub const WEIR_DROP_DEVICE: _bindgen_ty_11 = 25;
-/// WEIR_MODE_BLOCK
-pub const WEIR_DROP_ADMIN: _bindgen_ty_11 = 26;
-/// asks for an offload that does not fit the frame
-pub const WEIR_DROP_OFFLOAD: _bindgen_ty_11 = 27;
-pub const WEIR_DROP_REASONS: _bindgen_ty_11 = 32;
-/// Why a frame was dropped. 0..16 are pf's (PFRES_*), under pf's names; the rest are the NIC's own.
+pub const WEIR_TABLE_ADD: _bindgen_ty_11 = 0;
+pub const WEIR_TABLE_DELETE: _bindgen_ty_11 = 1;
+/// without entries: flush
+pub const WEIR_TABLE_REPLACE: _bindgen_ty_11 = 2;
+/// arg of WEIR_CMD_TABLE_CHANGE
 pub type _bindgen_ty_11 = ::core::ffi::c_uint;
+/// Addresses are in network order, IPv4 in the first four bytes. family: 4 or 6.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct weir_address {
+    pub addr: [u8; 16usize],
+    pub broadcast: [u8; 16usize],
+    pub peer: [u8; 16usize],
+    pub family: u8,
+    /// prefix length of its network
+    pub len: u8,
+    pub has_broadcast: u8,
+    pub has_peer: u8,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of weir_address"][::core::mem::size_of::<weir_address>() - 52usize];
+    ["Alignment of weir_address"][::core::mem::align_of::<weir_address>() - 1usize];
+    [
+        "Offset of field: weir_address::addr",
+    ][::core::mem::offset_of!(weir_address, addr) - 0usize];
+    [
+        "Offset of field: weir_address::broadcast",
+    ][::core::mem::offset_of!(weir_address, broadcast) - 16usize];
+    [
+        "Offset of field: weir_address::peer",
+    ][::core::mem::offset_of!(weir_address, peer) - 32usize];
+    [
+        "Offset of field: weir_address::family",
+    ][::core::mem::offset_of!(weir_address, family) - 48usize];
+    [
+        "Offset of field: weir_address::len",
+    ][::core::mem::offset_of!(weir_address, len) - 49usize];
+    [
+        "Offset of field: weir_address::has_broadcast",
+    ][::core::mem::offset_of!(weir_address, has_broadcast) - 50usize];
+    [
+        "Offset of field: weir_address::has_peer",
+    ][::core::mem::offset_of!(weir_address, has_peer) - 51usize];
+};
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct weir_table_entry {
+    /// host bits are zero
+    pub addr: [u8; 16usize],
+    pub family: u8,
+    pub len: u8,
+    /// 1 = not in the table, although a shorter prefix is
+    pub negate: u8,
+    /// 0
+    pub reserved: u8,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of weir_table_entry"][::core::mem::size_of::<weir_table_entry>() - 20usize];
+    [
+        "Alignment of weir_table_entry",
+    ][::core::mem::align_of::<weir_table_entry>() - 1usize];
+    [
+        "Offset of field: weir_table_entry::addr",
+    ][::core::mem::offset_of!(weir_table_entry, addr) - 0usize];
+    [
+        "Offset of field: weir_table_entry::family",
+    ][::core::mem::offset_of!(weir_table_entry, family) - 16usize];
+    [
+        "Offset of field: weir_table_entry::len",
+    ][::core::mem::offset_of!(weir_table_entry, len) - 17usize];
+    [
+        "Offset of field: weir_table_entry::negate",
+    ][::core::mem::offset_of!(weir_table_entry, negate) - 18usize];
+    [
+        "Offset of field: weir_table_entry::reserved",
+    ][::core::mem::offset_of!(weir_table_entry, reserved) - 19usize];
+};
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct weir_table_result {
+    pub added: u32,
+    pub deleted: u32,
+    /// the other way round with regard to `negate`
+    pub changed: u32,
+    /// now in the table
+    pub entries: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of weir_table_result"][::core::mem::size_of::<weir_table_result>() - 16usize];
+    [
+        "Alignment of weir_table_result",
+    ][::core::mem::align_of::<weir_table_result>() - 4usize];
+    [
+        "Offset of field: weir_table_result::added",
+    ][::core::mem::offset_of!(weir_table_result, added) - 0usize];
+    [
+        "Offset of field: weir_table_result::deleted",
+    ][::core::mem::offset_of!(weir_table_result, deleted) - 4usize];
+    [
+        "Offset of field: weir_table_result::changed",
+    ][::core::mem::offset_of!(weir_table_result, changed) - 8usize];
+    [
+        "Offset of field: weir_table_result::entries",
+    ][::core::mem::offset_of!(weir_table_result, entries) - 12usize];
+};
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct weir_state {
+    /// for weir_state_filter
+    pub id: u64,
+    /// of the end that began, of the other
+    pub packets: [u64; 2usize],
+    pub bytes: [u64; 2usize],
+    pub age_ms: u64,
+    pub expires_ms: u64,
+    /// as the wire shows it
+    pub wire_far: [u8; 16usize],
+    pub wire_near: [u8; 16usize],
+    /// as the stack has it
+    pub stack_far: [u8; 16usize],
+    pub stack_near: [u8; 16usize],
+    /// far, near; ICMP: identifier, type of the request
+    pub wire_ports: [u16; 2usize],
+    pub stack_ports: [u16; 2usize],
+    /// 0xffffffff = not there any more
+    pub rule: u32,
+    /// 1 in, 2 out
+    pub direction: u8,
+    /// 4, 6
+    pub family: u8,
+    pub protocol: u8,
+    /// TCP: BSD's states, 4 = established; others: 0 nothing, 1 single, 2 multiple
+    pub phase: [u8; 2usize],
+    pub reserved: [u8; 7usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of weir_state"][::core::mem::size_of::<weir_state>() - 144usize];
+    ["Alignment of weir_state"][::core::mem::align_of::<weir_state>() - 8usize];
+    [
+        "Offset of field: weir_state::id",
+    ][::core::mem::offset_of!(weir_state, id) - 0usize];
+    [
+        "Offset of field: weir_state::packets",
+    ][::core::mem::offset_of!(weir_state, packets) - 8usize];
+    [
+        "Offset of field: weir_state::bytes",
+    ][::core::mem::offset_of!(weir_state, bytes) - 24usize];
+    [
+        "Offset of field: weir_state::age_ms",
+    ][::core::mem::offset_of!(weir_state, age_ms) - 40usize];
+    [
+        "Offset of field: weir_state::expires_ms",
+    ][::core::mem::offset_of!(weir_state, expires_ms) - 48usize];
+    [
+        "Offset of field: weir_state::wire_far",
+    ][::core::mem::offset_of!(weir_state, wire_far) - 56usize];
+    [
+        "Offset of field: weir_state::wire_near",
+    ][::core::mem::offset_of!(weir_state, wire_near) - 72usize];
+    [
+        "Offset of field: weir_state::stack_far",
+    ][::core::mem::offset_of!(weir_state, stack_far) - 88usize];
+    [
+        "Offset of field: weir_state::stack_near",
+    ][::core::mem::offset_of!(weir_state, stack_near) - 104usize];
+    [
+        "Offset of field: weir_state::wire_ports",
+    ][::core::mem::offset_of!(weir_state, wire_ports) - 120usize];
+    [
+        "Offset of field: weir_state::stack_ports",
+    ][::core::mem::offset_of!(weir_state, stack_ports) - 124usize];
+    [
+        "Offset of field: weir_state::rule",
+    ][::core::mem::offset_of!(weir_state, rule) - 128usize];
+    [
+        "Offset of field: weir_state::direction",
+    ][::core::mem::offset_of!(weir_state, direction) - 132usize];
+    [
+        "Offset of field: weir_state::family",
+    ][::core::mem::offset_of!(weir_state, family) - 133usize];
+    [
+        "Offset of field: weir_state::protocol",
+    ][::core::mem::offset_of!(weir_state, protocol) - 134usize];
+    [
+        "Offset of field: weir_state::phase",
+    ][::core::mem::offset_of!(weir_state, phase) - 135usize];
+    [
+        "Offset of field: weir_state::reserved",
+    ][::core::mem::offset_of!(weir_state, reserved) - 137usize];
+};
+/// States that meet everything that is given are killed.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct weir_state_filter {
+    /// 0 = any
+    pub id: u64,
+    /// one end
+    pub host: [u8; 16usize],
+    /// the other
+    pub peer: [u8; 16usize],
+    /// 0 = any
+    pub host_family: u8,
+    pub host_len: u8,
+    /// 0 = any
+    pub peer_family: u8,
+    pub peer_len: u8,
+    /// 0
+    pub reserved: u32,
+    /// NUL-terminated; of the rule that made them; empty = any
+    pub label: [::core::ffi::c_char; 64usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    [
+        "Size of weir_state_filter",
+    ][::core::mem::size_of::<weir_state_filter>() - 112usize];
+    [
+        "Alignment of weir_state_filter",
+    ][::core::mem::align_of::<weir_state_filter>() - 8usize];
+    [
+        "Offset of field: weir_state_filter::id",
+    ][::core::mem::offset_of!(weir_state_filter, id) - 0usize];
+    [
+        "Offset of field: weir_state_filter::host",
+    ][::core::mem::offset_of!(weir_state_filter, host) - 8usize];
+    [
+        "Offset of field: weir_state_filter::peer",
+    ][::core::mem::offset_of!(weir_state_filter, peer) - 24usize];
+    [
+        "Offset of field: weir_state_filter::host_family",
+    ][::core::mem::offset_of!(weir_state_filter, host_family) - 40usize];
+    [
+        "Offset of field: weir_state_filter::host_len",
+    ][::core::mem::offset_of!(weir_state_filter, host_len) - 41usize];
+    [
+        "Offset of field: weir_state_filter::peer_family",
+    ][::core::mem::offset_of!(weir_state_filter, peer_family) - 42usize];
+    [
+        "Offset of field: weir_state_filter::peer_len",
+    ][::core::mem::offset_of!(weir_state_filter, peer_len) - 43usize];
+    [
+        "Offset of field: weir_state_filter::reserved",
+    ][::core::mem::offset_of!(weir_state_filter, reserved) - 44usize];
+    [
+        "Offset of field: weir_state_filter::label",
+    ][::core::mem::offset_of!(weir_state_filter, label) - 48usize];
+};
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct weir_filter_status {
+    /// now
+    pub states: u64,
+    /** seconds, in pf's order: tcp.first .. tcp.closed, udp.*, icmp.*, other.*, frag, interval,
+ adaptive.start, adaptive.end, src.track, tcp.tsdiff*/
+    pub timeouts: [u32; 20usize],
+    /// states, src-nodes, frags, tables, table-entries
+    pub limits: [u32; 5usize],
+    pub reserved: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    [
+        "Size of weir_filter_status",
+    ][::core::mem::size_of::<weir_filter_status>() - 112usize];
+    [
+        "Alignment of weir_filter_status",
+    ][::core::mem::align_of::<weir_filter_status>() - 8usize];
+    [
+        "Offset of field: weir_filter_status::states",
+    ][::core::mem::offset_of!(weir_filter_status, states) - 0usize];
+    [
+        "Offset of field: weir_filter_status::timeouts",
+    ][::core::mem::offset_of!(weir_filter_status, timeouts) - 8usize];
+    [
+        "Offset of field: weir_filter_status::limits",
+    ][::core::mem::offset_of!(weir_filter_status, limits) - 88usize];
+    [
+        "Offset of field: weir_filter_status::reserved",
+    ][::core::mem::offset_of!(weir_filter_status, reserved) - 108usize];
+};
+pub const WEIR_DROP_MATCH: _bindgen_ty_12 = 0;
+pub const WEIR_DROP_BAD_OFFSET: _bindgen_ty_12 = 1;
+pub const WEIR_DROP_FRAGMENT: _bindgen_ty_12 = 2;
+pub const WEIR_DROP_SHORT: _bindgen_ty_12 = 3;
+pub const WEIR_DROP_NORMALIZE: _bindgen_ty_12 = 4;
+pub const WEIR_DROP_MEMORY: _bindgen_ty_12 = 5;
+pub const WEIR_DROP_BAD_TIMESTAMP: _bindgen_ty_12 = 6;
+pub const WEIR_DROP_CONGESTION: _bindgen_ty_12 = 7;
+pub const WEIR_DROP_IP_OPTION: _bindgen_ty_12 = 8;
+pub const WEIR_DROP_PROTO_CKSUM: _bindgen_ty_12 = 9;
+pub const WEIR_DROP_STATE_MISMATCH: _bindgen_ty_12 = 10;
+pub const WEIR_DROP_STATE_INSERT: _bindgen_ty_12 = 11;
+pub const WEIR_DROP_STATE_LIMIT: _bindgen_ty_12 = 12;
+pub const WEIR_DROP_SRC_LIMIT: _bindgen_ty_12 = 13;
+pub const WEIR_DROP_SYNPROXY: _bindgen_ty_12 = 14;
+pub const WEIR_DROP_DUMMYNET: _bindgen_ty_12 = 15;
+pub const WEIR_DROP_INVALID_PORT: _bindgen_ty_12 = 16;
+/// shorter than an Ethernet header
+pub const WEIR_DROP_RUNT: _bindgen_ty_12 = 17;
+/// longer than the MTU allows, or than the buffer
+pub const WEIR_DROP_GIANT: _bindgen_ty_12 = 18;
+/// not for this station
+pub const WEIR_DROP_MAC_FILTER: _bindgen_ty_12 = 19;
+/// transmit without a link
+pub const WEIR_DROP_NO_CARRIER: _bindgen_ty_12 = 20;
+/// nothing posted to receive into
+pub const WEIR_DROP_NO_BUFFER: _bindgen_ty_12 = 21;
+/// offset, length or checksum metadata outside the buffer
+pub const WEIR_DROP_BAD_DESCRIPTOR: _bindgen_ty_12 = 22;
+/// the ring to the flow's own shard was full
+pub const WEIR_DROP_STEER_FULL: _bindgen_ty_12 = 23;
+/// the interface went down with the frame in hand
+pub const WEIR_DROP_DISABLED: _bindgen_ty_12 = 24;
+/// the device reported an error
+pub const WEIR_DROP_DEVICE: _bindgen_ty_12 = 25;
+/// WEIR_MODE_BLOCK
+pub const WEIR_DROP_ADMIN: _bindgen_ty_12 = 26;
+/// asks for an offload that does not fit the frame
+pub const WEIR_DROP_OFFLOAD: _bindgen_ty_12 = 27;
+pub const WEIR_DROP_REASONS: _bindgen_ty_12 = 32;
+/// Why a frame was dropped. 0..16 are pf's (PFRES_*), under pf's names; the rest are the NIC's own.
+pub type _bindgen_ty_12 = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct weir_counters {
@@ -1135,12 +1443,12 @@ const _: () = {
     ][::core::mem::offset_of!(weir_rule_counters, states) - 24usize];
 };
 /// time of one weir_rx_poll
-pub const WEIR_HIST_RX_BURST_NS: _bindgen_ty_12 = 0;
-pub const WEIR_HIST_TX_BURST_NS: _bindgen_ty_12 = 1;
-pub const WEIR_HIST_RX_BURST_LEN: _bindgen_ty_12 = 2;
-pub const WEIR_HIST_TX_BURST_LEN: _bindgen_ty_12 = 3;
-pub const WEIR_HIST_COUNT: _bindgen_ty_12 = 4;
-pub type _bindgen_ty_12 = ::core::ffi::c_uint;
+pub const WEIR_HIST_RX_BURST_NS: _bindgen_ty_13 = 0;
+pub const WEIR_HIST_TX_BURST_NS: _bindgen_ty_13 = 1;
+pub const WEIR_HIST_RX_BURST_LEN: _bindgen_ty_13 = 2;
+pub const WEIR_HIST_TX_BURST_LEN: _bindgen_ty_13 = 3;
+pub const WEIR_HIST_COUNT: _bindgen_ty_13 = 4;
+pub type _bindgen_ty_13 = ::core::ffi::c_uint;
 /// bucket[i] counts values v with floor(log2(v)) == i; v = 0 is in bucket 0.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -1160,12 +1468,12 @@ const _: () = {
     ][::core::mem::offset_of!(weir_histogram, sum) - 512usize];
 };
 /// a rule with `log` matched
-pub const WEIR_EVENT_LOG: _bindgen_ty_13 = 1;
-pub const WEIR_EVENT_LINK: _bindgen_ty_13 = 2;
+pub const WEIR_EVENT_LOG: _bindgen_ty_14 = 1;
+pub const WEIR_EVENT_LINK: _bindgen_ty_14 = 2;
 /// rule = number of rules, reason = epoch
-pub const WEIR_EVENT_RULESET: _bindgen_ty_13 = 3;
-pub const WEIR_EVENT_MISUSE: _bindgen_ty_13 = 4;
-pub type _bindgen_ty_13 = ::core::ffi::c_uint;
+pub const WEIR_EVENT_RULESET: _bindgen_ty_14 = 3;
+pub const WEIR_EVENT_MISUSE: _bindgen_ty_14 = 4;
+pub type _bindgen_ty_14 = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct weir_event {

@@ -243,7 +243,12 @@ fn states_are_listed_and_killed() {
     let state = StateOptions { mode: StateMode::Keep, ..StateOptions::default() };
     let pass = Rule { state, labels: vec!["out".into()], ..rule(Action::Pass, Direction::Out) };
     a.load(&Ruleset::filter(vec![block, pass], vec![]));
-    a.send(0, &[a_to_b(7, 7, 1), a_to_b(9, 7, 2)]);
+    // No rule of these sees ARP.
+    a.send(0, &[arp_request()]);
+    settle(&mut [&mut a]);
+    let far = a.received()[0][6..12].try_into().unwrap();
+    let ping = |port| udp(A, far, ([10, 0, 0, 1], [10, 0, 0, 2]), (port, 7), 1);
+    a.send(0, &[ping(7), ping(9)]);
     settle(&mut [&mut a]);
     assert_eq!(a.received().len(), 2, "the echo of both comes back through their states");
     let list = |a: &mut Station| {

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use weir_core::abi::sys;
 use weir_host::port::{Port, Stack};
+use weir_host::usb::spec::UsbSpec;
 use weir_host::{Call, FinalReport, Host, Prop, Properties, Reply, Service, UserClient};
 
 use crate::control::{Control, Counters, RuleCounters, Transport};
 
 /// The driver's class.
 pub const CLASS: &str = "WeirEthernet";
+/// The driver's class on a USB network function.
+const USB_CLASS: &str = "WeirUSBEthernet";
 /// `WEIR_CLIENT_CONTROL`.
 pub const CLIENT_CONTROL: u32 = 0;
 /// `WEIR_CLIENT_ENTITLEMENT`.
@@ -61,6 +64,8 @@ pub struct NicOptions {
     pub mac: Option<[u8; 6]>,
     /// Keys hashes.
     pub seed: Option<u64>,
+    /// A USB network function instead of the loopback NIC.
+    pub usb: Option<UsbSpec>,
 }
 
 impl Default for NicOptions {
@@ -74,6 +79,7 @@ impl Default for NicOptions {
             instance: 0,
             mac: None,
             seed: None,
+            usb: None,
         }
     }
 }
@@ -193,7 +199,14 @@ impl Nic {
     /// # Errors
     /// Start failed, or its user client did.
     pub fn boot(host: &Host, options: &NicOptions) -> Result<Self> {
-        let service = host.boot(CLASS, options.properties()).map_err(|error| {
+        let booted = match &options.usb {
+            None => host.boot(CLASS, options.properties()),
+            Some(spec) => {
+                let (device, interface) = spec.open().map_err(anyhow::Error::msg)?;
+                host.boot_usb(USB_CLASS, options.properties(), device, Some(interface))
+            }
+        };
+        let service = booted.map_err(|error| {
             // The driver told the system's log why; here is nobody else who shows it.
             for line in host.log_lines().iter().filter(|line| line.level >= LOG_ERROR) {
                 eprintln!("weir: driver: {}", line.text);

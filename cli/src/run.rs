@@ -12,6 +12,7 @@ use clap::Args;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use weir_host::port::{Mode, WirePump};
 use weir_host::stack::spec::{StackSpec, WireSpec};
+use weir_host::usb::spec::UsbSpec;
 use weir_host::wire::{ClientLink, WireLink};
 use weir_host::{Host, HostConfig};
 
@@ -23,7 +24,8 @@ use crate::rules;
 /// Arguments of `weir run`.
 #[derive(Args)]
 pub struct RunArgs {
-    /// The NIC: `reflect`, `pair` (two instances, two --stack), `packet:IFNAME`, `pcap:FILE[,out=FILE]`, `none`.
+    /// The NIC: `reflect`, `pair` (two instances, two --stack), `packet:IFNAME`, `pcap:FILE[,out=FILE]`, `none`,
+    /// `usb:BUS-DEV`, `usb:VID:PID` (either with `,config=N`), `sim:ncm`, `sim:ecm`, `sim:rndis`.
     #[arg(long, value_name = "SPEC")]
     nic: String,
     /// The stack: `tap:NAME[,netns=NS][,queues=N][,persist]`, `smoltcp:ADDR/LEN`, `pcap:FILE[,out=FILE]`.
@@ -59,7 +61,13 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let stacks: Vec<StackSpec> =
         args.stack.iter().map(|spec| spec.parse().map_err(anyhow::Error::from)).collect::<Result<_>>()?;
     let pair = args.nic == "pair" || args.nic.starts_with("pair:");
-    let wire: WireSpec = if args.nic == "pair" { WireSpec::Pair("pair".into()) } else { args.nic.parse()? };
+    let usb = args.nic.starts_with("usb:") || args.nic.starts_with("sim:");
+    let usb: Option<UsbSpec> = usb.then(|| args.nic.parse()).transpose().map_err(anyhow::Error::msg)?;
+    let wire: WireSpec = match (&usb, args.nic.as_str()) {
+        (Some(_), _) => WireSpec::None,
+        (None, "pair") => WireSpec::Pair("pair".into()),
+        (None, spec) => spec.parse()?,
+    };
     let instances = if pair { 2 } else { 1 };
     if stacks.len() != instances {
         bail!("--nic {} takes {instances} --stack, not {}", args.nic, stacks.len());
@@ -84,6 +92,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
             mtu: args.mtu,
             mtu_max: args.mtu.max(9000),
             offloads: !args.no_offloads,
+            usb: usb.clone(),
             ..NicOptions::default()
         };
         let mut nic = Nic::boot(&host, &options)?;

@@ -458,7 +458,10 @@ impl UsbDevice for SimDevice {
         let mut state = lock(&self.state);
         let list = match endpoint {
             IN => std::mem::take(&mut state.into),
-            OUT => std::mem::take(&mut state.out),
+            OUT => {
+                state.ncm.lost = true;
+                std::mem::take(&mut state.out)
+            }
             _ => std::mem::take(&mut state.notify),
         };
         drop(state);

@@ -23,6 +23,8 @@ pub struct Ncm {
     input: u32,
     sequence: u16,
     expected: u16,
+    /// A block from the host did not arrive.
+    pub lost: bool,
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<usize> {
@@ -48,7 +50,7 @@ fn crc(frame: &[u8]) -> u32 {
 
 impl Ncm {
     pub fn new(has_ntb32: bool) -> Self {
-        Self { has_ntb32, wide: false, crc: false, input: IN_MAX, sequence: 0, expected: 0 }
+        Self { has_ntb32, wide: false, crc: false, input: IN_MAX, sequence: 0, expected: 0, lost: false }
     }
 
     /// The data interface's setting was selected.
@@ -71,10 +73,12 @@ impl Ncm {
         if bytes.len() < OUT_MAX as usize && bytes.len().is_multiple_of(512) {
             return fault("does not end with a short packet");
         }
-        if u16_at(bytes, 6) != Some(self.expected.into()) {
+        let sequence = u16_at(bytes, 6).unwrap_or(0) as u16;
+        let expected = std::mem::replace(&mut self.expected, sequence.wrapping_add(1));
+        // A block that was lost on the way leaves a gap, and only that does.
+        if !std::mem::take(&mut self.lost) && sequence != expected {
             return fault("the sequence number");
         }
-        self.expected = self.expected.wrapping_add(1);
         if at(8) != Some(bytes.len()) {
             return fault("wBlockLength is not the transfer's");
         }

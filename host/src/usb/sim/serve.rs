@@ -43,6 +43,7 @@ impl State {
         let transfer = self.out.pop_front()?;
         if std::mem::take(&mut self.stall_out) {
             self.halted_out = true;
+            self.ncm.lost = true;
             return Some((transfer.done, Err(PIPE_STALLED)));
         }
         let mut bytes = vec![0; transfer.length as usize];

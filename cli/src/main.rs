@@ -3,6 +3,7 @@
 
 mod control;
 mod demo;
+mod explain;
 mod netns;
 mod nic;
 mod output;
@@ -46,6 +47,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Read rules and report every error, without loading them.
     Check(rules::CheckArgs),
+    /// Show a packet's way through rules: what matched, what did not and why, and what comes of it.
+    Explain(explain::ExplainArgs),
     /// Look into a running driver: state, counters, rules, events.
     Show(remote::ShowArgs),
     /// Load rules into a running driver. The running ruleset stays if they are refused.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => rules::check(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Show(args) => remote::show(&args),
         Command::Load(args) => remote::load(&args),
         Command::Mode(args) => remote::mode(&args),

@@ -48,13 +48,17 @@ pub struct ReplayArgs {
 
 /// Whose frames go out.
 #[derive(Default)]
-struct Local {
+pub struct Local {
     mac: HashSet<[u8; 6]>,
     ip: HashSet<IpAddr>,
 }
 
 impl Local {
-    fn parse(texts: &[String]) -> Result<Self> {
+    /// Addresses in words.
+    ///
+    /// # Errors
+    /// The one that is no address.
+    pub fn parse(texts: &[String]) -> Result<Self> {
         let mut local = Self::default();
         for text in texts {
             if let Ok(ip) = text.parse::<IpAddr>() {
@@ -70,7 +74,8 @@ impl Local {
         Ok(local)
     }
 
-    fn sent(&self, frame: &[u8]) -> bool {
+    /// Whether a frame comes from one of them.
+    pub fn sent(&self, frame: &[u8]) -> bool {
         if let Some(Ok(mac)) = frame.get(6..12).map(<[u8; 6]>::try_from)
             && self.mac.contains(&mac)
         {

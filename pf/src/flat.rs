@@ -302,6 +302,8 @@ pub struct FlatEther {
     pub interface: (bool, String),
     /// `bridge-to`
     pub bridge_to: Option<String>,
+    /// `vlan`
+    pub vlan: Option<u16>,
     /// EtherType; 0 = every one.
     pub protocol: u16,
     /// Source MAC address.

@@ -6,13 +6,13 @@
 //! | grammar | [`parse`] | statements ([`ast`]) |
 //! | names | [`resolve`], [`resolver`] | addresses of hosts and interfaces |
 //! | lists, defaults | [`expand`] | one rule each ([`flat`]) |
+//! | fewer rules | [`optimise`] | the same in less |
 //! | text | [`mod@print`] | the normal form of `pfctl -nv` |
-//! | driver | [`refuse`], [`anchor`], [`compile`], [`lint`] | [`weir_core::filter::Ruleset`] |
+//! | driver | [`refuse`], [`compile`], [`lint`] | [`weir_core::filter::Ruleset`] |
 //!
 //! [`check`] does all of it and reports every problem; [`load`] is for who only wants the ruleset.
 #![forbid(unsafe_code)]
 
-pub mod anchor;
 pub mod ast;
 pub mod compile;
 pub mod diag;
@@ -23,6 +23,7 @@ pub mod lex;
 pub mod lint;
 mod md5;
 pub mod names;
+pub mod optimise;
 pub mod parse;
 pub mod print;
 pub mod refuse;
@@ -67,11 +68,22 @@ pub struct Options<'a> {
     /// What has no meaning in a NIC driver is a warning, not an error: conditions take their rule with them, other
     /// parts are left out.
     pub lenient: bool,
+    /// `-o`: overrules `set ruleset-optimization`.
+    pub optimisation: Option<Optimisation>,
+}
+
+/// What is done to make a ruleset smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Optimisation {
+    /// Nothing.
+    None,
+    /// [`optimise::basic`].
+    Basic,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Self { defines: Vec::new(), resolver: &System, lenient: false }
+        Self { defines: Vec::new(), resolver: &System, lenient: false, optimisation: None }
     }
 }
 
@@ -124,6 +136,10 @@ pub fn check(source: &Source, options: &Options<'_>) -> Checked {
     let lookup = resolve::Lookup::new(options.resolver);
     let (flat, hosts) = expand::Expander::new(&mut sink, lookup).file(&statements);
     let language_ok = sink.language_ok();
+    let mut flat = flat;
+    if language_ok && optimisation(options, &flat) == Optimisation::Basic {
+        optimise::basic(&mut flat);
+    }
     refuse::Refusal::new(&mut sink).statements(&statements);
     let ruleset = match language_ok {
         true => compile::Compiler::file(&mut sink, &flat),
@@ -132,6 +148,20 @@ pub fn check(source: &Source, options: &Options<'_>) -> Checked {
     let text = language_ok.then(|| print::file(&flat));
     let (errors, warnings) = sink.finish(options.lenient);
     Checked { flat, text, ruleset: errors.is_empty().then_some(ruleset), errors, warnings, hosts }
+}
+
+/// What to optimise. Unlike pfctl, which takes `basic` if nobody says anything, the rules are left as they are: looking
+/// a packet up takes no longer for more of them, and numbers and counters stay those of the file.
+fn optimisation(options: &Options<'_>, flat: &Flat) -> Optimisation {
+    let asked = flat.lines.iter().rev().find_map(|line| match line {
+        flat::FlatLine::Set(ast::SetOption::RulesetOptimization(name)) => Some(name == "none"),
+        _ => None,
+    });
+    match (options.optimisation, asked) {
+        (Some(given), _) => given,
+        (None, Some(false)) => Optimisation::Basic,
+        (None, _) => Optimisation::None,
+    }
 }
 
 /// Reads a file for use.

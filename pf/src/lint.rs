@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use weir_core::filter::{
-    Action, AddrKind, AddrMatch, Direction, Endpoint, Family, PortMatch, PortOp, Rule, RuleFlags, Ruleset,
+    Action, AddrKind, AddrMatch, Call, Direction, Endpoint, Family, List, PortMatch, PortOp, Rule, RuleFlags, Ruleset,
+    SourceTrack,
 };
 
 use crate::diag::Sink;
@@ -16,20 +17,23 @@ const MOST_RULES: usize = 4000;
 
 /// Warns about a ruleset; `places` has the statement of each rule.
 pub fn rules(ruleset: &Ruleset, places: &[Span], sink: &mut Sink) {
-    if ruleset.rules.len() <= MOST_RULES {
-        undecided(ruleset, places, sink);
+    for ranges in ruleset.ranges() {
+        // Behind an anchor's call other rules decide too, but none of them takes back what a rule here takes away.
+        let filter = ranges[List::Filter as usize].clone();
+        if filter.len() <= MOST_RULES {
+            undecided(&ruleset.rules[filter.clone()], &places[filter], sink);
+        }
     }
     cut_off(ruleset, places, sink);
 }
 
 /// Statements of which no rule can decide, because others match all that they match.
-fn undecided(ruleset: &Ruleset, places: &[Span], sink: &mut Sink) {
+fn undecided(rules: &[Rule], places: &[Span], sink: &mut Sink) {
     let mut statements: BTreeMap<(u32, u32), Vec<usize>> = BTreeMap::new();
     for (index, place) in places.iter().enumerate() {
         statements.entry((place.file, place.start)).or_default().push(index);
     }
     for own in statements.values() {
-        let rules = &ruleset.rules;
         let shadows: Vec<Option<usize>> = own.iter().map(|&at| shadow(rules, at, own)).collect();
         let Some(by) = shadows.iter().copied().collect::<Option<Vec<usize>>>() else {
             continue;
@@ -52,7 +56,8 @@ fn undecided(ruleset: &Ruleset, places: &[Span], sink: &mut Sink) {
 /// A rule of another statement that takes every decision of rule `at` away.
 fn shadow(rules: &[Rule], at: usize, own: &[usize]) -> Option<usize> {
     let rule = &rules[at];
-    if rule.action == Action::Match {
+    // A rule that matches tags the packet also if another one decides.
+    if !decides_alone(rule) || rule.tag != 0 {
         return None;
     }
     let quick = rule.flags.contains(RuleFlags::QUICK);
@@ -60,10 +65,26 @@ fn shadow(rules: &[Rule], at: usize, own: &[usize]) -> Option<usize> {
         let by = &rules[other];
         let takes = match other < at {
             true => by.flags.contains(RuleFlags::QUICK),
-            false => other > at && !quick,
+            false => other > at && !quick && !rules[at..other].iter().any(ends_undecided),
         };
-        takes && by.action != Action::Match && !own.contains(&other) && covers(by, rule)
+        takes && decides_alone(by) && always(by) && !own.contains(&other) && covers(by, rule)
     })
+}
+
+/// `match quick` ends evaluation: the rule decides that matched before.
+fn ends_undecided(rule: &Rule) -> bool {
+    rule.action == Action::Match && rule.flags.contains(RuleFlags::QUICK)
+}
+
+/// Whether a rule has a say: it is no `match` rule and no call.
+fn decides_alone(rule: &Rule) -> bool {
+    matches!(rule.action, Action::Pass | Action::Block)
+}
+
+/// Whether nothing but the packet tells whether a rule matches.
+fn always(rule: &Rule) -> bool {
+    let by_packet = rule.probability == 0 && rule.packet_rate.is_none() && rule.tagged == 0 && rule.state.max == 0;
+    by_packet && rule.state.source_track == SourceTrack::No && !rule.flags.contains(RuleFlags::ONCE)
 }
 
 /// Whether every packet that `b` matches is matched by `a`.
@@ -84,6 +105,7 @@ fn covers(a: &Rule, b: &Rule) -> bool {
         && (a.family == Family::Any || a.family == family(b))
         && (a.protocol.is_none() || a.protocol == b.protocol)
         && (a.tcp_flags.out_of == 0 || a.tcp_flags == b.tcp_flags)
+        && (a.tos.is_none() || a.tos == b.tos)
         && side_covers(&a.src, &b.src)
         && side_covers(&a.dst, &b.dst)
 }
@@ -163,8 +185,12 @@ fn port_covers(a: PortMatch, b: PortMatch) -> bool {
     }
 }
 
+/// EtherType of ARP (RFC 826).
+const ARP: u16 = 0x0806;
+
 /// A packet that a link needs.
 struct Probe {
+    list: List,
     what: &'static str,
     allow: &'static str,
     unless: &'static str,
@@ -195,6 +221,7 @@ const DHCP_RULE: &str = "pass proto udp from any port { bootpc, bootps } to any 
 
 fn probes() -> Vec<Probe> {
     let nd = |icmp, dst| Probe {
+        list: List::Filter,
         what: ND,
         allow: ND_RULE,
         unless: ", or block inet6 by a rule of its own if you mean it",
@@ -207,6 +234,7 @@ fn probes() -> Vec<Probe> {
         icmp,
     };
     let dhcp = |direction, src, dst, ports| Probe {
+        list: List::Filter,
         what: DHCP,
         allow: DHCP_RULE,
         unless: "",
@@ -219,7 +247,22 @@ fn probes() -> Vec<Probe> {
         icmp: 0,
     };
     let everyone = v4(255, 255, 255, 255);
+    let arp = |direction| Probe {
+        list: List::Ether,
+        what: "ARP",
+        allow: "ether pass quick proto arp",
+        unless: " above it",
+        direction,
+        v4: true,
+        protocol: 0,
+        src: [0; 16],
+        dst: [0; 16],
+        ports: (0, 0),
+        icmp: 0,
+    };
     vec![
+        arp(Direction::In),
+        arp(Direction::Out),
         nd(135, v6([0xfe, 0x80], 2)),
         nd(136, v6([0xfe, 0x80], 2)),
         nd(134, v6([0xff, 0x02], 1)),
@@ -228,11 +271,14 @@ fn probes() -> Vec<Probe> {
     ]
 }
 
-/// Blocks that were not meant for what a link needs to come up and stay up. ARP is not seen by these rules.
+/// Blocks that were not meant for what a link needs to come up and stay up.
 fn cut_off(ruleset: &Ruleset, places: &[Span], sink: &mut Sink) {
+    if ruleset.anchors.is_empty() {
+        return;
+    }
     let mut interfaces: Vec<&str> = Vec::new();
     for rule in ruleset.rules.iter().filter(|r| !negated(r) && !r.interface.is_empty()) {
-        if !interfaces.contains(&rule.interface.as_str()) {
+        if !interfaces.contains(&rule.interface.as_str()) && interfaces.len() < MOST_INTERFACES {
             interfaces.push(&rule.interface);
         }
     }
@@ -240,13 +286,17 @@ fn cut_off(ruleset: &Ruleset, places: &[Span], sink: &mut Sink) {
         interfaces.push("");
     }
     let mut told = Vec::new();
-    for interface in interfaces {
+    for interface in interfaces.into_iter().filter(|name| !skipped(ruleset, name)) {
         for probe in probes() {
-            let Some(at) = decides(ruleset, interface, &probe) else {
-                continue;
-            };
+            let way = Way { ruleset, interface, probe: &probe };
+            let Some(at) = way.decides(0).0 else { continue };
             let rule = &ruleset.rules[at];
-            let meant = rule.protocol.is_some() || rule.family != Family::Any || rule.src.addr != AddrMatch::default();
+            let meant = rule.protocol.is_some()
+                || rule.family != Family::Any
+                || rule.src.addr != AddrMatch::default()
+                || rule
+                    .ether
+                    .is_some_and(|tests| tests.protocol != 0 || tests.vlan.is_some() || tests.src.mask != [0; 6]);
             let key = (places[at].start, probe.what);
             if rule.action != Action::Block || meant || told.contains(&key) {
                 continue;
@@ -258,35 +308,89 @@ fn cut_off(ruleset: &Ruleset, places: &[Span], sink: &mut Sink) {
     }
 }
 
-/// The rule that decides about a probe.
-fn decides(ruleset: &Ruleset, interface: &str, probe: &Probe) -> Option<usize> {
-    let mut last = None;
-    for (at, rule) in ruleset.rules.iter().enumerate() {
-        if rule.action == Action::Match || !matches(ruleset, rule, interface, probe) {
-            continue;
-        }
-        last = Some(at);
-        if rule.flags.contains(RuleFlags::QUICK) {
-            break;
-        }
-    }
-    last
+/// Interfaces that are tried, at most.
+const MOST_INTERFACES: usize = 16;
+
+/// `set skip on`.
+fn skipped(ruleset: &Ruleset, interface: &str) -> bool {
+    ruleset.options.skip.iter().any(|name| interface_matches(interface, name))
 }
 
-fn matches(ruleset: &Ruleset, rule: &Rule, interface: &str, probe: &Probe) -> bool {
-    let on = rule.interface.is_empty() || interface_matches(interface, &rule.interface) != negated(rule);
-    let family = match rule.family {
-        Family::Any => true,
-        Family::V4 => probe.v4,
-        Family::V6 => !probe.v4,
-    };
-    on && family
-        && !rule.flags.contains(RuleFlags::FRAGMENT)
-        && (rule.direction == Direction::Any || rule.direction == probe.direction)
-        && rule.protocol.is_none_or(|p| p == probe.protocol)
-        && rule.icmp.is_none_or(|i| i.kind == probe.icmp && i.code.is_none_or(|c| c == 0))
-        && side_matches(ruleset, &rule.src, probe.src, probe.v4, probe.ports.0)
-        && side_matches(ruleset, &rule.dst, probe.dst, probe.v4, probe.ports.1)
+/// A probe's way through a list.
+struct Way<'a> {
+    ruleset: &'a Ruleset,
+    interface: &'a str,
+    probe: &'a Probe,
+}
+
+impl Way<'_> {
+    /// The rule that decides about the probe in an anchor, and whether it was `quick`.
+    fn decides(&self, anchor: usize) -> (Option<usize>, bool) {
+        let Some(range) = self.ruleset.ranges().nth(anchor).map(|ranges| ranges[self.probe.list as usize].clone())
+        else {
+            return (None, false);
+        };
+        let mut last = None;
+        for at in range {
+            let rule = &self.ruleset.rules[at];
+            if rule.action == Action::Match || !always(rule) || !self.matches(rule) {
+                continue;
+            }
+            let quick = rule.flags.contains(RuleFlags::QUICK);
+            let Some(call) = rule.call else {
+                last = Some(at);
+                if quick {
+                    return (last, true);
+                }
+                continue;
+            };
+            for anchor in self.called(call) {
+                let (found, ends) = self.decides(anchor);
+                last = found.or(last);
+                if ends || (quick && found.is_some()) {
+                    return (last, true);
+                }
+            }
+        }
+        (last, false)
+    }
+
+    fn called(&self, call: Call) -> Vec<usize> {
+        let anchors = &self.ruleset.anchors;
+        if !call.children {
+            return vec![call.anchor as usize];
+        }
+        let Some(parent) = anchors.get(call.anchor as usize) else {
+            return Vec::new();
+        };
+        let outer = |path: &str| path.rsplit_once('/').map_or("", |(outer, _)| outer) == parent.path;
+        (0..anchors.len()).filter(|at| !anchors[*at].path.is_empty() && outer(&anchors[*at].path)).collect()
+    }
+
+    fn matches(&self, rule: &Rule) -> bool {
+        let probe = self.probe;
+        let on = rule.interface.is_empty() || interface_matches(self.interface, &rule.interface) != negated(rule);
+        let direction = rule.direction == Direction::Any || rule.direction == probe.direction;
+        if probe.list == List::Ether {
+            let frame = rule.ether.is_none_or(|tests| {
+                (tests.protocol == 0 || tests.protocol == ARP) && [tests.src.mask, tests.dst.mask] == [[0; 6]; 2]
+            });
+            return on && direction && frame && rule.src == Endpoint::default() && rule.dst == Endpoint::default();
+        }
+        let family = match rule.family {
+            Family::Any => true,
+            Family::V4 => probe.v4,
+            Family::V6 => !probe.v4,
+        };
+        on && family
+            && direction
+            && !rule.flags.contains(RuleFlags::FRAGMENT)
+            && rule.tos.is_none()
+            && rule.protocol.is_none_or(|p| p == probe.protocol)
+            && rule.icmp.is_none_or(|i| i.kind == probe.icmp && i.code.is_none_or(|c| c == 0))
+            && side_matches(self.ruleset, &rule.src, probe.src, probe.v4, probe.ports.0)
+            && side_matches(self.ruleset, &rule.dst, probe.dst, probe.v4, probe.ports.1)
+    }
 }
 
 fn side_matches(ruleset: &Ruleset, side: &Endpoint, addr: [u8; 16], is_v4: bool, port: u16) -> bool {
@@ -294,6 +398,8 @@ fn side_matches(ruleset: &Ruleset, side: &Endpoint, addr: [u8; 16], is_v4: bool,
     let inside = match test.kind {
         AddrKind::Any => true,
         AddrKind::Table => in_table(ruleset, test.table, addr, is_v4),
+        // The probes are from and to nobody in particular.
+        AddrKind::Dynamic => false,
         _ => {
             let own = matches!(test.kind, AddrKind::Mask4 | AddrKind::Range4) == is_v4;
             own && span(test).is_some_and(|(first, last)| first <= addr && addr <= last)

@@ -271,6 +271,8 @@ pub struct EtherRule {
     pub interfaces: Vec<Interface>,
     /// `bridge-to interface`
     pub bridge_to: Option<Spanned<String>>,
+    /// `vlan ...`: ids of the outermost tag, 0 = none.
+    pub vlans: Vec<Spanned<u16>>,
     /// EtherTypes.
     pub protocols: Vec<Spanned<u16>>,
     /// Source MAC addresses; empty = any.

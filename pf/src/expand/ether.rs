@@ -2,7 +2,7 @@
 
 use super::Expander;
 use crate::ast::{EtherRule, Family};
-use crate::flat::{FlatAnchor, FlatEther, FlatSet};
+use crate::flat::{FlatAnchor, FlatEther, FlatHost, FlatSet};
 
 fn each<T: Clone>(list: &[T]) -> Vec<Option<T>> {
     if list.is_empty() {
@@ -42,37 +42,49 @@ impl Expander<'_> {
             return;
         }
         let o = &rule.options;
+        let template = FlatEther {
+            span: rule.span,
+            pass: rule.pass,
+            anchor,
+            direction: rule.direction,
+            quick: rule.quick,
+            interface: (false, String::new()),
+            bridge_to: rule.bridge_to.as_ref().map(|b| b.node.clone()),
+            vlan: None,
+            protocol: 0,
+            src: None,
+            dst: None,
+            l3: (FlatHost::default(), FlatHost::default()),
+            labels: o.labels.iter().map(|l| l.node.clone()).collect(),
+            ridentifier: o.ridentifier.unwrap_or(0),
+            queue: o.queue.as_ref().map(|q| q.node.0.clone()),
+            tag: o.tag.as_ref().map(|t| t.node.clone()),
+            tagged: o.tagged.as_ref().map(|t| t.node.clone()),
+            pipe: o.pipe.map(|p| p.node),
+        };
         for interface in each(&rule.interfaces) {
-            for protocol in each(&rule.protocols) {
-                for src in each(&rule.from) {
-                    for dst in each(&rule.to) {
-                        for from in each(&l3_from) {
-                            for to in each(&l3_to) {
-                                let (from, to) = (from.clone().unwrap_or_default(), to.unwrap_or_default());
-                                let given = protocol.map_or(0, |p| p.node);
-                                let implied = [from.family(), to.family()].map(ethertype);
-                                let inferred = implied.into_iter().find(|e| *e != 0).unwrap_or(0);
-                                set.ether.push(FlatEther {
-                                    span: rule.span,
-                                    pass: rule.pass,
-                                    anchor: anchor.clone(),
-                                    direction: rule.direction,
-                                    quick: rule.quick,
-                                    interface: interface
-                                        .as_ref()
-                                        .map_or((false, String::new()), |i| (i.negate, i.name.clone())),
-                                    bridge_to: rule.bridge_to.as_ref().map(|b| b.node.clone()),
-                                    protocol: if given == 0 { inferred } else { given },
-                                    src,
-                                    dst,
-                                    l3: (from, to),
-                                    labels: o.labels.iter().map(|l| l.node.clone()).collect(),
-                                    ridentifier: o.ridentifier.unwrap_or(0),
-                                    queue: o.queue.as_ref().map(|q| q.node.0.clone()),
-                                    tag: o.tag.as_ref().map(|t| t.node.clone()),
-                                    tagged: o.tagged.as_ref().map(|t| t.node.clone()),
-                                    pipe: o.pipe.map(|p| p.node),
-                                });
+            for vlan in each(&rule.vlans) {
+                for protocol in each(&rule.protocols) {
+                    for src in each(&rule.from) {
+                        for dst in each(&rule.to) {
+                            for from in each(&l3_from) {
+                                for to in each(&l3_to) {
+                                    let (from, to) = (from.clone().unwrap_or_default(), to.unwrap_or_default());
+                                    let given = protocol.map_or(0, |p| p.node);
+                                    let implied = [from.family(), to.family()].map(ethertype);
+                                    let inferred = implied.into_iter().find(|e| *e != 0).unwrap_or(0);
+                                    set.ether.push(FlatEther {
+                                        interface: interface
+                                            .as_ref()
+                                            .map_or((false, String::new()), |i| (i.negate, i.name.clone())),
+                                        vlan: vlan.map(|id| id.node),
+                                        protocol: if given == 0 { inferred } else { given },
+                                        src,
+                                        dst,
+                                        l3: (from, to),
+                                        ..template.clone()
+                                    });
+                                }
                             }
                         }
                     }

@@ -154,6 +154,10 @@ impl<'a> Expander<'a> {
 
     /// Whether a statement may stand here; the section it belongs to is entered.
     fn enter(&mut self, section: Section, span: Span) -> bool {
+        // pfctl prints scrub rules before layer 2 rules and does not read its own print; here it can be read.
+        if (self.section, section) == (Section::Normalization, Section::Ethernet) {
+            return true;
+        }
         if self.require_order && self.section > section {
             self.sink
                 .error(

@@ -3,8 +3,8 @@
 use super::{Expander, label};
 use crate::ast::{Action, AnchorKind, Direction, Family, FragmentPolicy, Host, Interface, PortOp, Return, Rule};
 use crate::flat::{Addr, FlatAction, FlatAnchor, FlatHost, FlatRedirects, FlatRule, FlatScrub, FlatSet, StateMode};
-use crate::names::protocols::{TCP, UDP};
-use crate::parse::RETURN_ICMP;
+use crate::names::protocols::{SCTP, TCP, UDP};
+use crate::parse::{CARRIED_OVER, RETURN_ICMP};
 use crate::source::Span;
 
 /// The bits of `flags S/SA`.
@@ -362,14 +362,19 @@ fn by_family(rule: &mut FlatRule) {
     };
     match rule.family {
         Family::V4 => *v6 = default6,
-        Family::V6 => *v4 = default4,
+        Family::V6 => {
+            *v4 = default4;
+            if *v6 == CARRIED_OVER {
+                *v6 = default6;
+            }
+        }
         Family::Any => {}
     }
 }
 
 /// Whether a protocol has ports.
 pub(super) fn has_ports(protocol: u8) -> bool {
-    protocol == TCP || protocol == UDP
+    matches!(protocol, TCP | UDP | SCTP)
 }
 
 /// Whether an operator may stand in a `rdr` rule's destination.

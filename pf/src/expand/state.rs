@@ -3,7 +3,7 @@
 use super::Expander;
 use crate::ast::{Action, Rule, StateKind, StateOption};
 use crate::flat::{State, StateMode};
-use crate::names::timeouts::{TIMEOUTS, TIMEOUTS_MACOS};
+use crate::names::timeouts::{TIMEOUTS, TIMEOUTS_MORE};
 use crate::source::{Span, Spanned};
 
 /// Highest connection rate (PF_THRESHOLD_MAX).
@@ -45,7 +45,7 @@ impl Expander<'_> {
             state.if_bound = self.if_bound;
         }
         state.timeouts.retain(|t| t.1 != 0);
-        let order = |name: &str| TIMEOUTS.iter().chain(TIMEOUTS_MACOS).position(|t| *t == name);
+        let order = |name: &str| TIMEOUTS.iter().chain(TIMEOUTS_MORE).position(|t| *t == name);
         state.timeouts.sort_by_key(|t| order(t.0));
         state
     }

@@ -34,6 +34,8 @@ const PROTOCOLS: &[(u8, &str, &[&str])] = &[
 
 /// TCP.
 pub const TCP: u8 = 6;
+/// SCTP.
+pub const SCTP: u8 = 132;
 /// UDP.
 pub const UDP: u8 = 17;
 /// ICMP.

@@ -8,10 +8,11 @@ pub const TIMEOUTS: &[&str] = &[
     "interval", "adaptive.start", "adaptive.end", "src.track", "tcp.tsdiff",
 ];
 
-/// macOS' timers that FreeBSD lacks (xnu `pfvar.h`, `PFTM_GREV1_FIRST_PACKET` and on).
+/// FreeBSD's timers for SCTP, and macOS' that FreeBSD lacks (xnu `pfvar.h`, `PFTM_GREV1_FIRST_PACKET` and on).
 #[rustfmt::skip]
-pub const TIMEOUTS_MACOS: &[&str] = &[
-    "grev1.first", "grev1.initiating", "grev1.estblished", "esp.first", "esp.initiating", "esp.estblished",
+pub const TIMEOUTS_MORE: &[&str] = &[
+    "sctp.first", "sctp.opening", "sctp.established", "sctp.closing", "sctp.closed", "grev1.first", "grev1.initiating",
+    "grev1.estblished", "esp.first", "esp.initiating", "esp.estblished",
 ];
 
 /// Limits (pf.conf(5), `set limit`).
@@ -29,5 +30,5 @@ pub const DEBUG_LEVELS: &[&str] = &[
 /// The timeout of a name.
 #[must_use]
 pub fn timeout(name: &str) -> Option<&'static str> {
-    TIMEOUTS.iter().chain(TIMEOUTS_MACOS).copied().find(|t| *t == name)
+    TIMEOUTS.iter().chain(TIMEOUTS_MORE).copied().find(|t| *t == name)
 }

@@ -25,6 +25,7 @@ impl Parser<'_> {
             quick: false,
             interfaces: Vec::new(),
             bridge_to: None,
+            vlans: Vec::new(),
             protocols: Vec::new(),
             from: Vec::new(),
             to: Vec::new(),
@@ -54,6 +55,12 @@ impl Parser<'_> {
         if self.take("bridge-to") {
             let name = self.string("the name of an interface")?.node;
             rule.bridge_to = Some(Spanned::new(name, self.span_from(bridge)));
+        }
+        if self.take("vlan") {
+            rule.vlans = self.list("VLAN id", |p, out| {
+                out.push(p.number("a VLAN id", 0, 4094).map(|id| Spanned::new(id.node as u16, id.span))?);
+                Ok(())
+            })?;
         }
         if self.take("proto") {
             rule.protocols = self.list("EtherType", |p, out| {

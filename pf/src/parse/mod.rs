@@ -15,7 +15,7 @@ mod statement;
 mod translate;
 
 pub use option::{LONGEST_LABEL, TCP_FLAGS};
-pub use rule::RETURN_ICMP;
+pub use rule::{CARRIED_OVER, RETURN_ICMP};
 
 use crate::ast::Statement;
 use crate::diag::{Problem, Sink};

@@ -95,7 +95,8 @@ impl Parser<'_> {
                 }
                 o.labels.push(label);
             }
-            "ridentifier" => {
+            // pfSense called it so before FreeBSD had it.
+            "ridentifier" | "tracker" => {
                 self.bump();
                 o.ridentifier = Some(self.number_u32("a rule identifier")?);
             }

@@ -18,9 +18,9 @@ const PORT_UNREACH: u8 = 3;
 /// ICMPv6 code of a plain `return-icmp6`: port unreachable.
 const PORT_UNREACH6: u8 = 4;
 
-/// What pfctl makes of ICMPv6 when only an ICMP code is given: ICMP's own default, printed as the number 3. Written as
-/// that number it is read back as the same; it stands for port unreachable.
-const CARRIED_OVER: (u8, u8) = (UNREACH, PORT_UNREACH);
+/// What pfctl makes of ICMPv6 when only an ICMP code is given: ICMP's own default, printed as the number 3. Behind an
+/// ICMP code that number is read back as the same; it stands for port unreachable.
+pub const CARRIED_OVER: (u8, u8) = (UNREACH, PORT_UNREACH);
 
 /// The default answer of `return-icmp`.
 pub const RETURN_ICMP: Return = Return::Icmp { v4: (UNREACH, PORT_UNREACH), v6: (UNREACH6, PORT_UNREACH6) };

@@ -3,7 +3,7 @@
 use super::{Parser, Res};
 use crate::ast::SetOption;
 use crate::lex::Tok;
-use crate::names::timeouts::{DEBUG_LEVELS, LIMITS, OPTIMIZATIONS, TIMEOUTS, TIMEOUTS_MACOS};
+use crate::names::timeouts::{DEBUG_LEVELS, LIMITS, OPTIMIZATIONS, TIMEOUTS, TIMEOUTS_MORE};
 use crate::source::Span;
 use crate::suggest::did_you_mean;
 
@@ -29,7 +29,7 @@ impl Parser<'_> {
         self.bump();
         Ok(match &*word {
             "timeout" => {
-                let known: Vec<&str> = TIMEOUTS.iter().chain(TIMEOUTS_MACOS).copied().collect();
+                let known: Vec<&str> = TIMEOUTS.iter().chain(TIMEOUTS_MORE).copied().collect();
                 SetOption::Timeout(self.settings("timeout", &known)?)
             }
             "limit" => SetOption::Limit(self.settings("limit", LIMITS)?),

@@ -268,6 +268,10 @@ impl Parser<'_> {
             && name.node.contains('/')
         {
             self.sink.error(name.span, "anchor paths containing '/' cannot be used for inline anchors");
+        } else if let (Some(name), Some(_)) = (&name, &body)
+            && name.node == "*"
+        {
+            self.sink.error(name.span, "`*` calls other anchors: it cannot have rules of its own");
         }
         rule.anchor = AnchorCall { name, body };
         Ok(rule)

@@ -46,6 +46,9 @@ pub fn ether_rule(r: &FlatEther) -> String {
     if let Some(bridge) = &r.bridge_to {
         out.push_str(&format!(" bridge-to {bridge}"));
     }
+    if let Some(vlan) = r.vlan {
+        out.push_str(&format!(" vlan {vlan}"));
+    }
     if r.protocol != 0 {
         out.push_str(&format!(" proto 0x{:04x}", r.protocol));
     }

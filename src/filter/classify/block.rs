@@ -83,12 +83,14 @@ impl<const W: usize> Block<W> {
         self.priority[LANES - 1] |= if goes_on { MORE } else { 0 };
     }
 
+    /// The priority of the rule in a lane, if one is there.
+    pub(super) fn priority(&self, lane: usize) -> Option<u32> {
+        self.priority.get(lane).map(|priority| *priority & !MORE).filter(|priority| *priority != !MORE)
+    }
+
     /// The rule in a lane, if one is there.
     pub(super) fn get(&self, lane: usize) -> Option<Rule<W>> {
-        let priority = *self.priority.get(lane)? & !MORE;
-        if priority == !MORE {
-            return None;
-        }
+        let priority = self.priority(lane)?;
         let word = |plane: &[[u32; LANES]; W]| plane.map(|lanes| lanes[lane]);
         let (low, span) = (self.low[lane], self.span[lane]);
         Some(Rule {

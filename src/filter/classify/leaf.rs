@@ -104,19 +104,20 @@ impl<const W: usize> Leaves<W> {
         Some(first)
     }
 
+    /// The blocks of a leaf.
+    pub(super) fn chain(&self, leaf: u32) -> impl Iterator<Item = &Block<W>> {
+        let mut at = Some(leaf);
+        core::iter::from_fn(move || {
+            let index = at?;
+            let block = self.block(index)?;
+            at = if block.goes_on() { self.next.get(index as usize).copied() } else { None };
+            Some(block)
+        })
+    }
+
     /// The rules of a leaf.
     pub(super) fn rules(&self, leaf: u32) -> impl Iterator<Item = Rule<W>> + '_ {
-        let mut at = (self.block(leaf), leaf, 0);
-        core::iter::from_fn(move || {
-            let (block, index, lane) = &mut at;
-            if *lane == LANES && block.is_some_and(Block::goes_on) {
-                *index = self.next.get(*index as usize).copied().unwrap_or(NONE);
-                (*block, *lane) = (self.block(*index), 0);
-            }
-            let rule = (*block)?.get(*lane)?;
-            *lane += 1;
-            Some(rule)
-        })
+        self.chain(leaf).flat_map(|block| (0..LANES).map_while(|lane| block.get(lane)))
     }
 
     /// Puts a rule into its place. `None` without room; the leaf is then as it was.

@@ -14,6 +14,7 @@
 
 mod block;
 mod burst;
+mod candidates;
 mod leaf;
 mod mask;
 mod plan;
@@ -23,6 +24,7 @@ mod tests;
 
 use alloc::vec::Vec;
 
+pub use candidates::Candidates;
 use mask::Mask;
 use table::Table;
 

@@ -3,6 +3,7 @@
 mod classify;
 mod flows;
 mod headers;
+mod lpm;
 mod measure;
 mod peer;
 mod reference;
@@ -25,6 +26,8 @@ struct Cli {
 enum Bench {
     /// The classifier over a ClassBench rule set.
     Classify(classify::Args),
+    /// Address tables: longest prefix match in bursts.
+    Lpm(lpm::Args),
     /// The flow table: lookup hit and miss, insert, expiry.
     Flows(flows::Args),
 }
@@ -32,6 +35,7 @@ enum Bench {
 fn main() -> ExitCode {
     let result = match Cli::parse().bench {
         Bench::Classify(args) => classify::run(&args),
+        Bench::Lpm(args) => lpm::run(&args),
         Bench::Flows(args) => flows::run(&args),
     };
     match result {

@@ -23,6 +23,13 @@ pub enum Bench {
         #[arg(long)]
         json: bool,
     },
+    /// Address tables: longest prefix match of a million prefixes.
+    #[command(disable_help_flag = true)]
+    Lpm {
+        /// `[--v4 N] [--v6 N] [--batch 32] [--json]`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// The classifier over a ClassBench rule set, with `--peer acl` beside DPDK's rte_acl; `--help` of it says more.
     #[command(disable_help_flag = true)]
     Classify {
@@ -53,6 +60,7 @@ pub fn run(install: Install, bench: &Bench) -> Result<()> {
             setup::ensure(Purpose::Test, install)?;
             e2e::run(*seconds, *repeat, *json)
         }
+        Bench::Lpm { args } => core::run(install, "lpm", false, args),
         Bench::Classify { args } => {
             let peers = args.iter().any(|arg| arg.starts_with("--peer"));
             core::run(install, "classify", peers, args)

@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use super::guide::Guide;
 use super::image::{Children, EXPANDED_MAX};
 use super::{
     Action, AddrKind, AddrMatch, Call, Direction, Endpoint, Family, IcmpMatch, List, PortMatch, Rule, RuleFlags,
@@ -113,6 +114,7 @@ pub struct Compiled {
     ruleset: Ruleset,
     pub(super) tests: Vec<Test>,
     programs: [Vec<Step>; List::ALL.len()],
+    guides: [Option<Guide>; List::ALL.len()],
 }
 
 impl Compiled {
@@ -127,7 +129,11 @@ impl Compiled {
         for (list, program) in List::ALL.into_iter().zip(&mut programs) {
             Expansion::new(&ruleset, list, &children)?.run(program)?;
         }
-        Some(Self { ruleset, tests, programs })
+        let mut guides = [const { None }; List::ALL.len()];
+        for ((list, program), guide) in List::ALL.into_iter().zip(&programs).zip(&mut guides) {
+            *guide = Guide::new(list, program, &tests);
+        }
+        Some(Self { ruleset, tests, programs, guides })
     }
 
     /// What it was made of.
@@ -140,6 +146,11 @@ impl Compiled {
     #[must_use]
     pub fn rule(&self, number: u32) -> Option<&Rule> {
         self.ruleset.rules.get(number as usize)
+    }
+
+    /// What tells which steps of a list a packet could match, if it is a long list.
+    pub(super) fn guide(&self, list: List) -> Option<&Guide> {
+        self.guides.get(list as usize)?.as_ref()
     }
 
     /// One list with its calls written out.

@@ -69,18 +69,19 @@ impl Guide {
         Some(Self { v4: Classifier::new(&v4).ok()?, v6: Classifier::new(&v6).ok()?, always })
     }
 
-    /// The way of a packet from the step `from` on.
-    pub(super) fn way(&self, from: u32, subject: &Subject<'_>) -> Way<'_> {
+    /// The way of a packet through the list.
+    pub(super) fn way(&self, subject: &Subject<'_>) -> Way<'_> {
         let mut way = Way { guide: self, candidates: Candidates::new(), next: 0 };
-        way.look(from, subject);
+        way.look(0, subject);
         way
     }
 }
 
 impl Way<'_> {
     /// Finds the candidates from the step `from` on.
-    fn look(&mut self, from: u32, subject: &Subject<'_>) {
+    pub(super) fn look(&mut self, from: usize, subject: &Subject<'_>) {
         self.next = 0;
+        let from = u32::try_from(from).unwrap_or(u32::MAX);
         let ports = [subject.src_port, subject.dst_port];
         let is_in = if subject.direction == Direction::In { IS_IN } else { 0 };
         let is_fragment = if subject.parsed.is_fragment() { IS_FRAGMENT } else { 0 };
@@ -101,17 +102,15 @@ impl Way<'_> {
 
     /// The first step from `from` on that the packet could match.
     pub(super) fn next(&mut self, from: usize, subject: &Subject<'_>) -> usize {
-        let from = u32::try_from(from).unwrap_or(u32::MAX);
         loop {
-            let found = self.candidates.get(self.next);
+            let found = self.candidates.get(self.next).map(|step| step as usize);
             match found {
                 Some(step) if step < from => self.next += 1,
                 None if self.candidates.is_cut() => self.look(from, subject),
                 _ => {
                     let always = &self.guide.always;
-                    let always = always.get(always.partition_point(|step| *step < from)).copied();
-                    let next = found.unwrap_or(u32::MAX).min(always.unwrap_or(u32::MAX));
-                    return next as usize;
+                    let always = always.get(always.partition_point(|step| (*step as usize) < from));
+                    return found.unwrap_or(usize::MAX).min(always.map_or(usize::MAX, |step| *step as usize));
                 }
             }
         }

@@ -22,6 +22,7 @@
 
 use super::bound::Bound;
 use super::compiled::{Side, Step, Test};
+use super::guide::Way;
 use super::{
     Action, AddrKind, Direction, EtherMatch, Family, List, MacMatch, PortMatch, PortOp, Rule, RuleFlags, Scrub,
 };
@@ -148,6 +149,11 @@ pub trait Witness {
     /// Translates by a `match` rule with a pool; false: there is no address or port, and the packet must go.
     fn translate(&mut self, number: u32, rule: &Rule, subject: &mut Subject<'_>) -> bool;
 
+    /// Every rule is to be looked at, also those that a guide knows cannot match.
+    fn wants_every_look(&self) -> bool {
+        true
+    }
+
     /// A look at a rule.
     fn saw(&mut self, list: List, number: u32, result: Result<(), Mismatch>) {
         let _ = (list, number, result);
@@ -221,8 +227,13 @@ impl<'a, W: Witness> Walk<'a, W> {
     pub fn first(&mut self, list: List, subject: &mut Subject<'_>) -> Option<u32> {
         let bound = self.bound;
         let program = bound.compiled.program(list);
+        let mut way = self.way(list, subject);
         let mut at = 0usize;
-        while let Some(step) = program.get(at) {
+        loop {
+            at = way.as_mut().map_or(at, |way| way.next(at, subject));
+            let Some(step) = program.get(at) else {
+                break;
+            };
             at = at.saturating_add(1);
             let number = match *step {
                 Step::Rule(number) | Step::Enter { rule: number, .. } => number,
@@ -250,8 +261,13 @@ impl<'a, W: Witness> Walk<'a, W> {
         let mut action = Action::Pass;
         // Where the rule that decides stands, to tell whether a call's rules decided something.
         let mut decided_at = 0usize;
+        let mut way = self.way(list, subject);
         let mut at = 0usize;
-        while let Some(step) = program.get(at) {
+        loop {
+            at = way.as_mut().map_or(at, |way| way.next(at, subject));
+            let Some(step) = program.get(at) else {
+                break;
+            };
             let here = at;
             at = at.saturating_add(1);
             let number = match *step {
@@ -280,8 +296,14 @@ impl<'a, W: Witness> Walk<'a, W> {
                     && let Some(rule) = bound.compiled.rule(number)
                 {
                     verdict.scrub.add(&rule.scrub);
-                    if (rule.nat.is_some() || rule.rdr.is_some()) && !self.witness.translate(number, rule, subject) {
-                        return Verdict { block: Some(DropReason::Memory), rule: number, ..verdict };
+                    if rule.nat.is_some() || rule.rdr.is_some() {
+                        if !self.witness.translate(number, rule, subject) {
+                            return Verdict { block: Some(DropReason::Memory), rule: number, ..verdict };
+                        }
+                        // Other rules than before may match what the packet has become.
+                        if let Some(way) = &mut way {
+                            way.look(at, subject);
+                        }
                     }
                 }
             } else {
@@ -308,6 +330,15 @@ impl<'a, W: Witness> Walk<'a, W> {
             verdict.scrub.add(&rule.scrub);
         }
         verdict
+    }
+
+    /// The way through a long list, unless somebody wants to see every step.
+    fn way(&self, list: List, subject: &Subject<'_>) -> Option<Way<'a>> {
+        if self.witness.wants_every_look() {
+            return None;
+        }
+        let bound = self.bound;
+        bound.compiled.guide(list).map(|guide| guide.way(subject))
     }
 
     /// Looks at one rule: its test if it matches, whose `tag` has taken effect then.

@@ -10,6 +10,7 @@ mod bound;
 pub mod classify;
 mod compiled;
 pub mod epoch;
+mod guide;
 pub mod image;
 mod linear;
 mod merge;

@@ -56,6 +56,10 @@ impl<R: Recorder> Witness for Help<'_, R> {
         }
     }
 
+    fn wants_every_look(&self) -> bool {
+        self.recorder.wants_every_look()
+    }
+
     fn saw(&mut self, list: List, number: u32, result: Result<(), Mismatch>) {
         self.recorder.saw(list, number, result);
     }

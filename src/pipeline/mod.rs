@@ -177,12 +177,21 @@ impl Shared {
 
 /// Who is told of each look at a rule: `weir explain`.
 pub trait Recorder {
+    /// True to be told of every rule, also of those that could not match for reasons known beforehand.
+    fn wants_every_look(&self) -> bool {
+        true
+    }
+
     /// A rule of a list matched, or did not and why.
     fn saw(&mut self, list: List, rule: u32, result: Result<(), Mismatch>);
 }
 
 /// Nobody.
 impl Recorder for () {
+    fn wants_every_look(&self) -> bool {
+        false
+    }
+
     fn saw(&mut self, _: List, _: u32, _: Result<(), Mismatch>) {}
 }
 

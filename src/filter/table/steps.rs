@@ -175,7 +175,7 @@ fn close(open: &mut heapless::Vec<(u128, bool), 129>, steps: &mut Vec<u128>, nex
 
 /// From `start` on, addresses are inside or not. A step that is taken back at once goes away.
 fn answer(steps: &mut Vec<u128>, start: u128, inside: bool) {
-    if (steps.len() % 2 != 0) == inside {
+    if steps.len().is_multiple_of(2) != inside {
         return;
     }
     if steps.last() == Some(&start) {

@@ -11,7 +11,7 @@ use crate::wire;
 
 const SYN: u8 = 2;
 
-fn tcp(dport: u16, flags: u8) -> Packet {
+pub fn tcp(dport: u16, flags: u8) -> Packet {
     Packet {
         other: None,
         vlans: 0,

@@ -1,5 +1,6 @@
 mod arbitrary;
 mod epoch;
+mod guide;
 mod image;
 mod linear;
 mod merge;

@@ -20,6 +20,9 @@ use crate::nic::{NicQueue, Refused};
 use crate::pipeline::{Direction, Outcome, Outcomes, Pipeline, Released};
 use crate::telemetry::{DropReason, ShardCounters};
 
+/// Receive buffers that are kept for frames that the core makes.
+const RESERVE: usize = 8;
+
 /// See the module.
 pub(super) struct Shard {
     index: usize,
@@ -71,10 +74,13 @@ impl Shard {
         count
     }
 
-    /// Posts free buffers to the NIC, as many as it takes.
+    /// Posts free buffers to the NIC, as many as it takes. Where rules may answer, some are kept for that.
     fn refill(&mut self) {
+        let keeps = self.pipeline.looks_at_frames() && self.pool.gauges().lent > 4 * RESERVE;
+        let reserve = if keeps { RESERVE } else { 0 };
         loop {
-            let wanted = self.queue.rx_space().min(BURST_MAX);
+            let spare = self.pool.gauges().free.saturating_sub(reserve);
+            let wanted = self.queue.rx_space().min(BURST_MAX).min(spare);
             let mut burst = Burst::new();
             if self.pool.take_burst(&mut burst, wanted) == 0 {
                 return;

@@ -13,6 +13,28 @@ pub trait Transport {
     fn command(&mut self, request: &[u8], capacity: usize) -> Result<Vec<u8>>;
 }
 
+/// The core's reply in what `WEIR_SELECTOR_COMMAND` returned.
+///
+/// # Errors
+/// The core refused the command.
+pub fn reply(scalars: &[u64], mut output: Vec<u8>) -> Result<Vec<u8>> {
+    let status = scalars.first().copied().unwrap_or(0) as i64;
+    // A refused image comes with its reason, which the caller reads.
+    if status == 0 || status == i64::from(sys::WEIR_E_IMAGE) {
+        // A reply in a memory descriptor fills all of it; the second scalar says how much is the core's.
+        output.truncate(usize::try_from(scalars.get(1).copied().unwrap_or(0))?);
+        return Ok(output);
+    }
+    let text = match i32::try_from(status).unwrap_or(0) {
+        sys::WEIR_E_INVAL => "an argument is out of range",
+        sys::WEIR_E_VERSION => "it is another version",
+        sys::WEIR_E_NOSPACE => "the reply does not fit",
+        sys::WEIR_E_UNSUPPORTED => "it does not know the command",
+        _ => "it failed",
+    };
+    bail!("the driver answered: {text} ({status})")
+}
+
 /// The core's counters, of one queue or summed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {

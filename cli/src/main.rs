@@ -1,15 +1,22 @@
 //! `weir`: run the driver, replay captures through it, look into it, change its rules.
 #![forbid(unsafe_code)]
 
+mod connect;
 mod control;
+#[cfg(target_os = "linux")]
 mod demo;
 mod explain;
+mod mac;
+#[cfg(target_os = "linux")]
 mod netns;
+#[cfg(target_os = "linux")]
 mod nic;
 mod output;
 mod remote;
+#[cfg(target_os = "linux")]
 mod replay;
 mod rules;
+#[cfg(target_os = "linux")]
 mod run;
 
 use std::io::Write as _;
@@ -40,10 +47,13 @@ pub struct RuleArgs {
 #[derive(Subcommand)]
 enum Command {
     /// Boot the driver between a NIC and a stack and stay until Ctrl-C.
+    #[cfg(target_os = "linux")]
     Run(run::RunArgs),
     /// Send a capture through the driver, in virtual time, and say what became of each frame.
+    #[cfg(target_os = "linux")]
     Replay(replay::ReplayArgs),
     /// Real traffic through the driver, with a table of what happened.
+    #[cfg(target_os = "linux")]
     Demo(demo::DemoArgs),
     /// Read rules and report every error, without loading them.
     Check(rules::CheckArgs),
@@ -55,19 +65,37 @@ enum Command {
     Load(remote::LoadArgs),
     /// Let the running driver filter, pass everything, or block everything.
     Mode(remote::ModeArgs),
+    /// macOS: ask the system to activate the driver extension of this app, and follow it until it runs.
+    Install(mac::RequestArgs),
+    /// macOS: replace an older driver extension by this app's.
+    Upgrade(mac::RequestArgs),
+    /// macOS: ask the system to remove the driver extension.
+    Uninstall(mac::RequestArgs),
+    /// State of the driver extension, its NICs and versions, and what to do next.
+    Status(mac::StatusArgs),
+    /// What about this Mac helps or hinders the driver; or which mechanism suits a job (`--decide`).
+    Doctor(mac::DoctorArgs),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
+        #[cfg(target_os = "linux")]
         Command::Run(args) => run::run(&args),
+        #[cfg(target_os = "linux")]
         Command::Replay(args) => replay::run(&args),
+        #[cfg(target_os = "linux")]
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => rules::check(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Show(args) => remote::show(&args),
         Command::Load(args) => remote::load(&args),
         Command::Mode(args) => remote::mode(&args),
+        Command::Install(args) => mac::request(mac::Goal::Install, &args),
+        Command::Upgrade(args) => mac::request(mac::Goal::Upgrade, &args),
+        Command::Uninstall(args) => mac::request(mac::Goal::Uninstall, &args),
+        Command::Status(args) => mac::status(&args),
+        Command::Doctor(args) => mac::doctor(&args),
     };
     // A reader that went away (`| head`) is no failure of ours.
     let _ = std::io::stdout().flush();

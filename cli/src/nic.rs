@@ -133,23 +133,7 @@ pub fn command_call(request: &[u8], capacity: usize) -> Call {
 /// The driver refused the call or the command.
 pub fn command_reply(reply: Reply) -> Result<Vec<u8>> {
     reply.status.ok().context("the driver refused the command")?;
-    let status = reply.scalars.first().copied().unwrap_or(0) as i64;
-    // A refused image comes with its reason, which the caller reads.
-    if status == 0 || status == i64::from(sys::WEIR_E_IMAGE) {
-        // A reply in a memory descriptor fills all of it; the second scalar says how much is the core's.
-        let size = usize::try_from(reply.scalars.get(1).copied().unwrap_or(0))?;
-        let mut output = reply.output;
-        output.truncate(size);
-        return Ok(output);
-    }
-    let text = match i32::try_from(status).unwrap_or(0) {
-        sys::WEIR_E_INVAL => "an argument is out of range",
-        sys::WEIR_E_VERSION => "it is another version",
-        sys::WEIR_E_NOSPACE => "the reply does not fit",
-        sys::WEIR_E_UNSUPPORTED => "it does not know the command",
-        _ => "it failed",
-    };
-    bail!("the driver answered: {text} ({status})")
+    crate::control::reply(&reply.scalars, reply.output)
 }
 
 /// Commands through a user client in this process.

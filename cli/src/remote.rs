@@ -1,30 +1,16 @@
 //! Commands to a driver that somebody else runs: `weir show`, `weir load`, `weir mode`.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use weir_core::abi::sys;
-use weir_host::{ConnectError, IoReturn, RemoteClient};
 
 use crate::RuleArgs;
-use crate::control::{Control, Transport};
-use crate::nic::{CLASS, CLIENT_CONTROL, command_call, command_reply};
+use crate::connect::{Target, connect};
 use crate::output::{counters_json, rule_json};
 use crate::rules;
-
-/// Which running driver.
-#[derive(Args)]
-pub struct Target {
-    /// The socket that `weir run --control` listens on.
-    #[arg(long, value_name = "SOCKET", default_value = "/run/weir.sock")]
-    control: PathBuf,
-    /// Which NIC, by its class or BSD name, where there are several.
-    #[arg(long, default_value = CLASS)]
-    service: String,
-}
 
 /// Arguments of `weir show`.
 #[derive(Args)]
@@ -85,32 +71,6 @@ enum ModeName {
     Bypass,
     /// Nothing passes.
     Block,
-}
-
-struct Remote(RemoteClient);
-
-impl Transport for Remote {
-    fn command(&mut self, request: &[u8], capacity: usize) -> Result<Vec<u8>> {
-        command_reply(self.0.call(command_call(request, capacity))?)
-    }
-}
-
-fn connect(target: &Target) -> Result<Control<Remote>> {
-    let socket = target.control.display();
-    let client = match RemoteClient::open(&target.control, &target.service, CLIENT_CONTROL) {
-        Ok(client) => client,
-        Err(ConnectError::Refused(IoReturn::NOT_FOUND)) => {
-            bail!(
-                "the driver at {socket} has no NIC \"{}\"; its BSD name is in what `weir run` printed",
-                target.service
-            )
-        }
-        Err(error) => {
-            return Err(error)
-                .with_context(|| format!("cannot reach a driver at {socket} (start it with `weir run --control`)"));
-        }
-    };
-    Ok(Control::new(Remote(client)))
 }
 
 /// `weir show`.

@@ -55,6 +55,12 @@ const STEPS: &[Step] = &[
     },
     Step { name: "demo", what: "weir demo, twice, without residue", slow: false, run: demo },
     Step {
+        name: "apple",
+        what: "the command compiles for both of Apple's targets, the calls into its frameworks included",
+        slow: false,
+        run: apple_targets,
+    },
+    Step {
         name: "bundle",
         what: "the Mac's app and driver extension, cross-built and inspected; the glue for every DriverKit",
         slow: false,
@@ -137,6 +143,26 @@ fn fmt() -> Result<Outcome> {
 
 fn house_rules() -> Result<Outcome> {
     tidy::run()?;
+    Ok(Outcome::Passed)
+}
+
+/// The compiler that has the standard library's sources; a Mac's own checks are the ordinary ones.
+fn apple_targets() -> Result<Outcome> {
+    if cfg!(target_os = "macos") {
+        return Ok(Outcome::Passed);
+    }
+    for target in ["aarch64-apple-darwin", "x86_64-apple-darwin"] {
+        sh::run(
+            Command::new("/usr/bin/cargo")
+                .current_dir(sh::root())
+                .env("RUSTC", "/usr/bin/rustc")
+                .env("RUSTC_BOOTSTRAP", "1")
+                .env_remove("RUSTUP_TOOLCHAIN")
+                .env("CARGO_TARGET_DIR", sh::target_dir().join("apple-check"))
+                .args(["check", "--quiet", "-p", "weir-cli", "--bin", "weir", "-Zbuild-std=std,panic_abort"])
+                .args(["--target", target]),
+        )?;
+    }
     Ok(Outcome::Passed)
 }
 

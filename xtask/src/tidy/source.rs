@@ -71,12 +71,13 @@ fn cfg_test(attr: &Attribute) -> bool {
 }
 
 /// Where unsafe may stand: mem, the C ABI, the runtime, the core's tests, which are the C side of the ABI, and the calls
-/// of peers in the benchmarks.
+/// of peers in the benchmarks and of Apple's frameworks.
 fn may_be_unsafe(path: &str) -> bool {
     path.starts_with("src/mem/")
         || path == "src/abi.rs"
         || path.starts_with("src/abi/")
         || path.starts_with("host/")
+        || path.starts_with("apple/src/framework/")
         || path.starts_with("tests/")
         || path.starts_with("xtask/bench/src/peer/")
 }

@@ -1,0 +1,7 @@
+//! Calls into Apple's frameworks: SystemExtensions for activation, IOKit for the connection to the driver.
+
+mod connection;
+mod request;
+
+pub use connection::{Connection, IoReturn};
+pub use request::submit;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use weir_core::abi::sys;
+use weir_host::pci::PciDevice;
 use weir_host::port::{Port, Stack};
 use weir_host::usb::spec::UsbSpec;
-use weir_host::{Call, FinalReport, Host, Prop, Properties, Reply, Service, UserClient};
+use weir_host::{BootError, Call, FinalReport, Host, Prop, Properties, Reply, Service, UserClient};
 
 use crate::control::{Control, Counters, RuleCounters, Transport};
 
@@ -14,6 +15,8 @@ use crate::control::{Control, Counters, RuleCounters, Transport};
 pub const CLASS: &str = "WeirEthernet";
 /// The driver's class on a USB network function.
 const USB_CLASS: &str = "WeirUSBEthernet";
+/// The driver's class on a PCI device.
+const PCI_CLASS: &str = "WeirPCIEthernet";
 /// `WEIR_CLIENT_CONTROL`.
 pub const CLIENT_CONTROL: u32 = 0;
 /// `WEIR_CLIENT_ENTITLEMENT`.
@@ -190,6 +193,20 @@ impl Nic {
                 host.boot_usb(USB_CLASS, options.properties(), device, Some(interface))
             }
         };
+        Self::of(host, booted, options)
+    }
+
+    /// Boots an instance on a PCI device; `kind` is the personality's `WeirNIC`.
+    ///
+    /// # Errors
+    /// As [`Nic::boot`].
+    pub fn boot_pci(host: &Host, options: &NicOptions, kind: &str, device: Arc<dyn PciDevice>) -> Result<Self> {
+        let mut properties = options.properties();
+        properties.insert("WeirNIC".to_owned(), kind.into());
+        Self::of(host, host.boot_pci(PCI_CLASS, properties, device), options)
+    }
+
+    fn of(host: &Host, booted: Result<Service, BootError>, options: &NicOptions) -> Result<Self> {
         let service = booted.map_err(|error| {
             // The driver told the system's log why; here is nobody else who shows it.
             for line in host.log_lines().iter().filter(|line| line.level >= LOG_ERROR) {

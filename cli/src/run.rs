@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
+use weir_host::pci::qemu::{Config, Model, Netdev, QemuDevice};
 use weir_host::port::{Mode, WirePump};
 use weir_host::stack::spec::{StackSpec, WireSpec};
 use weir_host::usb::spec::UsbSpec;
@@ -25,9 +26,13 @@ use crate::rules;
 #[derive(Args)]
 pub struct RunArgs {
     /// The NIC: `reflect`, `pair` (two instances, two --stack), `packet:IFNAME`, `pcap:FILE[,out=FILE]`, `none`,
-    /// `usb:BUS-DEV`, `usb:VID:PID` (either with `,config=N`), `sim:ncm`, `sim:ecm`, `sim:rndis`.
+    /// `usb:BUS-DEV`, `usb:VID:PID` (either with `,config=N`), `sim:ncm`, `sim:ecm`, `sim:rndis`,
+    /// `qemu:e1000e`, `qemu:virtio-net[,packed]` (QEMU's device models, with --peer).
     #[arg(long, value_name = "SPEC")]
     nic: String,
+    /// The other end of a device model's cable: `tap:NAME[,netns=NS]`.
+    #[arg(long, value_name = "SPEC")]
+    peer: Option<String>,
     /// The stack: `tap:NAME[,netns=NS][,queues=N][,persist]`, `smoltcp:ADDR/LEN`, `pcap:FILE[,out=FILE]`.
     #[arg(long, value_name = "SPEC", required = true)]
     stack: Vec<String>,
@@ -63,12 +68,16 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let pair = args.nic == "pair" || args.nic.starts_with("pair:");
     let usb = args.nic.starts_with("usb:") || args.nic.starts_with("sim:");
     let usb: Option<UsbSpec> = usb.then(|| args.nic.parse()).transpose().map_err(anyhow::Error::msg)?;
-    let wire: WireSpec = match (&usb, args.nic.as_str()) {
-        (Some(_), _) => WireSpec::None,
-        (None, "pair") => WireSpec::Pair("pair".into()),
-        (None, spec) => spec.parse()?,
+    let model = args.nic.strip_prefix("qemu:").map(str::parse::<Model>).transpose().map_err(anyhow::Error::msg)?;
+    let wire: WireSpec = match (&usb, model, args.nic.as_str()) {
+        (Some(_), _, _) | (_, Some(_), _) => WireSpec::None,
+        (None, None, "pair") => WireSpec::Pair("pair".into()),
+        (None, None, spec) => spec.parse()?,
     };
     let instances = if pair { 2 } else { 1 };
+    if model.is_some() != args.peer.is_some() {
+        bail!("--peer says where the cable of a qemu: NIC ends, and is for those only");
+    }
     if stacks.len() != instances {
         bail!("--nic {} takes {instances} --stack, not {}", args.nic, stacks.len());
     }
@@ -95,7 +104,14 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
             usb: usb.clone(),
             ..NicOptions::default()
         };
-        let mut nic = Nic::boot(&host, &options)?;
+        let mut nic = match model {
+            Some(model) => {
+                let device = open_model(model, args)?;
+                let kind = if model == Model::E1000e { "e1000e" } else { "virtio" };
+                Nic::boot_pci(&host, &options, kind, device)?
+            }
+            None => Nic::boot(&host, &options)?,
+        };
         if let Some(image) = &image {
             nic.control().load(image)?;
         }
@@ -129,6 +145,19 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     }
     no_leaks(&host.finish())?;
     Ok(summary(&last))
+}
+
+/// Starts the device model with its cable in a TAP interface.
+fn open_model(model: Model, args: &RunArgs) -> Result<Arc<QemuDevice>> {
+    let peer: StackSpec = args.peer.as_deref().unwrap_or_default().parse()?;
+    let StackSpec::Tap(tap) = peer else { bail!("--peer takes tap:NAME[,netns=NS]") };
+    let queues = if matches!(model, Model::VirtioNet { .. }) { usize::from(args.queues) } else { 1 };
+    let netdev = Netdev::Tap(weir_host::stack::tap::open_queues(&tap, queues)?);
+    // Locally administered, and another for each process.
+    let [.., a, b] = std::process::id().to_be_bytes();
+    let mac = [0x02, 0x57, 0x45, 0x49, a, b];
+    let config = Config { model, netdev, mac, mtu: None, properties: Vec::new() };
+    Ok(QemuDevice::start(&config)?)
 }
 
 /// The pump that serves the far end, where that is a client's business.

@@ -22,4 +22,4 @@ pub use packet::{Burst, Packet, PacketFlags, Status};
 #[cfg(all(loom, test))]
 mod loom_tests;
 #[cfg(all(not(loom), test))]
-mod tests;
+pub(crate) mod tests;

@@ -1,5 +1,7 @@
 //! Packets, rings, pools, regions: what they do at their edges. Interleavings are in `loom_tests`.
 
+pub(crate) mod dma;
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};

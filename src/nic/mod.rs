@@ -378,3 +378,6 @@ pub struct NicStats {
     /// Transfers with nothing in them.
     pub empty_transfers: u64,
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -492,3 +492,6 @@ impl Nic for Virtio {
         now & status::NEEDS_RESET != 0 || forgot || self.port.is_broken() || self.watchdog.look(&self.port, now_ns)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -212,7 +212,13 @@ impl VirtioQueue {
                     self.repost(&mem, packet);
                     return Err(Violation);
                 }
-                good = self.merge(&mut packet, received.buffers)?;
+                match self.merge(&mut packet, received.buffers) {
+                    Ok(fits) => good = fits,
+                    Err(violation) => {
+                        self.repost(&mem, packet);
+                        return Err(violation);
+                    }
+                }
                 known = 0;
                 if !good {
                     self.refused.giant += 1;

@@ -2,6 +2,7 @@
 
 mod core;
 mod e2e;
+mod nic;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -37,6 +38,12 @@ pub enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Instructions per frame of the PCI back ends alone, by callgrind.
+    Nic {
+        /// One JSON array instead of the table.
+        #[arg(long)]
+        json: bool,
+    },
     /// The flow table beside hashbrown and DPDK's rte_hash.
     #[command(disable_help_flag = true)]
     Flows(Passed),
@@ -61,6 +68,7 @@ pub fn run(install: Install, bench: &Bench) -> Result<()> {
             e2e::run(*seconds, *repeat, *json)
         }
         Bench::Lpm { args } => core::run(install, "lpm", false, args),
+        Bench::Nic { json } => nic::run(*json),
         Bench::Classify { args } => {
             let peers = args.iter().any(|arg| arg.starts_with("--peer"));
             core::run(install, "classify", peers, args)

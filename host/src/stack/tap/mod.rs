@@ -7,6 +7,7 @@
 
 mod control;
 mod device;
+
 #[cfg(test)]
 mod tests;
 
@@ -411,4 +412,19 @@ impl Drop for Shared {
             let _ = queue.set_carrier(false);
         }
     }
+}
+
+/// Opens `count` queues of a TAP interface, makes it if there is none, and brings it up: for a device model in another
+/// process, which then is the interface's other side.
+///
+/// # Errors
+/// What the kernel said.
+pub fn open_queues(spec: &TapSpec, count: usize) -> io::Result<Vec<std::os::fd::OwnedFd>> {
+    let queues = in_netns(spec.netns.as_deref(), || {
+        let queues = Queue::open(&spec.name, count)?;
+        let index = nix::net::if_::if_nametoindex(spec.name.as_str())?;
+        Netlink::open(false)?.change(index, LinkChange::Up(true))?;
+        Ok(queues)
+    })?;
+    queues.iter().map(|queue| queue.as_fd().try_clone_to_owned()).collect()
 }

@@ -1,0 +1,3 @@
+//! What the tests of several back ends share.
+
+pub(crate) mod rig;

@@ -1,0 +1,181 @@
+//! The driver against a device model of its own kind, honest and not.
+
+mod model;
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use self::model::Model;
+use super::{VirtioConfig, open};
+use crate::mem::packet::{PacketFlags, PartialCsum};
+use crate::nic::Offloads;
+use crate::nic::tests::rig::{BUF_LEN, MAC, Rig, fuzz};
+
+fn config() -> VirtioConfig {
+    VirtioConfig { mac: MAC, queues: 1, ring_size: 128, mtu: 1500, mtu_max: 9000, buf_len: BUF_LEN, vectors: 2 }
+}
+
+fn rig(packed: bool, event_idx: bool, headroom: u32) -> (Arc<Model>, Rig) {
+    let model = Arc::new(Model::new(packed, event_idx));
+    let rig = Rig::new(model.clone(), 512, headroom, |env| open(&config(), env));
+    (model, rig)
+}
+
+fn each(run: impl Fn(Arc<Model>, Rig)) {
+    for (packed, event_idx) in [(false, false), (false, true), (true, false), (true, true)] {
+        for headroom in [0, 64] {
+            let (model, rig) = rig(packed, event_idx, headroom);
+            run(model, rig);
+        }
+    }
+}
+
+fn frame(len: usize) -> Vec<u8> {
+    let mut frame = MAC.to_vec();
+    frame.extend((6..len).map(|i| i as u8));
+    frame
+}
+
+#[test]
+fn frames_pass_over_every_kind_of_ring() {
+    each(|model, mut rig| {
+        rig.nic.enable(true).unwrap();
+        for round in 0..200 {
+            rig.post();
+            let count = round % 65;
+            rig.send(count, |packet| assert!(packet.write(&frame(60 + round))));
+            let sent = model.transmit(&rig.dma);
+            assert_eq!(sent.len(), count);
+            assert!(sent.iter().all(|(header, sent)| header == &[0; 12] && *sent == frame(60 + round)));
+            assert_eq!(rig.reap(), count);
+            for i in 0..count {
+                assert!(model.receive(&rig.dma, &frame(60 + i), &[0; 12], 1));
+            }
+            let got = rig.receive();
+            assert_eq!(got, (0..count).map(|i| frame(60 + i)).collect::<Vec<_>>());
+        }
+        assert!(!rig.queues[0].arm(), "nothing is left");
+        assert_eq!(rig.dma.faults.load(Ordering::Relaxed), 0);
+        rig.stop();
+    });
+}
+
+/// Section 5.1.6.4: a frame in several buffers.
+#[test]
+fn merged_buffers_become_one_frame() {
+    each(|model, mut rig| {
+        rig.nic.enable(true).unwrap();
+        rig.post();
+        let whole = frame(1400);
+        let mut header = [0; 12];
+        header[10] = 3;
+        assert!(model.receive_parts(&rig.dma, &header, &[&whole[..500], &whole[500..501], &whole[501..]]));
+        assert_eq!(rig.receive(), [whole]);
+        // The device promises three and gives one: a violation, and no frame.
+        assert!(model.receive(&rig.dma, &frame(100), &header, 1));
+        assert!(rig.receive().is_empty());
+        assert!(rig.nic.tick(1));
+        rig.stop();
+        rig.nic.enable(true).unwrap();
+        rig.post();
+        assert!(model.receive(&rig.dma, &frame(100), &[0; 12], 1));
+        assert_eq!(rig.receive().len(), 1);
+        rig.stop();
+    });
+}
+
+/// Section 5.1.6.2: what the header says about a checksum.
+#[test]
+fn a_partial_checksum_is_described() {
+    each(|model, mut rig| {
+        rig.nic.enable(true).unwrap();
+        assert!(rig.nic.offloads_supported().contains(Offloads::TX_CSUM));
+        rig.send(1, |packet| {
+            assert!(packet.write(&frame(100)));
+            assert!(packet.set_partial_csum(Some(PartialCsum { start: 34, stuff: 50 })));
+        });
+        let (header, _) = model.transmit(&rig.dma).remove(0);
+        assert_eq!(header, [1, 0, 0, 0, 0, 0, 34, 0, 16, 0, 0, 0]);
+        rig.reap();
+        rig.stop();
+    });
+}
+
+/// Section 5.1.6.4.1: DATA_VALID and NEEDS_CSUM are believed only where they were negotiated and fit.
+#[test]
+fn received_headers_are_checked() {
+    each(|model, mut rig| {
+        rig.nic.enable(true).unwrap();
+        rig.post();
+        let cases: [([u8; 12], bool); 5] = [
+            ([2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0], true),
+            ([1, 0, 0, 0, 0, 0, 34, 0, 16, 0, 1, 0], true),
+            // Behind the end of the frame.
+            ([1, 0, 0, 0, 0, 0, 90, 0, 16, 0, 1, 0], false),
+            ([1, 0, 0, 0, 0, 0, 255, 255, 255, 255, 1, 0], false),
+            // Segmentation that was never offered, in a frame that is no TCP.
+            ([1, 1, 54, 0, 100, 0, 34, 0, 16, 0, 1, 0], false),
+        ];
+        for (header, good) in cases {
+            assert!(model.receive(&rig.dma, &frame(100), &header, 1));
+            let mut burst = crate::mem::Burst::new();
+            rig.queues[0].rx_burst(&mut burst, 64);
+            assert_eq!(burst.len(), usize::from(good), "{header:?}");
+            for packet in burst {
+                assert!(packet.flags().contains(PacketFlags::RX_DATA_VALID));
+                rig.came_back(packet);
+            }
+            assert_eq!(rig.queues[0].take_refused().device, u64::from(!good));
+        }
+        rig.stop();
+    });
+}
+
+/// A device that says anything: 200 seeds here, and for ten minutes where `WEIR_FUZZ_SECONDS` says so.
+#[test]
+fn a_hostile_device_breaks_nothing() {
+    let seconds: u64 = std::env::var("WEIR_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
+    let start = std::time::Instant::now();
+    for seed in 1u64.. {
+        if seed > 200 && start.elapsed().as_secs() >= seconds {
+            break;
+        }
+        let (model, mut rig) = rig(seed & 1 != 0, seed & 2 != 0, if seed & 4 != 0 { 64 } else { 0 });
+        fuzz(&mut rig, &*model, seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), 400);
+    }
+}
+
+/// What `cargo xtask bench nic` runs under callgrind: 32 frames a burst each way, again and again.
+#[test]
+fn cost_of_split_rings() {
+    let (model, mut rig) = rig(false, true, 64);
+    cost(false, &model, &mut rig);
+}
+
+#[test]
+fn cost_of_packed_rings() {
+    let (model, mut rig) = rig(true, true, 64);
+    cost(true, &model, &mut rig);
+}
+
+fn cost(packed: bool, model: &Model, rig: &mut Rig) {
+    rig.nic.enable(true).unwrap();
+    let before = model.accesses();
+    let rounds = 64u64;
+    for _ in 0..rounds {
+        rig.post();
+        rig.send(32, |packet| assert!(packet.write(&[0x5a; 60])));
+        assert_eq!(model.transmit(&rig.dma).len(), 32);
+        for _ in 0..32 {
+            assert!(model.receive(&rig.dma, &frame(60), &[0; 12], 1));
+        }
+        assert_eq!(rig.receive().len(), 32);
+        assert_eq!(rig.reap(), 32);
+        assert!(!rig.queues[0].arm());
+    }
+    let accesses = model.accesses() - before;
+    println!("virtio packed={packed}: {} register accesses for {} frames", accesses, rounds * 64);
+    // One doorbell a burst, each way.
+    assert!(accesses <= rounds * 3);
+    rig.stop();
+}

@@ -1,0 +1,86 @@
+//! `cargo xtask bench nic`: instructions and register accesses per frame of the PCI back ends alone, counted by
+//! callgrind over the core's own tests, where a device model finishes everything at once. A count does not depend on
+//! how busy the machine is.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::sh;
+
+/// Frames that a `cost_` test moves: 64 rounds of 32 each way.
+const FRAMES: f64 = 64.0 * 64.0;
+/// Calls of the data path.
+const CALLS: [&str; 5] = ["rx_post", "rx_burst", "tx_burst", "tx_reap", "arm"];
+/// Name, test, and the type whose calls count.
+const BACK_ENDS: [(&str, &str, &str); 3] = [
+    ("virtio, split", "nic::virtio::tests::cost_of_split_rings", "VirtioQueue"),
+    ("virtio, packed", "nic::virtio::tests::cost_of_packed_rings", "VirtioQueue"),
+    ("e1000e", "nic::intel::tests::cost_at_burst_32", "IntelQueue"),
+];
+
+/// # Errors
+/// No valgrind, or a run that failed.
+pub fn run(json: bool) -> Result<()> {
+    if !sh::has("valgrind") {
+        bail!("valgrind is missing: `apt-get install valgrind`");
+    }
+    let program = test_program()?;
+    let mut objects = Vec::new();
+    if !json {
+        println!("instructions per frame, bursts of 32 each way, 60-byte frames");
+        println!(
+            "{:<16}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
+            "", "rx_post", "rx_burst", "tx_burst", "tx_reap", "arm", "sum"
+        );
+    }
+    for (name, test, queue) in BACK_ENDS {
+        let counts = CALLS.iter().map(|call| count(&program, test, queue, call)).collect::<Result<Vec<_>>>()?;
+        let per_frame: Vec<f64> = counts.iter().map(|n| *n as f64 / FRAMES).collect();
+        let sum: f64 = per_frame.iter().sum();
+        if json {
+            objects.push(format!("{{\"back_end\":\"{name}\",\"instructions_per_frame\":{sum:.1}}}"));
+        } else {
+            print!("{name:<16}");
+            per_frame.iter().for_each(|n| print!("{n:>9.1}"));
+            println!("{sum:>9.1}");
+        }
+    }
+    if json {
+        println!("[{}]", objects.join(","));
+    }
+    Ok(())
+}
+
+/// Builds the core's tests as they are released and finds them.
+fn test_program() -> Result<String> {
+    let built = Command::new("cargo")
+        .args(["test", "-p", "weir-core", "--lib", "--release", "--no-run", "--message-format=json"])
+        .output()
+        .context("cargo")?;
+    if !built.status.success() {
+        bail!("the tests do not build:\n{}", String::from_utf8_lossy(&built.stderr));
+    }
+    let text = String::from_utf8_lossy(&built.stdout);
+    let mut executables = text.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("\"executable\":\"")?;
+        rest.split_once('"').map(|(path, _)| path.to_owned())
+    });
+    executables.next_back().context("cargo names no test program")
+}
+
+/// Instructions inside one call of the back end, over the whole test.
+fn count(program: &str, test: &str, queue: &str, call: &str) -> Result<u64> {
+    let run = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no"])
+        .arg(format!("--toggle-collect=*{queue}*NicQueue*::{call}*"))
+        .args([program, test, "--exact", "--test-threads=1"])
+        .output()
+        .context("valgrind")?;
+    let text = String::from_utf8_lossy(&run.stderr);
+    if !run.status.success() {
+        bail!("{test} failed under valgrind:\n{text}");
+    }
+    let collected = text.lines().find_map(|line| line.split_once("Collected :").map(|(_, n)| n.trim().parse::<u64>()));
+    collected.context("valgrind counted nothing")?.context("valgrind's count")
+}

@@ -68,6 +68,12 @@ const STEPS: &[Step] = &[
     },
     Step { name: "loom", what: "every interleaving of the rings", slow: true, run: loom },
     Step { name: "asan", what: "glue and runtime under AddressSanitizer and LeakSanitizer", slow: true, run: asan },
+    Step {
+        name: "hostile",
+        what: "devices that obey no rule, ten minutes each under AddressSanitizer",
+        slow: true,
+        run: hostile,
+    },
     Step { name: "tsan", what: "glue and runtime under ThreadSanitizer", slow: true, run: tsan },
     Step {
         name: "reproducible",
@@ -324,6 +330,24 @@ fn asan() -> Result<Outcome> {
 
 fn tsan() -> Result<Outcome> {
     sanitized("thread")
+}
+
+/// The back ends of PCI adapters against devices that say anything.
+fn hostile() -> Result<Outcome> {
+    let target = host_triple()?;
+    let clang = weir_iig::find_clang()?;
+    let flags = format!(
+        "-Zsanitizer=address -Zexternal-clangrt -Cunsafe-allow-abi-mismatch=sanitizer -Clinker={} -Clink-arg=-fsanitize=address",
+        clang.display()
+    );
+    passed(
+        sh::cargo()
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("RUSTFLAGS", &flags)
+            .env("CARGO_TARGET_DIR", sh::target_dir().join("sanitize-address"))
+            .env("WEIR_FUZZ_SECONDS", "600")
+            .args(["test", "--quiet", "--target", &target, "-p", "weir-core", "--lib", "a_hostile_device"]),
+    )
 }
 
 /// Tests of runtime and driver with C++ and Rust code instrumented alike, and of the sanitized `weir` in namespaces.

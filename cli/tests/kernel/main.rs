@@ -1,5 +1,6 @@
 //! Traffic of the real kernel through the real driver, in network namespaces. Needs root; `WEIR_BIN` names the binary.
 
+mod adapters;
 mod lab;
 mod raw;
 

@@ -24,7 +24,8 @@ impl Recorder for Nobody {
 fn judge(ruleset: &Ruleset, packets: &[(bool, Vec<u8>)]) -> Vec<(Outcome, Vec<u8>, usize)> {
     let read = image::parse(&image::encode(ruleset)).expect("the core takes it");
     let compiled = Compiled::new(read).expect("memory");
-    let mut single = Single::new(compiled, "en0", &[], Sizes { states: 256, sources: 16, seed: 7 }).expect("memory");
+    let mut single =
+        Single::new(compiled, "en0", &[], Sizes { states: 256, sources: 16, fragments: 16, seed: 7 }).expect("memory");
     packets
         .iter()
         .map(|(out, packet)| {

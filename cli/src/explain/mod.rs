@@ -96,7 +96,7 @@ struct Tracer {
 }
 
 /// Memory for as many states as a capture could make.
-const SIZES: Sizes = Sizes { states: 65_536, sources: 4096, seed: 1 };
+const SIZES: Sizes = Sizes { states: 65_536, sources: 4096, fragments: 64, seed: 1 };
 
 fn address(text: &str) -> Result<InterfaceAddress> {
     let (addr, len) = text.split_once('/').with_context(|| format!("--address {text}: write ADDRESS/BITS"))?;

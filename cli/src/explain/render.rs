@@ -84,6 +84,9 @@ fn verdict(ruleset: &Ruleset, one: &Explained) -> (bool, String, Option<u32>) {
         };
         return (false, text, rule);
     }
+    if matches!(one.outcome, Outcome::Hold { .. }) {
+        return (false, "it is a fragment and waits for the others".to_owned(), None);
+    }
     if let Some(rule) = filter {
         return (passes, by(rule), Some(rule));
     }
@@ -172,6 +175,7 @@ pub fn text(ruleset: &Ruleset, one: &Explained) -> String {
     let (passes, why, rule) = verdict(ruleset, one);
     let word = match (passes, one.answers.is_empty()) {
         (true, _) => "PASS",
+        _ if matches!(one.outcome, Outcome::Hold { .. }) => "WAIT",
         (false, true) => "BLOCK",
         (false, false) => "BLOCK, with an answer",
     };
@@ -223,10 +227,10 @@ pub fn json(ruleset: &Ruleset, one: &Explained) -> Value {
             Some(object)
         })
         .collect();
-    let (passes, why, rule) = verdict(ruleset, one);
+    let (_, why, rule) = verdict(ruleset, one);
     let reason = match one.outcome {
         Outcome::Drop(reason) => Some(reason.name()),
-        Outcome::Pass => None,
+        Outcome::Pass | Outcome::Hold { .. } => None,
     };
     let states: Vec<Value> = one
         .states
@@ -251,7 +255,11 @@ pub fn json(ruleset: &Ruleset, one: &Explained) -> Value {
     json!({
         "packet": one.title, "direction": if one.direction == Direction::Out { "out" } else { "in" },
         "interface": one.interface, "summary": summary(&one.before), "bytes": one.len, "rules": looks,
-        "verdict": if passes { "pass" } else { "block" }, "why": why, "reason": reason, "rule": rule,
+        "verdict": match one.outcome {
+            Outcome::Pass => "pass",
+            Outcome::Drop(_) => "block",
+            Outcome::Hold { .. } => "wait",
+        }, "why": why, "reason": reason, "rule": rule,
         "translation": translated, "states": states, "answers": answers,
     })
 }

@@ -183,6 +183,7 @@ impl Driver {
             seat.open();
             seats.push(seat);
         }
+        common.pipeline.set_mtu(nic.mtu());
         let control = Control {
             nic,
             publisher,

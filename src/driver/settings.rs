@@ -64,7 +64,9 @@ impl Driver {
     /// # Errors
     /// [`Error::Invalid`] outside 68 and the configured maximum.
     pub fn set_mtu(&self, mtu: u32) -> Result<(), Error> {
-        Ok(self.claim()?.nic.set_mtu(mtu)?)
+        self.claim()?.nic.set_mtu(mtu)?;
+        self.common.pipeline.set_mtu(mtu);
+        Ok(())
     }
 
     /// Tells the interface's name, which `on` in rules compares with.

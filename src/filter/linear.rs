@@ -387,8 +387,10 @@ impl<'a, W: Witness> Walk<'a, W> {
         {
             return Some(mismatch);
         }
-        if list == List::Binat && subject.direction == Direction::In {
-            return self.binat_mismatch(test, is_rare, family, subject);
+        // `no binat` has no other side: it is read the same way in both directions.
+        if test.action == Action::Binat && subject.direction == Direction::In {
+            let mismatch = self.binat_mismatch(test, is_rare, family, subject);
+            return mismatch.or_else(|| is_rare.and_then(|rule| self.rare_mismatch(number, rule, subject)));
         }
         if !self.addr_matches(&test.src, family, &subject.src) {
             return Some(Mismatch::Source);
@@ -425,7 +427,6 @@ impl<'a, W: Witness> Walk<'a, W> {
         }
         let hosts = rule.and_then(|rule| rule.nat.as_ref()).map_or(&[][..], |pool| &pool.hosts);
         let inside = hosts.iter().any(|host| self.addr_matches(&Side::of(host), family, &subject.dst));
-        // `no binat` has no pool: it is about the addresses inside, which are not to be seen from here.
         if inside { None } else { Some(Mismatch::Destination) }
     }
 

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::filter::Answer;
+use crate::flow::limit::RateLimit;
 use crate::flow::state::Way;
 use crate::wire::build::{self, IcmpError, Link, Segment};
 use crate::wire::{Family, Parsed, protocol};
@@ -12,11 +13,9 @@ use crate::wire::{Family, Parsed, protocol};
 /// Most frames made in one burst.
 const PER_BURST: usize = 16;
 /// Frames in a second: what is made must not be a flood itself.
-const PER_SECOND: u64 = 1000;
+const PER_SECOND: u32 = 1000;
 /// Frames in one go.
-const AT_ONCE: u64 = 200;
-/// What one frame costs; a millisecond pays [`PER_SECOND`].
-const COST: u64 = 1000;
+const AT_ONCE: u32 = 200;
 
 /// Destination unreachable, port unreachable (RFC 792), which `return` answers with.
 const UNREACHABLE_PORT: (u8, u8) = (3, 3);
@@ -34,8 +33,8 @@ struct Made {
 pub struct Answers {
     made: Box<[Made]>,
     count: usize,
-    credit: u64,
-    last_ms: u64,
+    now_ns: u64,
+    limit: RateLimit,
 }
 
 impl Answers {
@@ -47,18 +46,14 @@ impl Answers {
         for _ in 0..PER_BURST {
             made.push(Made { way: Way::In, len: 0, bytes: [0; build::FRAME_MAX] });
         }
-        let credit = AT_ONCE.saturating_mul(COST);
-        Some(Self { made: made.into_boxed_slice(), count: 0, credit, last_ms: 0 })
+        let limit = RateLimit::new(PER_SECOND, AT_ONCE);
+        Some(Self { made: made.into_boxed_slice(), count: 0, now_ns: 0, limit })
     }
 
     /// A new burst.
     pub fn begin(&mut self, now_ns: u64) {
         self.count = 0;
-        let now_ms = now_ns / 1_000_000;
-        let passed = now_ms.saturating_sub(self.last_ms);
-        self.last_ms = now_ms;
-        let credit = self.credit.saturating_add(passed.saturating_mul(PER_SECOND));
-        self.credit = credit.min(AT_ONCE.saturating_mul(COST));
+        self.now_ns = now_ns;
     }
 
     /// What was made, and whether it goes to the wire or to the stack.
@@ -77,15 +72,12 @@ impl Answers {
     }
 
     fn make(&mut self, way: Way, write: impl FnOnce(&mut [u8]) -> Option<usize>) {
-        if self.credit < COST {
-            return;
-        }
         if let Some(made) = self.made.get_mut(self.count)
             && let Some(len) = write(&mut made.bytes)
+            && self.limit.take(self.now_ns)
         {
             (made.way, made.len) = (way, len);
             self.count = self.count.saturating_add(1);
-            self.credit = self.credit.saturating_sub(COST);
         }
     }
 

@@ -7,7 +7,7 @@ use crate::filter::{Options, Timeout};
 use crate::flow::Secret;
 use crate::flow::frag::{self, Arrival, Fault, Reassembly, Taken};
 use crate::flow::state::Way;
-use crate::mem::Packet;
+use crate::mem::{Packet, PacketFlags};
 use crate::telemetry::{DropReason, ShardCounters};
 
 /// Datagrams given up in one burst because their time is up.
@@ -26,7 +26,13 @@ impl frag::Frame for Fragment {
     }
 
     fn set_len(&mut self, len: usize) -> bool {
-        self.0.set_len(len)
+        let longer = len > self.0.len();
+        let fits = self.0.set_len(len);
+        if fits && longer {
+            // What the NIC vouched for was one fragment.
+            self.0.set_flags(self.0.flags() - PacketFlags::RX_DATA_VALID);
+        }
+        fits
     }
 }
 
@@ -65,13 +71,12 @@ impl Waiting {
         Some(Self { inbound, outbound, capacity })
     }
 
-    /// Takes over `set limit frags` and `set timeout frag`.
-    pub fn configure(&mut self, options: &Options) {
+    /// Takes over `set limit frags`, `set timeout frag`, and the longest frame of the link.
+    pub fn configure(&mut self, options: &Options, frame_max: usize) {
         let limit = options.limits.frags.min(self.capacity) as usize;
         let timeout = u64::from(options.timeouts.get(Timeout::Fragment)).saturating_mul(1_000_000_000);
         for one in [&mut self.inbound, &mut self.outbound] {
-            // Datagrams leave in the fragments that they came in: no buffer need be as long as a datagram.
-            one.configure(limit, timeout, 0);
+            one.configure(limit, timeout, frame_max);
         }
     }
 
@@ -111,7 +116,9 @@ impl Pipeline {
         };
         // Fragments of different VLANs have nothing to do with each other.
         let zone = parsed.vlans.first().map_or(0, |tci| tci & 0x0fff);
-        let arrival = Arrival { now: now_ns, zone, no_df, check_header: direction == Direction::In };
+        // Whoever transmits may leave the sum to the NIC; whoever received may have looked.
+        let check_header = direction == Direction::In && !packet.flags().contains(PacketFlags::RX_IP_VALID);
+        let arrival = Arrival { now: now_ns, zone, no_df, check_header };
         let waiting = self.waiting.of(direction);
         let id = match waiting.insert(Fragment(packet), parsed, &arrival) {
             Taken::Held => return None,

@@ -155,8 +155,8 @@ impl<R: Recorder> Judge<'_, R> {
     fn scrub_rules(&mut self, frame: &mut [u8], parsed: &mut Parsed, partial: bool) -> Result<Scrub, Outcome> {
         let bound = self.help.bound;
         let options = &bound.ruleset().options;
-        let mut scrub = Scrub { no_df: options.reassemble && options.reassemble_no_df, ..Scrub::NONE };
-        let mut reassemble = options.reassemble;
+        let mut reassemble = options.reassemble && !bound.has(List::Scrub); // as in `pf_normalize_ip`
+        let mut scrub = Scrub { no_df: reassemble && options.reassemble_no_df, ..Scrub::NONE };
         let mut by_rule = false;
         if bound.has(List::Scrub) {
             let mut subject = self.subject(frame, parsed);
@@ -166,8 +166,6 @@ impl<R: Recorder> Judge<'_, R> {
                 scrub.add(&rule.scrub);
                 reassemble = rule.scrub.fragment != FragmentPolicy::NoReassemble;
                 by_rule = true;
-            } else if rule.is_some() {
-                reassemble = false;
             }
         }
         if parsed.is_fragment() && reassemble {
@@ -210,6 +208,8 @@ impl<R: Recorder> Judge<'_, R> {
             if state.flags.intersects(StateFlags::PROXY_CLIENT | StateFlags::PROXY_SERVER) {
                 return Some(self.proxy(id, forward, frame, parsed, &segment));
             }
+            let (sender, receiver) = state.ends(forward);
+            let starts = sender.low == 0 && sender.shift == 0 && receiver.shift != 0;
             match state.track_tcp(forward, &segment, true) {
                 Tracked::Pass => {}
                 Tracked::Established => established = true,
@@ -224,6 +224,8 @@ impl<R: Recorder> Judge<'_, R> {
                 Tracked::Mismatch => return Some(Outcome::Drop(DropReason::StateMismatch)),
             }
             let (sender, receiver) = state.ends(forward);
+            // `modulate state` is for both ends: the other one's numbers begin here.
+            sender.shift |= if starts { self.help.random.bits().wrapping_sub(segment.seq).max(1) } else { 0 };
             shifts = (sender.shift, receiver.shift.wrapping_neg());
         } else {
             state.track_datagram(forward);
@@ -428,15 +430,20 @@ impl<R: Recorder> Judge<'_, R> {
             }
             let Some(number) = bound.first_match(list, shard, subject, &mut self.help) else { continue };
             let Some(rule) = bound.rule(number) else { continue };
+            let before = (subject.src, subject.src_port, subject.dst, subject.dst_port);
             let found = match (rule.action, &rule.nat, &rule.rdr) {
                 (Action::Nat, Some(pool), _) => self.help.nat(number, pool, subject),
                 (Action::Binat, Some(pool), _) => self.help.binat(rule, pool, subject),
                 (Action::Rdr, _, Some(pool)) => self.help.redirect(number, rule, pool, subject),
-                // `no nat` and its kin.
-                _ => break,
+                // `no binat` and its kin end their own list only (`pf_get_translation`).
+                _ => continue,
             };
             if !found {
                 return Err(DropReason::InvalidPort);
+            }
+            if before == (subject.src, subject.src_port, subject.dst, subject.dst_port) {
+                // To what it is already: as if there had been no rule, `pass` included.
+                break;
             }
             translation = number;
             if rule.flags.contains(RuleFlags::TRANSLATE_PASS) {

@@ -98,6 +98,8 @@ pub type Outcomes = heapless::Vec<Outcome, BURST_MAX>;
 /// What all shards and control share.
 pub struct Shared {
     mode: AtomicU32,
+    /// Longest frame of the link; see [`Shared::set_mtu`].
+    frame_max: AtomicU32,
     /// States of all shards.
     states: AtomicU64,
     /// Events of every shard.
@@ -121,6 +123,7 @@ impl Shared {
     pub fn new(events: usize, shards: usize) -> Self {
         Self {
             mode: AtomicU32::new(Mode::Filter as u32),
+            frame_max: AtomicU32::new(0),
             states: AtomicU64::new(0),
             events: EventRing::new(events),
             notes: (0..shards).map(|_| ArrayQueue::new(NOTES)).collect(),
@@ -140,6 +143,12 @@ impl Shared {
     /// Changes the mode, from the next burst of each shard on.
     pub fn set_mode(&self, mode: Mode) {
         self.mode.store(mode as u32, Ordering::Relaxed);
+    }
+
+    /// Notes the longest payload of a frame: what a reassembled datagram may leave as, from the next ruleset on.
+    pub fn set_mtu(&self, mtu: u32) {
+        // Relaxed: it publishes nothing but itself.
+        self.frame_max.store(mtu.saturating_add(FRAME_MIN as u32), Ordering::Relaxed);
     }
 
     /// States of all shards.
@@ -280,7 +289,8 @@ impl Pipeline {
             self.tracker.epoch = epoch;
             self.added.clear();
             if let Some(bound) = self.rules.current().bound() {
-                self.waiting.configure(&bound.ruleset().options);
+                let frame_max = self.shared.frame_max.load(Ordering::Relaxed) as usize;
+                self.waiting.configure(&bound.ruleset().options, frame_max);
             }
         }
         self.take_notes();

@@ -8,7 +8,7 @@ use crate::wire::Family;
 /// No entry.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// Part of a datagram: held, or only known to have passed; or ready to leave; or free.
+/// Part of a datagram; or ready to leave; or free.
 pub(super) struct Entry<P, V> {
     pub frame: Option<P>,
     pub place: Option<Place>,
@@ -27,10 +27,6 @@ impl<P, V> Entry<P, V> {
 
     pub fn held(frame: P, place: Place, start: u32) -> Self {
         Self { frame: Some(frame), place: Some(place), start, end: place.end, next: NONE, outcome: None }
-    }
-
-    pub fn passed(start: u32, end: u32) -> Self {
-        Self { frame: None, place: None, start, end, next: NONE, outcome: None }
     }
 }
 

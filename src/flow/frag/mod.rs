@@ -27,14 +27,13 @@
 //! IPv4 (OpenBSD's and FreeBSD's `pf_fillup_fragment`): where a new fragment overlaps the one in front of it, what came
 //! first stays; where it overlaps those behind it, the new one stays, and a fragment that it covers wholly is lost. A
 //! fragment that contradicts the end of the datagram is dropped alone. IPv6 (RFC 5722 section 4): an overlap dooms the
-//! datagram, all that is held of it and all that comes until it times out. `fragment crop` and `fragment drop-ovl`,
-//! which hold nothing, are [`Reassembly::track`].
+//! datagram, all that is held of it and all that comes until it times out. `fragment crop` and `fragment drop-ovl`
+//! reassemble, as they do in the pf of today.
 
 mod list;
 mod place;
 #[cfg(test)]
 mod tests;
-mod track;
 mod whole;
 
 use alloc::boxed::Box;
@@ -45,7 +44,6 @@ use super::{FlowKey, Secret};
 use crate::wire::{Family, Parsed, ParsedFlags};
 use list::{Entry, NONE};
 use place::Place;
-pub use track::{TrackPolicy, Tracked};
 pub use whole::Whole;
 
 /// Most fragments of one datagram: 65535 bytes in the fragments of the smallest IPv4 MTU that is in use (576 bytes,
@@ -106,7 +104,7 @@ pub enum Taken<P> {
 pub struct Arrival {
     /// Now, in nanoseconds.
     pub now: u64,
-    /// Tells datagrams apart that share addresses and identification: direction and VLAN, for instance. 14 bits.
+    /// Tells datagrams apart that share addresses and identification: the VLAN, for instance.
     pub zone: u16,
     /// `no-df`: an IPv4 fragment with the don't-fragment bit loses the bit instead of its life.
     pub no_df: bool,
@@ -244,7 +242,7 @@ impl<P: Frame, V: Copy> Reassembly<P, V> {
         if self.free == NONE || self.collecting >= self.limit {
             return self.refuse(frame, Fault::Full);
         }
-        let Some(id) = self.datagram(key(parsed, arrival.zone & 0x3fff), parsed.family, arrival.now) else {
+        let Some(id) = self.datagram(key(parsed, arrival.zone), parsed.family, arrival.now) else {
             return self.refuse(frame, Fault::Full);
         };
         match self.fill_up(id, &place) {

@@ -176,7 +176,11 @@ fn modulated_numbers_are_others_on_the_wire() {
     let [syn, syn_ack, ack] = handshake((HERE, 4000), (THERE, 80));
     let seen = world.leaves(&syn).unwrap();
     assert_ne!(seen.seq, syn.seq);
+    let number = syn_ack.seq;
     let seen = world.enters(&super::Frame { ack: seen.seq.wrapping_add(1), ..syn_ack }).unwrap();
     assert_eq!(seen.ack, 1001);
-    assert!(world.leaves(&ack).is_ok());
+    // The other end's numbers are shifted too, and acknowledgements of them back.
+    assert_ne!(seen.seq, number);
+    let seen = world.leaves(&super::Frame { ack: seen.seq.wrapping_add(1), ..ack }).unwrap();
+    assert_eq!(seen.ack, number.wrapping_add(1));
 }

@@ -159,8 +159,6 @@ proptest! {
             }
             let parsed = parse(&frame);
             let arrival = Arrival { check_header: false, ..at(0) };
-            let mut copy = frame.clone();
-            let _ = pool.track(&mut copy, &parsed, &arrival, crate::flow::frag::TrackPolicy::Crop);
             if let Taken::Complete(id) = pool.insert(buffer(0, frame), &parsed, &arrival) {
                 pool.whole(id).unwrap().finish("pass", true);
             }

@@ -3,7 +3,6 @@
 mod bounds;
 mod datagram;
 mod overlap;
-mod track;
 
 use super::{Arrival, Frame, Outcome, Reassembly, Taken};
 use crate::flow::Secret;

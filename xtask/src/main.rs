@@ -10,6 +10,7 @@ mod setup;
 mod sh;
 mod test;
 mod tidy;
+mod vm;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -87,6 +88,11 @@ enum Command {
         #[command(subcommand)]
         bench: bench::Bench,
     },
+    /// Boot a small virtual machine and hold the driver against the guest kernel's own USB devices.
+    Vm {
+        /// Only scenarios whose name contains this.
+        only: Option<String>,
+    },
     /// Build Weir.app with the driver extension, or inspect one.
     Bundle(bundle::BundleArgs),
     /// Write src/abi/sys.rs anew from dext/weir_core.h.
@@ -104,6 +110,7 @@ fn main() -> ExitCode {
         Command::Demo { args } => demo::run(install, &args),
         Command::Test { all, only, list } => test::run(install, all, only.as_deref(), list),
         Command::Bench { bench } => bench::run(install, &bench),
+        Command::Vm { only } => vm::run(install, only.as_deref()),
         Command::Tidy => tidy::run(),
         Command::Setup { r#for } => setup::ensure(r#for, install),
         Command::Iig { files, out } => dext::iig(&files, &out),

@@ -66,6 +66,12 @@ const STEPS: &[Step] = &[
         slow: false,
         run: mac_bundle,
     },
+    Step {
+        name: "vm",
+        what: "USB gadgets and QEMU's USB NIC against Linux's own drivers in a virtual machine",
+        slow: true,
+        run: machine,
+    },
     Step { name: "loom", what: "every interleaving of the rings", slow: true, run: loom },
     Step { name: "asan", what: "glue and runtime under AddressSanitizer and LeakSanitizer", slow: true, run: asan },
     Step {
@@ -140,6 +146,14 @@ pub fn run(install: Install, all: bool, only: Option<&str>, list: bool) -> Resul
 
 fn passed(command: &mut Command) -> Result<Outcome> {
     sh::run(command)?;
+    Ok(Outcome::Passed)
+}
+
+fn machine() -> Result<Outcome> {
+    if cfg!(not(target_os = "linux")) {
+        return Ok(Outcome::Skipped("the machine is built of Debian's packages"));
+    }
+    crate::vm::run(Install::TellOnly, None)?;
     Ok(Outcome::Passed)
 }
 

@@ -1,6 +1,7 @@
 //! What every class must do.
 
 use weir_host::Host;
+use weir_host::usb::UsbDevice as _;
 use weir_host::usb::sim::{Model, Quirk, SimDevice};
 
 use crate::rig::{Rig, up, up_on};
@@ -279,6 +280,18 @@ fn the_same_seed_gives_the_same_run() {
         hash
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn the_device_level_driver_chooses_a_configuration() {
+    let host = Host::new(strict(13));
+    let device = SimDevice::new(Model::Ecm, 0);
+    device.set_configuration(0).unwrap();
+    let service = host.boot_usb("WeirUSBDevice", personality("none", &[]), device.clone(), None).unwrap();
+    assert_eq!(device.configuration(), 1);
+    let report = service.terminate();
+    assert!(report.finished && report.freed, "{report:?}");
+    finish(host);
 }
 
 /// The far station's address.

@@ -138,7 +138,7 @@ pub fn open(config: &UsbConfig, env: NicEnv) -> Result<Device, NicError> {
     let tx = ring(PIPE_OUT, sizes.out_slots, sizes.out_len)?;
     let notify = match config.plan.endpoint_notify {
         0 => None,
-        _ => Some(ring(PIPE_NOTIFY, notify::SLOTS, notify::BUFFER)?),
+        _ => Some(ring(PIPE_NOTIFY, notify::SLOTS, notify::buffer(config.plan.packet_notify))?),
     };
     let completions = [Some(rx.completions()), Some(tx.completions()), notify.as_ref().map(TransferRing::completions)];
     let port = Arc::new(Port::new(config, sizes.mac, env.events, completions, notify.is_some())?);

@@ -1,9 +1,13 @@
 //! Notifications on the interrupt endpoint (CDC 1.2 section 6.3).
 
-/// Transfers in flight, and bytes of each: the longest notification is 16 bytes, and a packet is at most 64 at full
-/// speed and 1024 at high speed.
+/// Transfers in flight.
 pub const SLOTS: usize = 2;
-pub const BUFFER: usize = 1024;
+
+/// Bytes of a transfer: one packet. A notification that fills its packet ends without a short one, so that a longer
+/// transfer would wait for the next.
+pub fn buffer(packet: u16) -> usize {
+    usize::from(packet).max(HEAD)
+}
 
 /// `bmRequestType` of all of them.
 const CLASS_FROM_INTERFACE: u8 = 0xa1;
@@ -32,23 +36,28 @@ pub enum Notice {
     Response,
 }
 
-/// Reads one notification; `None` for anything else.
-pub fn parse(bytes: &[u8]) -> Option<Notice> {
+/// Reads the notification at the start; `None` in it for one that is not known. What is behind it comes too.
+pub fn parse(bytes: &[u8]) -> Option<(Option<Notice>, &[u8])> {
     if bytes.first_chunk::<4>() == Some(&RNDIS_RESPONSE) {
-        return Some(Notice::Response);
+        return Some((Some(Notice::Response), &[]));
     }
     let (&[kind, code, v0, _, _, _, l0, l1], data) = bytes.split_first_chunk::<HEAD>()?;
     if kind != CLASS_FROM_INTERFACE {
         return None;
     }
-    match code {
+    let len = usize::from(u16::from_le_bytes([l0, l1]));
+    let rest = data.get(len..).unwrap_or(&[]);
+    let notice = match code {
         NETWORK_CONNECTION => Some(Notice::Connected(v0 != 0)),
         RESPONSE_AVAILABLE => Some(Notice::Response),
-        CONNECTION_SPEED_CHANGE if u16::from_le_bytes([l0, l1]) >= 8 => {
-            let (down, rest) = data.split_first_chunk::<4>()?;
-            let up = rest.first_chunk::<4>()?;
-            Some(Notice::Speed { down: u32::from_le_bytes(*down), up: u32::from_le_bytes(*up) })
-        }
+        CONNECTION_SPEED_CHANGE if len >= 8 => speed(data),
         _ => None,
-    }
+    };
+    Some((notice, rest))
+}
+
+fn speed(data: &[u8]) -> Option<Notice> {
+    let (down, rest) = data.split_first_chunk::<4>()?;
+    let up = rest.first_chunk::<4>()?;
+    Some(Notice::Speed { down: u32::from_le_bytes(*down), up: u32::from_le_bytes(*up) })
 }

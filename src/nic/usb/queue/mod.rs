@@ -101,20 +101,30 @@ impl UsbQueue {
         }
     }
 
+    fn take_notice(port: &Port, notice: Option<Notice>) {
+        match notice {
+            Some(Notice::Connected(up)) => port.set_connected(up),
+            Some(Notice::Speed { down, up }) => port.set_speed(down.max(up).into()),
+            Some(Notice::Response) => {
+                port.response.store(true, Ordering::Release);
+                port.events.attention();
+            }
+            None => {}
+        }
+    }
+
     /// Reads what the device told and listens on.
     fn listen(&mut self) {
         let Some(ring) = &mut self.notify else { return };
         while let Some(finished) = ring.finished() {
             match finished {
-                Ok(bytes) => match notify::parse(bytes) {
-                    Some(Notice::Connected(up)) => self.port.set_connected(up),
-                    Some(Notice::Speed { down, up }) => self.port.set_speed(down.max(up).into()),
-                    Some(Notice::Response) => {
-                        self.port.response.store(true, Ordering::Release);
-                        self.port.events.attention();
+                Ok(bytes) => {
+                    let mut rest = bytes;
+                    while let Some((notice, behind)) = notify::parse(rest) {
+                        Self::take_notice(&self.port, notice);
+                        rest = behind;
                     }
-                    None => {}
-                },
+                }
                 Err(error) => Self::failed(&self.port, PIPE_NOTIFY, error, &mut self.failures),
             }
             ring.release();

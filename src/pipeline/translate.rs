@@ -125,7 +125,7 @@ impl<R: Recorder> Help<'_, R> {
             PoolKind::Random => (0..4).fold(0u128, |sum, _| sum << 32 | u128::from(self.random.bits())),
             PoolKind::RoundRobin => u128::from(self.bound.counters().life(number).map_or(0, RuleLife::next_turn)),
         };
-        let mut left = index.checked_rem(total)?;
+        let (_, mut left) = wire::divide::div_rem(index, total)?;
         let mut found = None;
         self.spans(pool, family, |span| {
             let len = span.len(family);

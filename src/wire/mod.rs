@@ -9,6 +9,7 @@ pub mod arp;
 pub mod build;
 pub mod checksum;
 mod crc32c;
+pub mod divide;
 pub mod ethernet;
 pub(crate) mod extensions;
 mod fixed;

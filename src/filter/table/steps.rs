@@ -57,7 +57,8 @@ impl<T: Number> Steps<T> {
         let span = starts.last().map_or(0, |last| last.upper() - base);
         // A quarter of the window on average.
         let parts = (starts.len() * 4 / T::WINDOW).next_power_of_two().max(1);
-        let scale = u64::try_from(((parts as u128) << 64) / (u128::from(span) + 1)).unwrap_or(u64::MAX);
+        let (scale, _) = crate::wire::divide::div_rem((parts as u128) << 64, u128::from(span) + 1)?;
+        let scale = u64::try_from(scale).unwrap_or(u64::MAX);
         let mut root = Vec::new();
         root.try_reserve_exact(parts + 1).ok()?;
         let mut steps = Self { starts, root, base, scale };

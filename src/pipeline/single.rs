@@ -119,6 +119,12 @@ impl Single {
         core::iter::from_fn(|| self.shared.listed.pop()).collect()
     }
 
+    /// How many states are counted.
+    #[must_use]
+    pub fn state_count(&self) -> u64 {
+        self.shared.states()
+    }
+
     /// Does what control asks for.
     pub fn note(&mut self, note: Note) {
         let bound = self.installed.bound();

@@ -1,5 +1,6 @@
 //! The pipeline's behaviour, frame by frame, through [`Single`].
 
+mod any;
 mod frames;
 mod states;
 mod translation;

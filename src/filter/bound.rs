@@ -4,12 +4,12 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::compiled::{Compiled, interface_matches};
 use super::linear::Walk;
 use super::{
-    Dynamic, DynamicKind, Family, List, LookupTable, Rule, Ruleset, Subject, Table, TableEntry, Verdict, Witness,
+    Dynamic, DynamicKind, Family, List, LookupTable, Rate, Rule, Ruleset, Subject, Table, TableEntry, Verdict, Witness,
 };
 use crate::telemetry::Counter;
 
@@ -29,6 +29,8 @@ pub struct RuleLife {
     states: AtomicU32,
     spent: AtomicBool,
     turn: AtomicU32,
+    /// `max-pkt-rate`: when the period began, seconds, and packets since.
+    rate: AtomicU64,
 }
 
 impl RuleLife {
@@ -43,6 +45,19 @@ impl RuleLife {
     #[must_use]
     pub fn next_turn(&self) -> u32 {
         self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Counts a packet of a rule with `max-pkt-rate`; false when there have been as many as may be.
+    pub(super) fn takes_packet(&self, rate: Rate, second: u32) -> bool {
+        let next = |old: u64| {
+            let (begun, count) = ((old >> 32) as u32, old as u32);
+            if second.wrapping_sub(begun) >= rate.seconds {
+                return Some(u64::from(second) << 32 | 1);
+            }
+            (count < rate.limit).then_some(old.wrapping_add(1))
+        };
+        // Relaxed: the count guards no other memory.
+        self.rate.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
     }
 
     /// Counts a state unless there are `max` (0 = any number).
@@ -429,6 +444,7 @@ fn lives(ruleset: &Ruleset, before: Option<&Bound>, next_id: &mut u32) -> Option
                 states: AtomicU32::new(0),
                 spent: AtomicBool::new(false),
                 turn: AtomicU32::new(0),
+                rate: AtomicU64::new(0),
             })
         }));
     }

@@ -67,6 +67,7 @@ impl Test {
             || rule.tagged != 0
             || rule.tag != 0
             || rule.probability != 0
+            || rule.packet_rate.is_some()
             || rule.ether.is_some()
             || rule.nat.is_some()
             || rule.rdr.is_some()

@@ -105,6 +105,8 @@ pub enum Mismatch {
     Vlan = 18,
     /// A rule with `once` that has matched.
     Once = 19,
+    /// `max-pkt-rate` is used up.
+    PacketRate = 20,
 }
 
 impl Mismatch {
@@ -131,6 +133,7 @@ impl Mismatch {
             Self::DestinationMac => "ether to",
             Self::Vlan => "vlan",
             Self::Once => "once",
+            Self::PacketRate => "max-pkt-rate",
         }
     }
 }
@@ -139,6 +142,11 @@ impl Mismatch {
 pub trait Witness {
     /// 32 random bits.
     fn random(&mut self) -> u32;
+
+    /// Seconds of a clock that goes on.
+    fn second(&self) -> u32 {
+        0
+    }
 
     /// An address that was added to a table since the ruleset was installed.
     fn is_added(&self, table: u32, family: Family, addr: &[u8; 16]) -> bool {
@@ -439,6 +447,12 @@ impl<'a, W: Witness> Walk<'a, W> {
         }
         if rule.probability != 0 && self.witness.random() > rule.probability {
             return Some(Mismatch::Probability);
+        }
+        if let Some(rate) = rule.packet_rate
+            && let Some(life) = self.bound.counters.life(number)
+            && !life.takes_packet(rate, self.witness.second())
+        {
+            return Some(Mismatch::PacketRate);
         }
         if rule.flags.contains(RuleFlags::ONCE) && !self.bound.counters.take_once(number) {
             return Some(Mismatch::Once);

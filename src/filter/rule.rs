@@ -96,7 +96,7 @@ bitflags! {
         const TRANSLATE_PASS = 1 << 8;
         /// `! tagged`.
         const NOT_TAGGED = 1 << 9;
-        /// `dup-to`: a copy goes to the capture ring.
+        /// `dup-to`: each packet, also those of states, is shown in the event ring.
         const DUP_TO = 1 << 10;
     }
 }

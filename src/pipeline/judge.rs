@@ -16,7 +16,7 @@ use crate::flow::state::{self, Lifetime, Phase, Segment, State, StateFlags, Trac
 use crate::flow::table::FlowId;
 use crate::telemetry::{DropReason, Event, EventKind, ShardCounters};
 use crate::wire::rewrite::Edit;
-use crate::wire::{self, Parsed, ParsedFlags, parse_inner, protocol, tcp};
+use crate::wire::{self, Parsed, ParsedFlags, protocol, tcp};
 
 /// What evaluation and translation work with.
 pub struct Help<'a, R> {
@@ -37,6 +37,10 @@ pub struct Help<'a, R> {
 impl<R: Recorder> Witness for Help<'_, R> {
     fn random(&mut self) -> u32 {
         self.random.bits()
+    }
+
+    fn second(&self) -> u32 {
+        (time_of(self.tracker.now) / 1_000_000_000) as u32
     }
 
     fn is_added(&self, table: u32, family: Family, addr: &[u8; 16]) -> bool {
@@ -274,41 +278,6 @@ impl<R: Recorder> Judge<'_, R> {
         Some(Outcome::Pass)
     }
 
-    /// An ICMP error about a packet of a state. `None`: of none.
-    fn follow_error(&mut self, frame: &mut [u8], parsed: &mut Parsed) -> Option<Outcome> {
-        let (bound, way) = (self.help.bound, self.help.way);
-        let mut inner = parse_inner(frame, parsed)?;
-        // The packet inside went the other way.
-        let key = state::key(frame, &inner, super::answer::other(way))?;
-        let hash = self.help.tracker.table.hash(&key);
-        let id = self.help.tracker.find(hash, &key, way == Way::In)?;
-        let state = self.help.tracker.table.get_mut(id)?;
-        if state.protocol == protocol::TCP && !state.flags.contains(StateFlags::SLOPPY) {
-            let bytes = frame.get(usize::from(inner.l4)..)?;
-            let seq = u32::from_be_bytes(*bytes.get(4..)?.first_chunk()?);
-            let forward = state.is_forward(super::answer::other(way));
-            let (sender, receiver) = state.ends(forward);
-            let seq = seq.wrapping_sub(sender.shift);
-            let reach = u32::from(receiver.window) << receiver.scale.unwrap_or(0);
-            let ahead = sender.high.wrapping_sub(seq).cast_signed();
-            let behind = seq.wrapping_sub(sender.low.wrapping_sub(reach)).cast_signed();
-            if ahead < 0 || behind < 0 {
-                return Some(Outcome::Drop(DropReason::StateMismatch));
-            }
-        }
-        let rule = bound.counters().number_of(state.rule_id).unwrap_or(Verdict::NO_RULE);
-        let flags = state.flags;
-        if flags.contains(StateFlags::TRANSLATED) {
-            let (from, to) = (*state.key(way), *state.target(way));
-            change::translate_error(frame, parsed, &mut inner, way, &from, &to);
-        }
-        bound.count(self.help.shard, rule, frame.len());
-        if flags.contains(StateFlags::LOG_ALL) {
-            self.log(frame.len(), parsed, rule, None);
-        }
-        Some(Outcome::Pass)
-    }
-
     // ---- packets without a state ----
 
     fn by_rules(
@@ -338,7 +307,8 @@ impl<R: Recorder> Judge<'_, R> {
             }
         };
         let Verdict { rule: number, log, .. } = verdict;
-        if log {
+        // `dup-to` shows a packet in the event ring, too; there is no other interface to send it to.
+        if log || verdict.copy {
             self.log(frame.len(), parsed, number, verdict.block);
         }
         let rule = bound.rule(number);
@@ -490,7 +460,7 @@ impl<R: Recorder> Judge<'_, R> {
         let mut set = |flag, on: bool| state.flags.set(flag, on);
         let flags = rule.map_or(RuleFlags::empty(), |rule| rule.flags);
         set(StateFlags::SLOPPY, options.sloppy);
-        set(StateFlags::LOG_ALL, flags.contains(RuleFlags::LOG_ALL));
+        set(StateFlags::LOG_ALL, flags.contains(RuleFlags::LOG_ALL) || verdict.copy);
         set(StateFlags::ALLOW_OPTS, flags.contains(RuleFlags::ALLOW_OPTS));
         set(StateFlags::SCRUB, verdict.scrub != Scrub::NONE);
         set(StateFlags::NO_DF, verdict.scrub.no_df);

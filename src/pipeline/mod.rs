@@ -7,6 +7,7 @@
 mod answer;
 mod change;
 mod hold;
+mod icmp_error;
 mod judge;
 mod note;
 mod single;

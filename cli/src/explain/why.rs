@@ -154,5 +154,9 @@ pub fn sides(ruleset: &Ruleset, rule: &Rule, look: &Look, mismatch: Mismatch, on
             (id.to_string(), ether.vlan.map_or(String::new(), |id| id.to_string()))
         }
         Mismatch::Once => ("not the first".to_owned(), "one packet".to_owned()),
+        Mismatch::PacketRate => {
+            let most = rule.packet_rate.map_or(String::new(), |rate| format!("{} in {} s", rate.limit, rate.seconds));
+            ("one more".to_owned(), most)
+        }
     }
 }

@@ -58,10 +58,8 @@ bitflags! {
         const TRANSLATED = 1 << 0;
         /// `sloppy`: sequence numbers are not looked at.
         const SLOPPY = 1 << 1;
-        /// `log (all)`.
+        /// `log (all)`, `dup-to`.
         const LOG_ALL = 1 << 2;
-        /// `dup-to`.
-        const COPY = 1 << 3;
         /// `allow-opts`.
         const ALLOW_OPTS = 1 << 4;
         /// `no-df`.

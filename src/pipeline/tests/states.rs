@@ -184,3 +184,19 @@ fn modulated_numbers_are_others_on_the_wire() {
     let seen = world.leaves(&super::Frame { ack: seen.seq.wrapping_add(1), ..ack }).unwrap();
     assert_eq!(seen.ack, number.wrapping_add(1));
 }
+
+#[test]
+fn a_rule_may_match_so_often_and_another_shows_every_packet() {
+    let rate = Some(Rate { limit: 2, seconds: 10 });
+    let limited = Rule { packet_rate: rate, ..Rule::default() };
+    let mut world = World::filter(vec![Rule { action: Action::Block, ..Rule::default() }, limited]);
+    let query = udp((HERE, 4000), (THERE, 53));
+    assert!(world.leaves(&query).is_ok() && world.leaves(&query).is_ok());
+    assert_eq!(world.leaves(&query), Err(DropReason::Match));
+    world.now += 11 * SECOND;
+    assert!(world.leaves(&query).is_ok());
+    let shown = Rule { flags: RuleFlags::DUP_TO, state: keep(), ..Rule::default() };
+    let mut world = World::filter(vec![shown]);
+    assert!(world.leaves(&query).is_ok() && world.enters(&query.back()).is_ok());
+    assert_eq!(core::iter::from_fn(|| world.single.event()).count(), 2);
+}

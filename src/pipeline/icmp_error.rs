@@ -1,0 +1,47 @@
+//! ICMP errors about packets of states (`pf_test_state_icmp`).
+#![forbid(unsafe_code)]
+
+use super::answer::other;
+use super::judge::Judge;
+use super::{Outcome, Recorder, change};
+use crate::filter::Verdict;
+use crate::flow::state::{self, StateFlags, Way};
+use crate::telemetry::DropReason;
+use crate::wire::{Parsed, parse_inner, protocol};
+
+impl<R: Recorder> Judge<'_, R> {
+    /// An ICMP error about a packet of a state. `None`: of none.
+    pub(super) fn follow_error(&mut self, frame: &mut [u8], parsed: &mut Parsed) -> Option<Outcome> {
+        let (bound, way) = (self.help.bound, self.help.way);
+        let mut inner = parse_inner(frame, parsed)?;
+        // The packet inside went the other way.
+        let key = state::key(frame, &inner, other(way))?;
+        let hash = self.help.tracker.table.hash(&key);
+        let id = self.help.tracker.find(hash, &key, way == Way::In)?;
+        let state = self.help.tracker.table.get_mut(id)?;
+        if state.protocol == protocol::TCP && !state.flags.contains(StateFlags::SLOPPY) {
+            let bytes = frame.get(usize::from(inner.l4)..)?;
+            let seq = u32::from_be_bytes(*bytes.get(4..)?.first_chunk()?);
+            let forward = state.is_forward(other(way));
+            let (sender, receiver) = state.ends(forward);
+            let seq = seq.wrapping_sub(sender.shift);
+            let reach = u32::from(receiver.window) << receiver.scale.unwrap_or(0);
+            let ahead = sender.high.wrapping_sub(seq).cast_signed();
+            let behind = seq.wrapping_sub(sender.low.wrapping_sub(reach)).cast_signed();
+            if ahead < 0 || behind < 0 {
+                return Some(Outcome::Drop(DropReason::StateMismatch));
+            }
+        }
+        let rule = bound.counters().number_of(state.rule_id).unwrap_or(Verdict::NO_RULE);
+        let flags = state.flags;
+        if flags.contains(StateFlags::TRANSLATED) {
+            let (from, to) = (*state.key(way), *state.target(way));
+            change::translate_error(frame, parsed, &mut inner, way, &from, &to);
+        }
+        bound.count(self.help.shard, rule, frame.len());
+        if flags.contains(StateFlags::LOG_ALL) {
+            self.log(frame.len(), parsed, rule, None);
+        }
+        Some(Outcome::Pass)
+    }
+}

@@ -9,12 +9,14 @@ use crate::mem::simd::{SIFT, Sieve, Sifted};
 /// Headers that go through the stages together.
 const GROUP: usize = SIFT;
 
-/// Most that is left after the tables behind the first were asked; when it gets full, it is worked off before more tables are
-/// asked.
-const WORK: usize = 8 * GROUP;
+/// Room for what is left after some tables were asked: [`ENOUGH`] and one more table's.
+const WORK: usize = 2 * GROUP;
 
 /// A table whose slots take more than this does not stay in the innermost caches.
 const FAR: u32 = 1 << 13;
+
+/// So many leaves are worth comparing before more tables are asked: what they say lets others be left out.
+const ENOUGH: usize = 16;
 
 /// Leaves that take no more than this are in the caches anyway.
 const NEAR: usize = 1 << 18;
@@ -74,12 +76,12 @@ impl<const W: usize> Classifier<W> {
         group.fill(keys);
         found.fill(NONE);
         let mut work = Sifted::<WORK>::new();
-        let mut first = true;
+        let mut is_first = true;
         for (table, mask) in self.tables.iter().zip(&self.masks).filter(|(table, _)| table.rules > 0) {
             self.sift(&mut group, keys.len(), *table, mask, &mut work);
-            if first || work.len + GROUP > WORK {
+            if is_first || work.len >= ENOUGH {
                 self.work_off(&mut work, keys, found);
-                first = false;
+                is_first = false;
                 for (limit, found) in group.limits.iter_mut().zip(&*found) {
                     *limit = coarse_of(self.coarse, *found);
                 }
@@ -173,3 +175,5 @@ impl Group {
         }
     }
 }
+
+const _: () = assert!(ENOUGH + GROUP <= WORK);

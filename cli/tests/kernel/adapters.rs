@@ -55,7 +55,7 @@ fn rules_decide_alike_on_every_model() {
     }
     let path = std::env::temp_dir().join(format!("weir-adapters-{}.conf", std::process::id()));
     let mut rules = std::fs::File::create(&path).unwrap();
-    writeln!(rules, "block in quick inet proto icmp all\npass all").unwrap();
+    writeln!(rules, "block quick inet proto icmp all\npass all").unwrap();
     for model in MODELS {
         let lab = Lab::new();
         let driver = join(&lab, model, &["-f", path.to_str().unwrap()]);

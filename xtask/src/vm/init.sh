@@ -111,19 +111,15 @@ traffic() {
         verdict "$name/fragments" "lost"
 
     sum=$(sha256sum < /tmp/blob)
-    # A listener whose input ends would close the connection before the bulk is through.
-    tail -f /dev/null | nc -l -p 5000 > /tmp/got &
-    sleep 0.3
-    ip netns exec w nc 10.55.0.1 5000 < /tmp/blob
-    wait $!
-    [ "$(sha256sum < /tmp/got)" = "$sum" ] && verdict "$name/bulk-out" || verdict "$name/bulk-out" "the sums differ"
-    tail -f /dev/null | ip netns exec w nc -l -p 5001 > /tmp/got &
-    sleep 0.3
-    nc 10.55.0.2 5001 < /tmp/blob
-    wait $!
+    httpd -p 10.55.0.1:8080 -h /tmp
+    ip netns exec w wget -q -O /tmp/got http://10.55.0.1:8080/blob
+    killall httpd
     [ "$(sha256sum < /tmp/got)" = "$sum" ] && verdict "$name/bulk-in" || verdict "$name/bulk-in" "the sums differ"
+    ip netns exec w httpd -p 10.55.0.2:8080 -h /tmp
+    wget -q -O /tmp/got http://10.55.0.2:8080/blob
+    killall httpd
+    [ "$(sha256sum < /tmp/got)" = "$sum" ] && verdict "$name/bulk-out" || verdict "$name/bulk-out" "the sums differ"
 
-    killall tail
     kill -INT $driver
     wait $driver
     [ $? = 0 ] && verdict "$name/stop" || verdict "$name/stop" "$(tail -3 /tmp/weir.log | tr '\n' ' ')"

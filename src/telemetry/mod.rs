@@ -4,6 +4,7 @@
 //! reads; a sum taken while traffic runs is off by what is in flight between two loads, and exact when it stands.
 #![forbid(unsafe_code)]
 
+pub mod bpf;
 mod counters;
 mod drop_reason;
 mod event;

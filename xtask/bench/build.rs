@@ -1,10 +1,20 @@
-//! Links DPDK when the feature `dpdk` asks for it.
+//! Links peers when the feature `dpdk` asks for them: DPDK's libraries and libpcap.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    if std::env::var_os("CARGO_FEATURE_DPDK").is_some() {
-        for library in ["rte_acl", "rte_hash", "rte_eal"] {
-            println!("cargo:rustc-link-lib={library}");
-        }
+    println!("cargo:rerun-if-changed=src/peer/ring.c");
+    if std::env::var_os("CARGO_FEATURE_DPDK").is_none() {
+        return;
+    }
+    let mut ring = cc::Build::new();
+    let dpdk = pkg_config::Config::new().cargo_metadata(false).probe("libdpdk");
+    for path in dpdk.iter().flat_map(|library| &library.include_paths) {
+        ring.include(path);
+    }
+    // What DPDK's own pkg-config file asks of a compiler.
+    ring.file("src/peer/ring.c").flag("-include").flag("rte_config.h").flag_if_supported("-march=corei7").opt_level(3);
+    ring.compile("weir_bench_ring");
+    for library in ["rte_acl", "rte_hash", "rte_ring", "rte_eal", "pcap"] {
+        println!("cargo:rustc-link-lib={library}");
     }
 }

@@ -58,13 +58,23 @@ use Purpose::{Bench, Bindings, Build, Bundle, Demo, Test, TestAll};
 const NEEDS: &[Need] = &[
     Need {
         what: "DPDK",
-        why: "rte_acl, the classifier's peer",
+        why: "rte_acl, rte_hash and rte_ring, peers of benchmarks",
         present: || {
             sh::succeeds(
                 Command::new("sh").arg("-c").arg("ls /usr/lib/*/librte_acl.so /usr/lib64/librte_acl.so | grep -q ."),
             )
         },
-        apt: &["libdpdk-dev"],
+        apt: &["libdpdk-dev", "pkg-config"],
+        brew: &[],
+        purposes: &[Bench],
+    },
+    Need {
+        what: "libpcap",
+        why: "the capture filter's peer",
+        present: || {
+            sh::succeeds(Command::new("sh").arg("-c").arg("ls /usr/lib/*/libpcap.so /usr/lib64/libpcap.so | grep -q ."))
+        },
+        apt: &["libpcap-dev"],
         brew: &[],
         purposes: &[Bench],
     },

@@ -1,12 +1,18 @@
 //! What `cargo xtask bench` runs. It is a program of its own so that it is built with optimisation and may link peers.
 
+#[cfg(feature = "dpdk")]
+mod bpf;
+mod checksum;
 mod classify;
 mod flows;
+mod frames;
 mod headers;
 mod lpm;
 mod measure;
+mod parse;
 mod peer;
 mod reference;
+mod rings;
 mod rules;
 mod update;
 
@@ -30,6 +36,15 @@ enum Bench {
     Lpm(lpm::Args),
     /// The flow table: lookup hit and miss, insert, expiry.
     Flows(flows::Args),
+    /// The ring between two cores.
+    Rings(rings::Args),
+    /// The parse.
+    Parse(parse::Args),
+    /// The Internet checksum.
+    Checksum(checksum::Args),
+    /// Capture filters.
+    #[cfg(feature = "dpdk")]
+    Bpf(bpf::Args),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +52,11 @@ fn main() -> ExitCode {
         Bench::Classify(args) => classify::run(&args),
         Bench::Lpm(args) => lpm::run(&args),
         Bench::Flows(args) => flows::run(&args),
+        Bench::Rings(args) => rings::run(&args),
+        Bench::Parse(args) => parse::run(&args),
+        Bench::Checksum(args) => checksum::run(&args),
+        #[cfg(feature = "dpdk")]
+        Bench::Bpf(args) => bpf::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

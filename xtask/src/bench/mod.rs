@@ -47,6 +47,18 @@ pub enum Bench {
     /// The flow table beside hashbrown and DPDK's rte_hash.
     #[command(disable_help_flag = true)]
     Flows(Passed),
+    /// The ring between two cores, beside rtrb, crossbeam's ArrayQueue and DPDK's rte_ring.
+    #[command(disable_help_flag = true)]
+    Rings(Passed),
+    /// The parse, beside etherparse and smoltcp.
+    #[command(disable_help_flag = true)]
+    Parse(Passed),
+    /// The Internet checksum, beside smoltcp and etherparse.
+    #[command(disable_help_flag = true)]
+    Checksum(Passed),
+    /// Capture filters, beside libpcap's interpreter.
+    #[command(disable_help_flag = true)]
+    Bpf(Passed),
 }
 
 /// Arguments that the benchmark itself reads; `--help` is one of them.
@@ -74,5 +86,9 @@ pub fn run(install: Install, bench: &Bench) -> Result<()> {
             core::run(install, "classify", peers, args)
         }
         Bench::Flows(Passed { args }) => core::run(install, "flows", true, args),
+        Bench::Rings(Passed { args }) => core::run(install, "rings", true, args),
+        Bench::Parse(Passed { args }) => core::run(install, "parse", true, args),
+        Bench::Checksum(Passed { args }) => core::run(install, "checksum", true, args),
+        Bench::Bpf(Passed { args }) => core::run(install, "bpf", true, args),
     }
 }

@@ -6,3 +6,7 @@ pub mod acl;
 pub mod eal;
 #[cfg(feature = "dpdk")]
 pub mod hash;
+#[cfg(feature = "dpdk")]
+pub mod pcap;
+#[cfg(feature = "dpdk")]
+pub mod ring;

@@ -22,7 +22,7 @@ use weir_host::{Host, HostConfig};
 use crate::RuleArgs;
 use crate::nic::{Nic, NicOptions, Wire, entitlements, no_leaks};
 use crate::output::rule_json;
-use crate::rules;
+use crate::{capture_filter, rules};
 
 /// Arguments of `weir replay`.
 #[derive(Args)]
@@ -32,6 +32,9 @@ pub struct ReplayArgs {
     /// Capture to send through the driver: pcap or pcapng.
     #[arg(short, long, value_name = "FILE")]
     input: PathBuf,
+    /// Send only the frames that this tcpdump expression names, such as `tcp port 443`.
+    #[arg(long, value_name = "EXPRESSION")]
+    filter: Option<String>,
     /// Write the frames that passed, as pcapng.
     #[arg(short = 'w', long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -129,6 +132,7 @@ const MTU_MAX: u32 = 16_110;
 pub fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let image = rules::compile(&args.rules)?;
     let local = Local::parse(&args.local)?;
+    let filter = args.filter.as_deref().map(capture_filter::compile).transpose()?;
     let mut reader = Reader::open(&args.input)?;
     let mut output = args.write.as_deref().map(Output::create).transpose()?;
 
@@ -177,6 +181,11 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode> {
             *totals.refused.entry("link-type").or_default() += 1;
             continue;
         };
+        let cut = frame.original_len.saturating_sub(frame.bytes.len());
+        if filter.as_ref().is_some_and(|filter| filter.run(ethernet, ethernet.len() + cut) == 0) {
+            *totals.refused.entry("filter").or_default() += 1;
+            continue;
+        }
         host.advance_to(clock);
         let out = local.sent(ethernet);
         let accepted = if out { transmit(&*port, ethernet) } else { wire.send(ethernet, &Offload::default()) };

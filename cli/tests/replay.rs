@@ -56,3 +56,47 @@ fn every_capture_is_accounted_for() {
     std::fs::remove_file(rules).unwrap();
     println!("{files} captures, {compared} counted by capinfos too");
 }
+
+/// Frames that tcpdump itself finds, and the link type that it names.
+fn found_by_tcpdump(file: &str, expression: &str) -> Option<(u64, bool)> {
+    let output = Command::new("tcpdump").args(["-r", file, "--count", expression]).output().ok()?;
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text = format!("{out}{err}");
+    let count = text.lines().find_map(|line| line.strip_suffix(" packets").or(line.strip_suffix(" packet")))?;
+    Some((count.trim().parse().ok()?, text.contains("link-type EN10MB")))
+}
+
+#[test]
+fn a_filter_keeps_what_tcpdump_keeps() {
+    let Some(dir) = corpus() else {
+        eprintln!("skipped: no corpus of captures (set WEIR_SHARED)");
+        return;
+    };
+    let mut paths: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let (mut compared, mut kept) = (0, 0);
+    for (path, expression) in paths.iter().step_by(5).zip(
+        ["tcp", "udp port 53 or arp", "ip6", "vlan or not ip", "ip[2:2] > 100", "greater 200", "tcp[13] & 2 != 0"]
+            .into_iter()
+            .cycle(),
+    ) {
+        let file = path.to_str().unwrap();
+        let Some((count, true)) = found_by_tcpdump(file, expression) else { continue };
+        let output = weir().args(["replay", "--json", "-i", file, "--filter", expression]).output().unwrap();
+        let json = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{file}: {output:?}");
+        assert_eq!(number(&json, "frames") - number(&json, "filter"), count, "{file} {expression}: {json}");
+        compared += 1;
+        kept += count;
+    }
+    assert!(compared == 0 || kept > 0, "no expression matched anything");
+    println!("{compared} captures, {kept} frames kept by both");
+}
+
+#[test]
+fn a_wrong_filter_is_refused_with_libpcaps_words() {
+    let output = weir().args(["replay", "-i", "/dev/null", "--filter", "tcp prot 80"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text.contains("tcp prot 80") && text.contains("syntax error"), "{text}");
+}

@@ -102,12 +102,6 @@ impl Program {
         if self.uses_memory { self.execute::<true>(frame, len) } else { self.execute::<false>(frame, len) }
     }
 
-    /// [`Program::run`] of a whole frame, as yes or no.
-    #[must_use]
-    pub fn matches(&self, frame: &[u8]) -> bool {
-        self.run(frame, frame.len()) != 0
-    }
-
     #[inline(always)]
     fn execute<const USES_MEMORY: bool>(&self, frame: &[u8], len: usize) -> u32 {
         let mut machine =

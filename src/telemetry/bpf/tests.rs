@@ -35,18 +35,22 @@ fn tcp(options: usize, sport: u16, dport: u16, offset: u16) -> Vec<u8> {
     frame
 }
 
+fn matches(program: &Program, frame: &[u8]) -> bool {
+    program.run(frame, frame.len()) != 0
+}
+
 #[test]
 fn tcpdumps_program_finds_what_it_is_meant_to() {
     let program = Program::new(&program(TCP_PORT_80)).unwrap();
     for options in [0, 4, 40] {
         assert_eq!(program.run(&tcp(options, 80, 1, 0), 60), 262_144);
-        assert!(program.matches(&tcp(options, 1, 80, 0)));
-        assert!(!program.matches(&tcp(options, 81, 8080, 0)));
-        assert!(!program.matches(&tcp(options, 80, 80, 185)), "a later fragment has no ports");
+        assert!(matches(&program, &tcp(options, 1, 80, 0)));
+        assert!(!matches(&program, &tcp(options, 81, 8080, 0)));
+        assert!(!matches(&program, &tcp(options, 80, 80, 185)), "a later fragment has no ports");
     }
     let frame = tcp(0, 1, 80, 0);
     for len in 0..frame.len() {
-        assert_eq!(program.matches(&frame[..len]), len >= 38, "{len} bytes");
+        assert_eq!(matches(&program, &frame[..len]), len >= 38, "{len} bytes");
     }
 }
 
@@ -209,6 +213,6 @@ proptest! {
         }
         let ports = [parsed.src_port, parsed.dst_port].contains(&80);
         let expected = parsed.protocol == 6 && !parsed.is_later_fragment() && ports;
-        prop_assert_eq!(Program::new(&program(TCP_PORT_80)).unwrap().matches(&frame), expected);
+        prop_assert_eq!(matches(&Program::new(&program(TCP_PORT_80)).unwrap(), &frame), expected);
     }
 }

@@ -306,13 +306,15 @@ impl Pipeline {
     /// Parses the burst.
     pub fn parse(&mut self, burst: &Burst) {
         self.parsed.clear();
-        self.parsed.extend(burst.iter().map(|packet| {
+        // As many as frames, which fit.
+        let _ = self.parsed.resize_default(burst.len());
+        for (parsed, packet) in self.parsed.iter_mut().zip(burst) {
             if packet.flags().intersects(PacketFlags::TX_TSO | PacketFlags::RX_LRO) {
-                wire::parse_super(packet.frame())
+                *parsed = wire::parse_super(packet.frame());
             } else {
-                wire::parse(packet.frame())
+                wire::parse_into(parsed, packet.frame());
             }
-        }));
+        }
     }
 
     /// Keeps in `burst` the frames whose flow belongs to this shard, and gives each of the others to `elsewhere`
@@ -384,6 +386,9 @@ impl Pipeline {
             }
             // As many as frames, which fit.
             let _ = keys.push(key);
+        }
+        for (_, hash) in keys.iter().flatten() {
+            self.tracker.table.prefetch_candidate(*hash);
         }
         let help = Help {
             bound,

@@ -197,16 +197,31 @@ impl<T> FlowTable<T> {
         prefetch::element(&self.buckets, self.home(hash));
     }
 
-    /// Begins to fetch a flow: key and data, the first four cache lines of them.
+    /// Begins to fetch a flow: key and data, the first eight cache lines of them.
     #[inline(always)]
     pub fn prefetch_flow(&self, id: FlowId) {
         self.prefetch_slot(id.index);
     }
 
+    /// Begins to fetch the flow that [`FlowTable::find`] will probably find, once the memory that [`FlowTable::prefetch`]
+    /// asked for is there.
+    #[inline(always)]
+    pub fn prefetch_candidate(&self, hash: u64) {
+        let candidate = self
+            .buckets
+            .get(self.home(hash))
+            .and_then(|bucket| bucket.with_tag(tag(hash)).next().and_then(|way| bucket.reference(way)));
+        match candidate {
+            Some(reference) if reference & FURTHER == 0 => self.prefetch_slot(reference),
+            Some(reference) => prefetch::element(&self.further, (reference & !FURTHER) as usize),
+            None => {}
+        }
+    }
+
     #[inline(always)]
     fn prefetch_slot(&self, index: u32) {
         if let Some(slot) = self.slots.get(index as usize) {
-            for line in 0..4 {
+            for line in 0..8 {
                 prefetch::line(slot, line * 64);
             }
         }

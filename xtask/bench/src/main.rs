@@ -11,6 +11,7 @@ mod lpm;
 mod measure;
 mod parse;
 mod peer;
+mod pipeline;
 mod reference;
 mod rings;
 mod rules;
@@ -36,6 +37,8 @@ enum Bench {
     Lpm(lpm::Args),
     /// The flow table: lookup hit and miss, insert, expiry.
     Flows(flows::Args),
+    /// Parse, states, rules and counters over bursts.
+    Pipeline(pipeline::Args),
     /// The ring between two cores.
     Rings(rings::Args),
     /// The parse.
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Bench::Classify(args) => classify::run(&args),
         Bench::Lpm(args) => lpm::run(&args),
         Bench::Flows(args) => flows::run(&args),
+        Bench::Pipeline(args) => pipeline::run(&args),
         Bench::Rings(args) => rings::run(&args),
         Bench::Parse(args) => parse::run(&args),
         Bench::Checksum(args) => checksum::run(&args),

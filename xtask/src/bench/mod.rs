@@ -47,6 +47,9 @@ pub enum Bench {
     /// The flow table beside hashbrown and DPDK's rte_hash.
     #[command(disable_help_flag = true)]
     Flows(Passed),
+    /// Parse, states, rules and counters over bursts, in memory.
+    #[command(disable_help_flag = true)]
+    Pipeline(Passed),
     /// The ring between two cores, beside rtrb, crossbeam's ArrayQueue and DPDK's rte_ring.
     #[command(disable_help_flag = true)]
     Rings(Passed),
@@ -86,6 +89,7 @@ pub fn run(install: Install, bench: &Bench) -> Result<()> {
             core::run(install, "classify", peers, args)
         }
         Bench::Flows(Passed { args }) => core::run(install, "flows", true, args),
+        Bench::Pipeline(Passed { args }) => core::run(install, "pipeline", false, args),
         Bench::Rings(Passed { args }) => core::run(install, "rings", true, args),
         Bench::Parse(Passed { args }) => core::run(install, "parse", true, args),
         Bench::Checksum(Passed { args }) => core::run(install, "checksum", true, args),

@@ -6,6 +6,7 @@ pub mod acl;
 pub mod eal;
 #[cfg(feature = "dpdk")]
 pub mod hash;
+pub mod lent;
 #[cfg(feature = "dpdk")]
 pub mod pcap;
 #[cfg(feature = "dpdk")]

@@ -219,12 +219,24 @@ impl<T: Transport> Control<T> {
     /// The core's reason for refusing the image.
     pub fn load(&mut self, image: &[u8]) -> Result<u64> {
         let reply = self.send(sys::WEIR_CMD_RULESET_LOAD, 0, image, REPLY)?;
-        let mut reader = Reader(&reply);
-        let (epoch, _rules, error, at) = (reader.u64()?, reader.u32()?, reader.u32()?, reader.u64()?);
-        if error != 0 {
-            bail!("the driver refused the ruleset at byte {at}: {}", reader.text(112)?);
-        }
-        Ok(epoch)
+        loaded(&reply)
+    }
+
+    /// One of the commands about tables, states and anchors, with its request as the header describes it.
+    ///
+    /// # Errors
+    /// The driver refused the command or is gone.
+    pub fn filter_command(&mut self, command: u32, arg: u64, request: &[u8]) -> Result<Vec<u8>> {
+        self.send(command, arg, request, LIST)
+    }
+
+    /// Loads rules into an anchor: its path and a compiled ruleset, whose root they are.
+    ///
+    /// # Errors
+    /// The core's reason for refusing the image.
+    pub fn load_anchor(&mut self, request: &[u8]) -> Result<u64> {
+        let reply = self.send(sys::WEIR_CMD_ANCHOR_LOAD, 0, request, REPLY)?;
+        loaded(&reply)
     }
 
     /// Removes the ruleset: every well-formed frame passes.
@@ -377,6 +389,16 @@ fn address(family: u8, bytes: &[u8], port: u16) -> String {
         (Some(host), port) => format!("{host}:{port}"),
         (None, _) => String::from("-"),
     }
+}
+
+/// The epoch of a `weir_load_result`, or why there is none.
+fn loaded(reply: &[u8]) -> Result<u64> {
+    let mut reader = Reader(reply);
+    let (epoch, _rules, error, at) = (reader.u64()?, reader.u32()?, reader.u32()?, reader.u64()?);
+    if error != 0 {
+        bail!("the driver refused the ruleset at byte {at}: {}", reader.text(112)?);
+    }
+    Ok(epoch)
 }
 
 fn words(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {

@@ -8,6 +8,7 @@ mod control;
 #[cfg(target_os = "linux")]
 mod demo;
 mod explain;
+mod filter;
 mod mac;
 #[cfg(target_os = "linux")]
 mod netns;
@@ -65,6 +66,14 @@ enum Command {
     Show(remote::ShowArgs),
     /// Load rules into a running driver. The running ruleset stays if they are refused.
     Load(remote::LoadArgs),
+    /// Look into tables of a running driver, and change them.
+    Table(filter::TableArgs),
+    /// The connections that a running driver keeps states of.
+    States(filter::StatesArgs),
+    /// Kill states of a running driver.
+    Kill(filter::KillArgs),
+    /// Load rules into an anchor of a running driver, or take them out.
+    Anchor(filter::AnchorArgs),
     /// Let the running driver filter, pass everything, or block everything.
     Mode(remote::ModeArgs),
     /// macOS: ask the system to activate the driver extension of this app, and follow it until it runs.
@@ -92,6 +101,10 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Show(args) => remote::show(&args),
         Command::Load(args) => remote::load(&args),
+        Command::Table(args) => filter::table(&args),
+        Command::States(args) => filter::states(&args),
+        Command::Kill(args) => filter::kill(&args),
+        Command::Anchor(args) => filter::anchor(&args),
         Command::Mode(args) => remote::mode(&args),
         Command::Install(args) => mac::request(mac::Goal::Install, &args),
         Command::Upgrade(args) => mac::request(mac::Goal::Upgrade, &args),

@@ -170,3 +170,40 @@ fn a_reader_that_went_away_does_not_keep_the_driver_from_stopping_in_order() {
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     assert!(child.wait().unwrap().success());
 }
+
+#[test]
+fn tables_and_anchors_change_while_the_driver_runs() {
+    let driver = Running::start("tables");
+    let rules =
+        driver.rules("table <bad> persist { 10.0.0.0/8 !10.1.0.0/16 }\nblock in from <bad>\nanchor \"extra\"\npass\n");
+    let text = |args: &[&str]| {
+        let output = driver.weir(args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    text(&["load", "-f", rules.to_str().unwrap()]);
+    assert!(text(&["table", "list"]).contains("bad"));
+    assert_eq!(
+        text(&["table", "add", "bad", "192.0.2.9", "2001:db8::/32"]).trim_end(),
+        "2 added, 0 deleted, 0 changed: 4 in <bad>"
+    );
+    assert_eq!(text(&["table", "delete", "bad", "192.0.2.9"]).trim_end(), "0 added, 1 deleted, 0 changed: 3 in <bad>");
+    let shown = text(&["table", "show", "bad"]);
+    for entry in ["   10.0.0.0/8\n", "   !10.1.0.0/16\n", "   2001:db8::/32\n"] {
+        assert!(shown.contains(entry), "{shown}");
+    }
+    assert_eq!(text(&["table", "test", "bad", "10.2.0.1"]), "10.2.0.1 is in <bad>\n");
+    assert_eq!(driver.weir(&["table", "test", "bad", "10.1.0.1"]).status.code(), Some(1));
+    assert!(!driver.weir(&["table", "show", "nobody"]).status.success());
+    text(&["table", "flush", "bad"]);
+    assert_eq!(text(&["table", "show", "bad", "--json"]), "[]\n");
+    std::fs::write(&rules, "block in proto udp to port 9\n").unwrap();
+    text(&["anchor", "extra", "-f", rules.to_str().unwrap()]);
+    let has = |wanted: &str| driver.json("rules").to_string().contains(wanted);
+    assert!(has("port = discard"));
+    text(&["anchor", "extra", "--flush"]);
+    assert!(!has("port = discard"));
+    assert!(text(&["states", "--json"]).starts_with('['));
+    text(&["kill", "--all"]);
+    assert!(!driver.weir(&["kill"]).status.success());
+}

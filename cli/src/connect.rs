@@ -19,10 +19,10 @@ mod socket {
     #[derive(Args)]
     pub struct Target {
         /// The socket that `weir run --control` listens on.
-        #[arg(long, value_name = "SOCKET", default_value = "/run/weir.sock")]
+        #[arg(long, value_name = "SOCKET", default_value = "/run/weir.sock", global = true)]
         control: PathBuf,
         /// Which NIC, by its class or BSD name, where there are several.
-        #[arg(long, default_value = CLASS)]
+        #[arg(long, default_value = CLASS, global = true)]
         service: String,
     }
 
@@ -61,7 +61,7 @@ mod iokit {
     #[derive(Args)]
     pub struct Target {
         /// Which NIC, counted from 0 in the order in which they were found, where there are several.
-        #[arg(long, default_value_t = 0)]
+        #[arg(long, default_value_t = 0, global = true)]
         service: usize,
     }
 

@@ -1,1 +1,158 @@
+//! What hostile devices send: blocks and descriptors that have broken other drivers.
 
+use super::descriptor::{mac_of_string, probe};
+use super::framing::Next;
+use super::ncm::{Decoder, Encoder, Layout};
+use super::notify;
+use super::rndis::message::parse;
+
+const MAX: usize = 2048;
+
+/// A 16-bit block: header, one table at `table` with `entries`, `len` bytes.
+fn block(len: usize, table: usize, table_len: u16, next: u16, entries: &[(u16, u16)]) -> Vec<u8> {
+    let mut bytes = vec![0; len.max(12)];
+    let mut put = |at: usize, data: &[u8]| {
+        if let Some(room) = bytes.get_mut(at..at + data.len()) {
+            room.copy_from_slice(data);
+        }
+    };
+    put(0, b"NCMH");
+    put(4, &12u16.to_le_bytes());
+    put(8, &(len as u16).to_le_bytes());
+    put(10, &(table as u16).to_le_bytes());
+    put(table, b"NCM0");
+    put(table + 4, &table_len.to_le_bytes());
+    put(table + 6, &next.to_le_bytes());
+    for (i, (index, size)) in entries.iter().enumerate() {
+        put(table + 8 + 4 * i, &index.to_le_bytes());
+        put(table + 10 + 4 * i, &size.to_le_bytes());
+    }
+    bytes
+}
+
+/// Everything that the decoder makes of a block; it must end.
+fn all(bytes: &[u8]) -> Option<Vec<Next>> {
+    let mut decoder = Decoder::new(MAX);
+    if !decoder.open(bytes) {
+        return None;
+    }
+    let mut found = Vec::new();
+    loop {
+        match decoder.next(bytes) {
+            Next::End => return Some(found),
+            next @ Next::Bad => {
+                found.push(next);
+                return Some(found);
+            }
+            next => {
+                if let Next::Frame(at, len) = next {
+                    assert!(at + len <= bytes.len());
+                }
+                found.push(next);
+            }
+        }
+        assert!(found.len() < 10_000, "it does not end");
+    }
+}
+
+#[test]
+fn a_good_block_and_known_bad_ones() {
+    assert_eq!(all(&block(200, 100, 16, 0, &[(20, 60), (0, 0)])), Some(vec![Next::Frame(20, 60)]));
+    // The pointer table runs past a block whose table sits late (CVE-2026-23448, CVE-2026-23447).
+    assert_eq!(all(&block(200, 190, 64, 0, &[(20, 60)])), Some(vec![Next::Bad]));
+    assert_eq!(all(&block(200, 196, 16, 0, &[])), Some(vec![Next::Bad]));
+    // Offset and length wrap (CVE-2022-48938).
+    assert_eq!(all(&block(200, 100, 16, 0, &[(0xfff0, 0xfff0)])), Some(vec![Next::Bad]));
+    assert_eq!(all(&block(200, 100, 16, 0, &[(150, 60)])), Some(vec![Next::Bad]));
+    // A table shorter than one entry and its null entry.
+    assert_eq!(all(&block(200, 100, 12, 0, &[(20, 60)])), Some(vec![Next::Bad]));
+    // No null entry: the table's length ends it.
+    let found = all(&block(200, 100, 16, 0, &[(20, 60), (80, 20)]));
+    assert_eq!(found, Some(vec![Next::Frame(20, 60), Next::Frame(80, 20)]));
+    // A datagram in the header, a table in the header.
+    assert_eq!(all(&block(200, 100, 16, 0, &[(4, 60), (0, 0)])), Some(vec![Next::Bad]));
+    let mut early = block(200, 100, 16, 0, &[(20, 60)]);
+    early[10..12].copy_from_slice(&4u16.to_le_bytes());
+    assert_eq!(all(&early), Some(vec![Next::Bad]));
+    // Longer than agreed on, longer than what arrived, a header of another length.
+    assert_eq!(all(&block(MAX + 4, 100, 16, 0, &[(20, 60)])), None);
+    let mut short = block(200, 100, 16, 0, &[(20, 60)]);
+    short.truncate(150);
+    assert_eq!(all(&short), None);
+    let mut header = block(200, 100, 16, 0, &[(20, 60)]);
+    header[4] = 16;
+    assert_eq!(all(&header), None);
+}
+
+#[test]
+fn chains_that_loop_end() {
+    // A table that names itself: the sum of what it hands out is bounded by the block.
+    let found = all(&block(200, 100, 16, 100, &[(20, 60), (0, 0)])).unwrap();
+    assert_eq!(found.last(), Some(&Next::Bad));
+    assert!(found.len() <= 4, "{found:?}");
+    // An empty one.
+    assert_eq!(all(&block(200, 100, 16, 100, &[(0, 0)])), Some(vec![Next::Bad]));
+}
+
+#[test]
+fn random_blocks_and_messages_stay_inside_themselves() {
+    let mut x = 88_172_645_463_325_252u64;
+    let mut random = move || {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        x
+    };
+    for _ in 0..20_000 {
+        let len = 12 + random() as usize % 300;
+        let table = random() as usize % (len + 8);
+        let entries: Vec<_> = (0..random() % 6).map(|_| (random() as u16 % 400, random() as u16 % 400)).collect();
+        let mut bytes = block(len, table, random() as u16 % 80, random() as u16 % 300, &entries);
+        for _ in 0..random() % 3 {
+            let at = random() as usize % bytes.len();
+            bytes[at] = random() as u8;
+        }
+        let _ = all(&bytes);
+        let _ = parse(&bytes);
+        let _ = notify::parse(&bytes);
+        let _ = probe(&bytes, None);
+        let _ = mac_of_string(&bytes);
+    }
+}
+
+#[test]
+fn what_is_encoded_is_decoded() {
+    for wide in [false, true] {
+        for crc in [false, true] {
+            let layout = Layout { wide, crc, max: MAX, datagrams: 40, divisor: 4, remainder: 2, alignment: 8 };
+            let mut encoder = Encoder::new(layout);
+            let mut bytes = vec![0xee; MAX];
+            let frames: Vec<Vec<u8>> = (14..60).map(|len| vec![len as u8; len]).collect();
+            let fit = frames.iter().take_while(|frame| encoder.add(&mut bytes, frame)).count();
+            assert!(fit > 20 && fit <= 40);
+            let len = encoder.close(&mut bytes, 512);
+            bytes.truncate(len);
+            let mut decoder = Decoder::new(MAX);
+            assert!(decoder.open(&bytes));
+            for frame in &frames[..fit] {
+                let Next::Frame(at, len) = decoder.next(&bytes) else { panic!("a frame is missing") };
+                assert_eq!(&bytes[at..at + len], frame.as_slice());
+            }
+            assert_eq!(decoder.next(&bytes), Next::End);
+        }
+    }
+}
+
+#[test]
+fn addresses_in_strings() {
+    let text = |text: &str| {
+        let units: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        [&[units.len() as u8 + 2, 3][..], &units].concat()
+    };
+    assert_eq!(mac_of_string(&text("02005E123456")), Some([2, 0, 0x5e, 0x12, 0x34, 0x56]));
+    for wrong in
+        ["", "02005E12345", "02005E1234567", "0200 5E12345", "010000000000", "000000000000", "02005E12345\u{437}"]
+    {
+        assert_eq!(mac_of_string(&text(wrong)), None, "{wrong}");
+    }
+}

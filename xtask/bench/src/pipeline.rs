@@ -69,7 +69,7 @@ fn ruleset(args: &Args) -> Result<Ruleset> {
         Mix::Stateless => StateOptions { mode: StateMode::No, ..StateOptions::default() },
         _ => StateOptions { mode: StateMode::Keep, ..StateOptions::default() },
     };
-    let last = Rule { action: Action::Pass, state: state.clone(), text: "pass all".into(), ..Rule::default() };
+    let last = Rule { action: Action::Pass, state, text: "pass all".into(), ..Rule::default() };
     let mut all = vec![];
     if let Some(path) = &args.rules {
         for rule in rules::load(path)? {
@@ -95,7 +95,7 @@ fn ruleset(args: &Args) -> Result<Ruleset> {
             let (src, dst) = if matches!(protocol, Some(6 | 17)) { (src, dst) } else { (plain(src), plain(dst)) };
             let flags = RuleFlags::QUICK;
             let text = format!("pass quick {}", all.len());
-            all.push(Rule { protocol, src, dst, flags, state: state.clone(), text, ..last.clone() });
+            all.push(Rule { protocol, src, dst, flags, state, text, ..last.clone() });
         }
     }
     all.push(last);

@@ -21,7 +21,7 @@ pub fn line<T>(value: &T, offset: usize) {
     let _ = at;
 }
 
-/// [`line`] for an element of a slice, if there is one with that index.
+/// [`line()`] for an element of a slice, if there is one with that index.
 #[inline(always)]
 pub fn element<T>(slice: &[T], index: usize) {
     if let Some(value) = slice.get(index) {

@@ -1,7 +1,7 @@
 //! USB network functions: CDC NCM, CDC ECM and RNDIS over one base.
 //!
-//! [`queue`] moves frames between packet buffers and the transfers of the bulk pipes; a [`framing::Framing`] says how
-//! frames lie in a transfer. [`control`] sets the device up and keeps it alive through requests on the default pipe,
+//! `queue` moves frames between packet buffers and the transfers of the bulk pipes; a `framing::Framing` says how
+//! frames lie in a transfer. `control` sets the device up and keeps it alive through requests on the default pipe,
 //! which wait for the device and therefore never happen on the data path. The two meet in [`port::Port`].
 //!
 //! Everything that a device sends (descriptors, blocks, messages, notifications) is checked before it is used.

@@ -172,8 +172,8 @@ fn unknown_base_class() {
 #[test]
 fn missing_definition() {
     let found =
-        errors("#include <USBDriverKit/IOUSBHostPipe.iig>\nclass T : public IOUSBThing { void x() LOCALONLY; };\n");
-    expect(&found, 1, 11, "USBDriverKit/IOUSBHostPipe.iig", "not in the include path", "NetworkingDriverKit");
+        errors("#include <HIDDriverKit/IOUserHIDDevice.iig>\nclass T : public IOHIDThing { void x() LOCALONLY; };\n");
+    expect(&found, 1, 11, "HIDDriverKit/IOUserHIDDevice.iig", "not in the include path", "NetworkingDriverKit");
 }
 
 #[test]

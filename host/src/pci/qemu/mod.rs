@@ -1,7 +1,7 @@
 //! QEMU's device models without a guest: a machine whose processor halts, driven over qtest.
 //!
-//! The machine's RAM is an [`Arena`]; its IOMMU ([`vtd`]) lets the device reach prepared memory only; message interrupts
-//! arrive as eventfds ([`doorbell`]).
+//! The machine's RAM is an [`Arena`]; its IOMMU (`vtd`) lets the device reach prepared memory only; message interrupts
+//! arrive as eventfds (`doorbell`).
 
 mod doorbell;
 mod qtest;

@@ -1,10 +1,14 @@
 //! Looking up a burst.
 
 use super::mask::{FACTORS, Mask, WORDS};
-use super::table::{LEAF_BITS, Table, coarse_of, leaf_of};
+#[cfg(target_arch = "x86_64")]
+use super::table::LEAF_BITS;
+use super::table::{Table, coarse_of, leaf_of};
 use super::{Classifier, Key, NONE};
 use crate::mem::prefetch;
-use crate::mem::simd::{SIFT, Sieve, Sifted};
+#[cfg(target_arch = "x86_64")]
+use crate::mem::simd::Sieve;
+use crate::mem::simd::{SIFT, Sifted};
 
 /// Headers that go through the stages together.
 const GROUP: usize = SIFT;
@@ -13,6 +17,7 @@ const GROUP: usize = SIFT;
 const WORK: usize = 2 * GROUP;
 
 /// A table whose slots take more than this does not stay in the innermost caches.
+#[cfg(target_arch = "x86_64")]
 const FAR: u32 = 1 << 13;
 
 /// So many leaves are worth comparing before more tables are asked: what they say lets others be left out.

@@ -117,6 +117,7 @@ pub struct Classifier<const W: usize> {
     /// How far a priority is shifted to fit into a slot.
     coarse: u32,
     rules: usize,
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "there is nothing in it"))]
     vector: burst::Vector,
 }
 

@@ -123,12 +123,13 @@ impl Entry {
         if self.flags() & IMMORTAL != 0 || self.dead("release", site) {
             return u32::MAX;
         }
+        // Noted first: once the reference is given up, whoever has the last one may free this entry at any moment.
+        if let Some(left) = self.count().checked_sub(1) {
+            self.note(site, left, true);
+        }
         let left = self.count.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |n| n.checked_sub(1));
         match left {
-            Ok(before) => {
-                self.note(site, before - 1, true);
-                before - 1
-            }
+            Ok(before) => before - 1,
             Err(_) => {
                 let text = format!("release of a {} (object {}) without a reference", self.class(), self.serial);
                 violation("unbalanced release", text, site, self.describe());

@@ -481,7 +481,7 @@ typedef struct weir_counters {
     uint64_t wakes;
     uint64_t misuse;        /* data path entered twice, bad cookies and the like */
     uint64_t events_lost;   /* event ring was full */
-    uint64_t steered;       /* TX packets moved to their flow's shard */
+    uint64_t steered;       /* packets that the shard of their flow's state judged, not the one they came to */
     uint64_t rx_dropped[WEIR_DROP_REASONS];
     uint64_t tx_dropped[WEIR_DROP_REASONS];
 } weir_counters;

@@ -27,10 +27,10 @@ use crate::mem::Burst;
 use crate::mem::doorbell::Doorbell;
 use crate::mem::seat::{Guard, Seat};
 use crate::nic::{Device, Events, Nic, NicEnv, usb};
-use crate::pipeline::{Pipeline, Shared, Sizes};
+use crate::pipeline::{Known, Pipeline, Shared, Sizes};
 use crate::telemetry::{Counters, Event, EventKind, ShardCounters};
 use lane::LaneEnds;
-use shard::Shard;
+use shard::{Handing, Shard};
 
 /// Events that wait for a reader; older ones are lost, and counted.
 const EVENTS: usize = 4096;
@@ -127,6 +127,8 @@ struct Control {
     all_multicast: (bool, bool),
     /// Addresses of the interface, as it was told.
     addresses: Vec<InterfaceAddress>,
+    /// What the shards know in common.
+    known: Known,
     /// The last number that a rule was given.
     rule_id: u32,
 }
@@ -167,17 +169,23 @@ impl Driver {
         common.shards.store(shards, Ordering::Relaxed);
         let (publisher, readers) = Publisher::new(Installed::none(0), shards);
         let mesh = LaneEnds::mesh(shards).ok_or(Error::NoMemory)?;
+        let inbound = LaneEnds::mesh(shards).ok_or(Error::NoMemory)?;
+        let outbound = LaneEnds::mesh(shards).ok_or(Error::NoMemory)?;
+        let handing = inbound.into_iter().zip(outbound).map(|(inbound, outbound)| Handing { inbound, outbound });
+        let known = Known::new(shards, STATES, SOURCES, config.seed).ok_or(Error::NoMemory)?;
         let mut seats = Vec::new();
-        for (index, ((queue, reader), lanes)) in queues.into_iter().zip(readers).zip(mesh).enumerate() {
+        for (index, ((queue, reader), lanes)) in
+            queues.into_iter().zip(readers).zip(mesh.into_iter().zip(handing)).enumerate()
+        {
             let sizes = Sizes {
                 states: STATES / shards,
-                sources: SOURCES / shards,
+                sources: SOURCES,
                 // Each keeps its buffer while it waits: the rest must be enough for traffic.
                 fragments: config.ring_size / 4,
                 seed: config.seed,
             };
-            let pipeline =
-                Pipeline::new(index, shards, common.pipeline.clone(), reader, sizes).ok_or(Error::NoMemory)?;
+            let pipeline = Pipeline::new((index, shards), common.pipeline.clone(), &known, reader, sizes)
+                .ok_or(Error::NoMemory)?;
             let shard = Shard::new(index, common.clone(), queue, pipeline, lanes, config.ring_size);
             let seat = Seat::new(shard.ok_or(Error::NoMemory)?);
             seat.open();
@@ -190,6 +198,7 @@ impl Driver {
             if_name: config.if_name.clone(),
             all_multicast: (false, false),
             addresses: Vec::new(),
+            known,
             rule_id: 0,
         };
         Ok(Self { common, shards: seats, control: Seat::new(control), enabled: AtomicBool::new(false), usb })
@@ -331,6 +340,10 @@ impl Driver {
         self.shards.iter().for_each(Seat::close);
         for seat in &self.shards {
             seat.lock().stop();
+        }
+        // Only now has every shard given back what it had of the others.
+        for seat in &self.shards {
+            seat.lock().settle();
         }
         self.shards.iter().for_each(Seat::open);
         stopped.map_err(Error::from)

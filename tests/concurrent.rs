@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use common::frames::*;
 use common::{Glue, Queue, Station, config, settle};
 use weir_core::abi::{sys, weir_link_set, weir_set_mtu};
-use weir_core::filter::{Action, Direction, Ruleset, Table, TableEntry};
+use weir_core::filter::{
+    Action, Direction, Endpoint, List, Pool, Rule, Ruleset, StateMode, StateOptions, Table, TableEntry,
+};
 
 /// Runs `control` while each queue of both stations is served by a thread that also sends what `frames` gives it.
 fn under_traffic(
@@ -146,13 +148,34 @@ fn nothing_is_lost_while_control_does_what_it_likes() {
     assert_eq!(a.tx_sent, b.rx_frames);
 }
 
+/// One address stands for another, so that a packet and its answer have different hashes.
+fn translates() -> Ruleset {
+    let inside = Endpoint { addr: host([10, 0, 0, 1]), ..Endpoint::default() };
+    let outside = Pool { hosts: vec![host([192, 0, 2, 5])], ..Pool::default() };
+    let state = StateOptions { mode: StateMode::Keep, ..StateOptions::default() };
+    let mut lists = [const { Vec::new() }; List::ALL.len()];
+    lists[List::Binat as usize] = vec![Rule { src: inside, nat: Some(outside), ..rule(Action::Binat, Direction::Any) }];
+    lists[List::Filter as usize] = vec![Rule { state, ..rule(Action::Pass, Direction::Any) }];
+    let mut ruleset = Ruleset::default();
+    ruleset.push_anchor(String::new(), lists);
+    ruleset
+}
+
 #[test]
 fn stopping_and_starting_under_traffic() {
-    let mut a = Station::enabled(&config(sys::WEIR_WIRE_PAIR, "stops", A, 2));
-    let mut b = Station::enabled(&config(sys::WEIR_WIRE_PAIR, "stops", B, 2));
+    let mut a = Station::enabled(&config(sys::WEIR_WIRE_PAIR, "stops", A, 4));
+    let mut b = Station::enabled(&config(sys::WEIR_WIRE_PAIR, "stops", B, 4));
+    a.load(&translates());
     for _ in 0..50 {
-        let frames = |queue: u32, burst: u32| {
-            (0..8).map(|n| a_to_b((burst % 50) as u16 + n, queue as u16, burst)).collect::<Vec<_>>()
+        let side_a = a.core.0 as usize;
+        let frames = |core: common::Handle, queue: u32, burst: u32| {
+            let port = |n| (burst % 50) as u16 + n;
+            (0..8)
+                .map(|n| match core.0 as usize == side_a {
+                    true => a_to_b(port(n), queue as u16, burst),
+                    false => udp(B, A, ([10, 0, 0, 2], [192, 0, 2, 5]), (queue as u16, port(n)), burst),
+                })
+                .collect::<Vec<_>>()
         };
         let stop = AtomicBool::new(false);
         let core = a.core;
@@ -162,7 +185,7 @@ fn stopping_and_starting_under_traffic() {
                 scope.spawn(move || {
                     let mut burst = 0;
                     while !stop.load(Ordering::Relaxed) {
-                        let next = frames(queue.index, burst);
+                        let next = frames(queue.core, queue.index, burst);
                         // Less than offered is taken when the interface goes down in between.
                         if queue.tx_space() >= next.len() {
                             queue.submit(&next);
@@ -188,6 +211,7 @@ fn stopping_and_starting_under_traffic() {
     // What one side sent the other received, or had in its ring when it went down.
     assert_eq!(a.tx_sent, b.rx_frames);
     assert_eq!(b.tx_sent, a.rx_frames);
+    assert!(a.rx_delivered > 0 && a.steered > 0);
 }
 
 /// Threads that sleep until they are woken, as dispatch queues do: whoever has work and is not woken hangs this test.

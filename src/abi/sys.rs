@@ -1221,7 +1221,7 @@ pub struct weir_counters {
     pub misuse: u64,
     /// event ring was full
     pub events_lost: u64,
-    /// TX packets moved to their flow's shard
+    /// packets that the shard of their flow's state judged, not the one they came to
     pub steered: u64,
     pub rx_dropped: [u64; 32usize],
     pub tx_dropped: [u64; 32usize],

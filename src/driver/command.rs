@@ -7,7 +7,7 @@ use super::{Control, Driver, Error, LogLevel};
 use crate::control::{Command, CommandError, EVENT_LEN, Info, LOAD_RESULT_LEN, LoadResult, RULE_COUNTERS_LEN, Reply};
 use crate::filter::image::{self, ImageError, ImageErrorKind};
 use crate::filter::{Compiled, Installed, Place, Ruleset};
-use crate::pipeline::{Mode, Note};
+use crate::pipeline::Mode;
 use crate::telemetry::{Event, EventKind, HistogramKind};
 
 impl From<CommandError> for Error {
@@ -80,7 +80,9 @@ impl Driver {
             Command::Status => self.status(&control, reply),
             Command::AnchorLoad { path, image } => return self.anchor(&mut control, path, Some(image), reply),
             Command::AnchorFlush { path } => return self.anchor(&mut control, path, None, reply),
-            Command::SourcesKill => self.tell(&mut control, Note::KillSources),
+            Command::SourcesKill => {
+                control.known.kill_sources(control.publisher.current().bound(), |_| true);
+            }
         }
         Ok(())
     }

@@ -1,13 +1,22 @@
 //! The way of a frame that came in on one shard and belongs to another's flow, and back.
 //!
 //! Two single-producer single-consumer rings between each ordered pair of shards: frames there, finished frames back.
-//! The sender counts what is out, so that the way back always has room.
+//! The sender counts what is out, so that the way back always has room. There are two such lanes: one for frames of the
+//! stack that their hash leads elsewhere, and one for frames of either direction whose state is elsewhere ([`Handed`]).
 #![forbid(unsafe_code)]
 
 use alloc::vec::Vec;
 
 use crate::mem::ring::{self, Consumer, Producer};
 use crate::mem::{Burst, Packet};
+use crate::pipeline::Released;
+
+/// A frame whose state another shard has: on its way there, or back with what became of it.
+pub(super) struct Handed {
+    pub packet: Packet,
+    /// Of no meaning on the way there.
+    pub outcome: Released,
+}
 
 /// A pair of rings, while the driver is made.
 pub(super) struct Lane;
@@ -18,22 +27,22 @@ impl Lane {
 }
 
 /// One shard's ends of the lanes to and from one other.
-pub(super) struct LaneEnds {
+pub(super) struct LaneEnds<T = Packet> {
     /// This shard's frames, to the other.
-    there: Producer<Packet>,
+    there: Producer<T>,
     /// This shard's frames, finished.
-    back: Consumer<Packet>,
+    back: Consumer<T>,
     /// The other's frames.
-    theirs: Consumer<Packet>,
+    theirs: Consumer<T>,
     /// The other's frames, finished.
-    theirs_back: Producer<Packet>,
+    theirs_back: Producer<T>,
     /// This shard's frames that are out.
     out: usize,
     /// The other has something new to look at.
     dirty: bool,
 }
 
-impl LaneEnds {
+impl<T: Send> LaneEnds<T> {
     /// For each shard, its ends by the other's number. `None` without memory.
     pub fn mesh(shards: usize) -> Option<Vec<Vec<Option<Self>>>> {
         let mut mesh: Vec<Vec<Option<Self>>> = (0..shards).map(|_| (0..shards).map(|_| None).collect()).collect();
@@ -62,7 +71,7 @@ impl LaneEnds {
     }
 
     /// Sends one of this shard's frames to the other.
-    pub fn send(&mut self, packet: Packet) -> Result<(), Packet> {
+    pub fn send(&mut self, packet: T) -> Result<(), T> {
         if self.space() == 0 {
             return Err(packet);
         }
@@ -73,19 +82,19 @@ impl LaneEnds {
     }
 
     /// Takes one of this shard's frames back.
-    pub fn take_back(&mut self) -> Option<Packet> {
+    pub fn take_back(&mut self) -> Option<T> {
         let packet = self.back.pop()?;
         self.out = self.out.saturating_sub(1);
         Some(packet)
     }
 
-    /// Takes a burst of the other's frames.
-    pub fn receive(&mut self, burst: &mut Burst) -> usize {
-        self.theirs.pop_burst(burst, usize::MAX)
+    /// Takes one of the other's frames.
+    pub fn take(&mut self) -> Option<T> {
+        self.theirs.pop()
     }
 
     /// Gives the other one of its frames back, finished.
-    pub fn give_back(&mut self, packet: Packet) -> Result<(), Packet> {
+    pub fn give_back(&mut self, packet: T) -> Result<(), T> {
         self.theirs_back.push(packet)?;
         self.dirty = true;
         Ok(())
@@ -99,5 +108,12 @@ impl LaneEnds {
     /// True once after something was put where the other looks.
     pub fn take_dirty(&mut self) -> bool {
         core::mem::take(&mut self.dirty)
+    }
+}
+
+impl LaneEnds {
+    /// Takes a burst of the other's frames.
+    pub fn receive(&mut self, burst: &mut Burst) -> usize {
+        self.theirs.pop_burst(burst, usize::MAX)
     }
 }

@@ -27,6 +27,7 @@ pub struct RuleLife {
     /// Unlike any other rule's, in this ruleset or an earlier one.
     pub id: u32,
     states: AtomicU32,
+    nodes: AtomicU32,
     spent: AtomicBool,
     turn: AtomicU32,
     /// `max-pkt-rate`: when the period began, seconds, and packets since.
@@ -66,6 +67,18 @@ impl RuleLife {
         // Relaxed: the count guards no other memory.
         let add = |count: u32| if max != 0 && count >= max { None } else { count.checked_add(1) };
         self.states.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+    }
+
+    /// Counts a source that is tracked for the rule unless there are `max` (0 = any number).
+    #[must_use]
+    pub fn add_node(&self, max: u32) -> bool {
+        let add = |count: u32| if max != 0 && count >= max { None } else { count.checked_add(1) };
+        self.nodes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+    }
+
+    /// Takes a source off the count.
+    pub fn remove_node(&self) {
+        let _ = self.nodes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
     }
 
     /// Takes a state off the count.
@@ -442,6 +455,7 @@ fn lives(ruleset: &Ruleset, before: Option<&Bound>, next_id: &mut u32) -> Option
             Arc::new(RuleLife {
                 id: *next_id,
                 states: AtomicU32::new(0),
+                nodes: AtomicU32::new(0),
                 spent: AtomicBool::new(false),
                 turn: AtomicU32::new(0),
                 rate: AtomicU64::new(0),

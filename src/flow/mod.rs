@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 
 pub mod frag;
+pub mod index;
 mod key;
 pub mod limit;
 pub mod scrub;
+pub mod sources;
 pub mod state;
 pub mod table;
 pub mod wheel;

@@ -16,6 +16,7 @@ pub mod simd;
 pub mod tags;
 pub mod transfer;
 pub mod wire_ring;
+pub mod words;
 
 pub use packet::{Burst, Packet, PacketFlags, Status};
 

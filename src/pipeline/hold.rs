@@ -13,8 +13,8 @@ use crate::telemetry::{DropReason, ShardCounters};
 /// Datagrams given up in one burst because their time is up.
 const EXPIRE_BUDGET: usize = 16;
 
-/// A packet as reassembly sees it.
-pub struct Fragment(Packet);
+/// A packet as reassembly sees it, and the shard that handed it over.
+pub struct Fragment(Packet, Option<u8>);
 
 impl frag::Frame for Fragment {
     fn bytes(&self) -> &[u8] {
@@ -45,6 +45,8 @@ pub enum Released {
     Consumed,
     /// Dropped.
     Drop(DropReason),
+    /// Its datagram is of a state of another shard.
+    Elsewhere(u8),
 }
 
 /// The fragments of both directions.
@@ -97,14 +99,14 @@ impl Waiting {
 }
 
 impl Pipeline {
-    /// Takes frame number `index` of the burst that was judged last, whose outcome is [`Outcome::Hold`]. A frame that
-    /// comes back is to be dropped.
+    /// Takes frame number `index` of the burst that was judged last, whose outcome is [`Outcome::Hold`]; `from`: the
+    /// shard that handed it over. A frame that comes back is to be dropped.
     pub fn hold(
         &mut self,
         direction: Direction,
         now_ns: u64,
         (index, packet): (usize, Packet),
-        no_df: bool,
+        (no_df, from): (bool, Option<u8>),
         counters: &ShardCounters,
     ) -> Option<(Packet, DropReason)> {
         let Some(parsed) = self.parsed.get(index) else { return Some((packet, DropReason::Fragment)) };
@@ -120,9 +122,9 @@ impl Pipeline {
         let check_header = direction == Direction::In && !packet.flags().contains(PacketFlags::RX_IP_VALID);
         let arrival = Arrival { now: now_ns, zone, no_df, check_header };
         let waiting = self.waiting.of(direction);
-        let id = match waiting.insert(Fragment(packet), parsed, &arrival) {
+        let id = match waiting.insert(Fragment(packet, from), parsed, &arrival) {
             Taken::Held => return None,
-            Taken::Refused(Fragment(packet), fault) => return Some((packet, reason(fault))),
+            Taken::Refused(Fragment(packet, _), fault) => return Some((packet, reason(fault))),
             Taken::Complete(id) => id,
         };
         let mut whole = waiting.whole(id)?;
@@ -132,6 +134,7 @@ impl Pipeline {
             bound,
             shard: self.shard,
             shards: self.shards,
+            handed: from.is_some(),
             way,
             tracker: &mut self.tracker,
             random: &mut self.random,
@@ -142,22 +145,24 @@ impl Pipeline {
         };
         let mut judge = Judge { help, now_ns, shared: &self.shared, counters, answers: &mut self.answers };
         let outcome = judge.frame(frame, parsed, false, key);
-        whole.finish(outcome, outcome == Outcome::Pass);
+        // What goes to another shard goes as it would leave: no byte twice, in one frame if it fits.
+        whole.finish(outcome, matches!(outcome, Outcome::Pass | Outcome::Elsewhere(_)));
         None
     }
 
-    /// The next fragment that need not wait any more.
-    pub fn release(&mut self, direction: Direction) -> Option<(Packet, Released)> {
-        let (Fragment(packet), outcome) = self.waiting.of(direction).pop()?;
+    /// The next fragment that need not wait any more, and the shard that handed it over.
+    pub fn release(&mut self, direction: Direction) -> Option<(Packet, Option<u8>, Released)> {
+        let (Fragment(packet, from), outcome) = self.waiting.of(direction).pop()?;
         let released = match outcome {
             frag::Outcome::Judged(Outcome::Pass) => Released::Pass,
             frag::Outcome::Judged(Outcome::Drop(reason)) => Released::Drop(reason),
+            frag::Outcome::Judged(Outcome::Elsewhere(shard)) => Released::Elsewhere(shard),
             // A whole datagram is no fragment.
             frag::Outcome::Judged(Outcome::Hold { .. }) => Released::Drop(DropReason::Fragment),
             frag::Outcome::Merged => Released::Consumed,
             frag::Outcome::Lost(fault) => Released::Drop(reason(fault)),
         };
-        Some((packet, released))
+        Some((packet, from, released))
     }
 
     /// Gives up everything that waits: the interface went down.

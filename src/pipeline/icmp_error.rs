@@ -5,18 +5,24 @@ use super::answer::other;
 use super::judge::Judge;
 use super::{Outcome, Recorder, change};
 use crate::filter::Verdict;
+use crate::flow::FlowKey;
 use crate::flow::state::{self, StateFlags, Way};
 use crate::telemetry::DropReason;
 use crate::wire::{Parsed, parse_inner, protocol};
 
 impl<R: Recorder> Judge<'_, R> {
+    /// The key of the packet that an ICMP error is about, its hash, and its parse.
+    pub(super) fn error_key(&self, frame: &[u8], parsed: &Parsed) -> Option<(FlowKey, u64, Parsed)> {
+        let inner = parse_inner(frame, parsed)?;
+        // The packet inside went the other way.
+        let key = state::key(frame, &inner, other(self.help.way))?;
+        Some((key, self.help.tracker.table.hash(&key), inner))
+    }
+
     /// An ICMP error about a packet of a state. `None`: of none.
     pub(super) fn follow_error(&mut self, frame: &mut [u8], parsed: &mut Parsed) -> Option<Outcome> {
         let (bound, way) = (self.help.bound, self.help.way);
-        let mut inner = parse_inner(frame, parsed)?;
-        // The packet inside went the other way.
-        let key = state::key(frame, &inner, other(way))?;
-        let hash = self.help.tracker.table.hash(&key);
+        let (key, hash, mut inner) = self.error_key(frame, parsed)?;
         let id = self.help.tracker.find(hash, &key, way == Way::In)?;
         let state = self.help.tracker.table.get_mut(id)?;
         if state.protocol == protocol::TCP && !state.flags.contains(StateFlags::SLOPPY) {

@@ -23,6 +23,8 @@ pub struct Help<'a, R> {
     pub bound: &'a Bound,
     pub shard: usize,
     pub shards: usize,
+    /// Another shard found out that the frame belongs here.
+    pub handed: bool,
     pub way: Way,
     pub tracker: &'a mut Tracker,
     pub random: &'a mut Random,
@@ -108,6 +110,14 @@ impl<R: Recorder> Judge<'_, R> {
         if bound.skips() {
             return if frame.len() < super::FRAME_MIN { Outcome::Drop(DropReason::Runt) } else { Outcome::Pass };
         }
+        let found = key.and_then(|(key, hash)| self.help.tracker.find(hash, &key, self.help.way == Way::In));
+        if found.is_none()
+            && self.help.tracker.has_others()
+            && !self.help.handed
+            && let Some(shard) = self.elsewhere(frame, parsed, key.as_ref())
+        {
+            return Outcome::Elsewhere(shard);
+        }
         let mut tag = 0;
         if bound.has(List::Ether) {
             let mut subject = self.subject(frame, parsed);
@@ -131,10 +141,8 @@ impl<R: Recorder> Judge<'_, R> {
             Ok(scrub) => scrub,
             Err(outcome) => return outcome,
         };
-        if let Some((key, hash)) = key {
-            if let Some(id) = self.help.tracker.find(hash, &key, self.help.way == Way::In)
-                && let Some(outcome) = self.follow(id, frame, parsed, partial)
-            {
+        if let Some(id) = found {
+            if let Some(outcome) = self.follow(id, frame, parsed, partial) {
                 return outcome;
             }
         } else if parsed.flags.contains(ParsedFlags::ICMP_ERROR)
@@ -144,6 +152,23 @@ impl<R: Recorder> Judge<'_, R> {
             return outcome;
         }
         self.by_rules(frame, parsed, partial, (key.map(|(key, _)| key), tag), &scrub)
+    }
+
+    /// The other shard that has the frame's state.
+    #[cold]
+    fn elsewhere(&self, frame: &[u8], parsed: &Parsed, key: Option<&(FlowKey, u64)>) -> Option<u8> {
+        let shard = match key {
+            Some((key, _)) => self.help.tracker.elsewhere(key)?,
+            None if parsed.flags.contains(ParsedFlags::ICMP_ERROR) && !parsed.is_fragment() => {
+                let (key, hash, _) = self.error_key(frame, parsed)?;
+                if self.help.tracker.find(hash, &key, self.help.way == Way::In).is_some() {
+                    return None;
+                }
+                self.help.tracker.elsewhere(&key)?
+            }
+            None => return None,
+        };
+        u8::try_from(shard).ok()
     }
 
     fn subject<'b>(&self, frame: &[u8], parsed: &'b Parsed) -> Subject<'b> {

@@ -29,6 +29,7 @@ use self::hold::Waiting;
 use self::judge::{Help, Judge};
 pub use self::note::{Added, Addition, Listed, Note, StateFilter};
 pub use self::single::Single;
+pub use self::tracker::Known;
 use self::tracker::Tracker;
 use crate::filter::epoch::Reader;
 use crate::filter::{List, Mismatch};
@@ -91,6 +92,8 @@ pub enum Outcome {
         /// An IPv4 fragment with the don't-fragment bit loses the bit instead of its life.
         no_df: bool,
     },
+    /// Of a state of another shard, which is to judge it.
+    Elsewhere(u8),
 }
 
 /// One [`Outcome`] per frame of a burst, in its order.
@@ -263,12 +266,18 @@ pub struct Pipeline {
 impl Pipeline {
     /// The pipeline of shard number `shard` of `shards`. `None` without memory.
     #[must_use]
-    pub fn new(shard: usize, shards: usize, shared: Arc<Shared>, rules: Reader, sizes: Sizes) -> Option<Self> {
+    pub fn new(
+        (shard, shards): (usize, usize),
+        shared: Arc<Shared>,
+        known: &Known,
+        rules: Reader,
+        sizes: Sizes,
+    ) -> Option<Self> {
         let seed = sizes.seed ^ (shard as u64).wrapping_mul(0x2545_f491_4f6c_dd1d);
         Some(Self {
             shard,
             shards,
-            tracker: Tracker::new(sizes.states, sizes.sources, seed, shared.clone())?,
+            tracker: Tracker::new(shard, sizes.states, seed, known, shared.clone())?,
             random: Random::new(seed.rotate_left(32)),
             added: Added::new(seed)?,
             answers: Answers::new()?,
@@ -336,10 +345,10 @@ impl Pipeline {
 
     /// Judges the burst and changes what is to be changed: one outcome per frame, and true if all of them pass. When
     /// [`Pipeline::looks_at_frames`], needs [`Pipeline::parse`]. What is to be sent in answer is in
-    /// [`Pipeline::answers`].
+    /// [`Pipeline::answers`]. `handed`: another shard found out that the frames belong here.
     pub fn judge(
         &mut self,
-        direction: Direction,
+        (direction, handed): (Direction, bool),
         now_ns: u64,
         burst: &mut Burst,
         counters: &ShardCounters,
@@ -350,7 +359,7 @@ impl Pipeline {
         match self.mode {
             Mode::Block => outcomes.extend(burst.iter().map(|_| Outcome::Drop(DropReason::Admin))),
             Mode::Filter if self.rules.current().has_ruleset() => {
-                self.filter(direction, now_ns, burst, counters, outcomes);
+                self.filter((direction, handed), now_ns, burst, counters, outcomes);
             }
             Mode::Filter | Mode::Bypass => {
                 outcomes.extend(burst.iter().map(|packet| {
@@ -363,7 +372,7 @@ impl Pipeline {
 
     fn filter(
         &mut self,
-        direction: Direction,
+        (direction, handed): (Direction, bool),
         now_ns: u64,
         burst: &mut Burst,
         counters: &ShardCounters,
@@ -394,6 +403,7 @@ impl Pipeline {
             bound,
             shard: self.shard,
             shards: self.shards,
+            handed,
             way,
             tracker: &mut self.tracker,
             random: &mut self.random,

@@ -49,8 +49,6 @@ pub enum Note {
     Kill(StateFilter),
     /// Every state is put on the list.
     List,
-    /// Nodes of sources go.
-    KillSources,
 }
 
 /// A state as control shows it.
@@ -174,22 +172,6 @@ impl Tracker {
             }
         }
     }
-
-    /// Nodes of one rule, or the global ones.
-    #[must_use]
-    pub fn sources_of(&self, rule_id: u32) -> usize {
-        let mut left = self.sources.len();
-        let mut count = 0usize;
-        for index in 0..self.sources.capacity() {
-            if left == 0 {
-                break;
-            }
-            let Some(source) = self.sources.id_at(index).and_then(|id| self.sources.get(id)) else { continue };
-            left = left.saturating_sub(1);
-            count = count.saturating_add(usize::from(source.rule_id == rule_id));
-        }
-        count
-    }
 }
 
 impl Pipeline {
@@ -218,7 +200,6 @@ impl Tracker {
             Note::ForgetAdded => added.clear(),
             Note::Kill(filter) => self.kill(shard, bound, &filter),
             Note::List => self.list(shard, bound),
-            Note::KillSources => self.kill_sources(),
         }
     }
 
@@ -231,17 +212,6 @@ impl Tracker {
             let number = number_of(shard, id);
             if self.table.get(id).is_some_and(|state| filter.matches(number, state)) {
                 self.remove(bound, id);
-            }
-        }
-    }
-
-    fn kill_sources(&mut self) {
-        for index in 0..self.sources.capacity() {
-            if self.sources.is_empty() {
-                return;
-            }
-            if let Some(id) = self.sources.id_at(index) {
-                self.sources.remove(id);
             }
         }
     }

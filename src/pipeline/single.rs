@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::judge::{Help, Judge, state_key};
 use super::note::Listed;
 use super::tracker::Tracker;
-use super::{Added, Answers, Direction, Note, Outcome, Random, Recorder, Shared, Sizes};
+use super::{Added, Answers, Direction, Known, Note, Outcome, Random, Recorder, Shared, Sizes};
 use crate::filter::{Compiled, Installed, InterfaceAddress, Place};
 use crate::flow::state::Way;
 use crate::telemetry::{Event, ShardCounters};
@@ -34,7 +34,8 @@ impl Single {
         let mut rule_id = 0;
         let place = Place { if_name, addresses, shards: 1 };
         let installed = Installed::new(1, ruleset, place, &Installed::none(0), &mut rule_id)?;
-        let mut tracker = Tracker::new(sizes.states, sizes.sources, sizes.seed, shared.clone())?;
+        let known = Known::new(1, sizes.states, sizes.sources, sizes.seed)?;
+        let mut tracker = Tracker::new(0, sizes.states, sizes.seed, &known, shared.clone())?;
         tracker.epoch = 1;
         Some(Self {
             installed,
@@ -89,6 +90,7 @@ impl Single {
             bound,
             shard: 0,
             shards: 1,
+            handed: false,
             way,
             tracker: &mut self.tracker,
             random: &mut self.random,

@@ -5,16 +5,44 @@ use alloc::sync::Arc;
 
 use super::Shared;
 use crate::filter::{Bound, Timeout};
+use crate::flow::index::{Claim, Index};
+use crate::flow::sources::{Node, NodeId, Sources};
 use crate::flow::state::{Lifetime, State, StateFlags};
 use crate::flow::table::{FlowId, FlowTable};
 use crate::flow::wheel::Wheel;
 use crate::flow::{FlowKey, Secret};
-use crate::wire::Family;
 
 /// Nanoseconds of a tick, as a power of two: about a quarter of a second.
 const TICK_SHIFT: u32 = 28;
 /// Timers looked at in one burst.
 const EXPIRE_BUDGET: usize = 64;
+/// Buckets of sources looked at in one burst.
+const SWEEP_BUDGET: usize = 2;
+/// Indexes that a NIC may have come to have.
+const INDEXES: usize = 8;
+
+/// What the shards of a NIC know in common.
+#[derive(Clone)]
+pub struct Known {
+    /// Whose a state is; `None` with one shard.
+    pub index: Option<Arc<Index>>,
+    /// Nodes of tracked sources.
+    pub sources: Arc<Sources>,
+}
+
+impl Known {
+    /// For `shards` shards with `states` states and `sources` nodes in all. `None` without memory. Allocates.
+    #[must_use]
+    pub fn new(shards: usize, states: usize, sources: usize, seed: u64) -> Option<Self> {
+        let index = if shards > 1 { Some(Arc::new(Index::new(states, shards, seed.rotate_left(9))?)) } else { None };
+        Some(Self { index, sources: Arc::new(Sources::new(sources, seed.rotate_left(17))?) })
+    }
+
+    /// Forgets nodes, also such as have states; how many. Control only.
+    pub fn kill_sources(&self, bound: Option<&Bound>, which: impl Fn(&Node) -> bool) -> usize {
+        self.sources.kill(which, |rule_id| node_ended(bound, rule_id))
+    }
+}
 
 /// Ticks of a time.
 #[must_use]
@@ -32,33 +60,31 @@ const fn ticks_of_seconds(seconds: u32) -> u64 {
     (seconds as u64).saturating_mul(1_000_000_000) >> TICK_SHIFT
 }
 
-/// A source that is tracked.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Source {
-    /// States it has.
-    pub states: u32,
-    /// Of those, connections whose handshake is over.
-    pub connections: u32,
-    /// Connections in the current period, and when it began: pf's leaky threshold, in thousandths.
-    pub rate: u32,
-    /// Ticks of the last connection.
-    pub last: u64,
-    /// The rule whose node it is; 0 = global.
-    pub rule_id: u32,
-}
-
 /// See the module.
 pub struct Tracker {
     /// The states.
     pub table: FlowTable<State>,
     wheel: Wheel,
-    /// Nodes of tracked sources.
-    pub sources: FlowTable<Source>,
+    /// Nodes of tracked sources, of all shards.
+    pub sources: Arc<Sources>,
+    /// Whose a key is, of all shards, the newest last; empty if there are no others.
+    indexes: heapless::Vec<Arc<Index>, INDEXES>,
+    shard: usize,
     pub(super) shared: Arc<Shared>,
     /// Ticks of the burst.
     pub now: u64,
     /// Of the ruleset that the burst is judged by.
     pub epoch: u64,
+}
+
+/// A node of a rule is gone.
+fn node_ended(bound: Option<&Bound>, rule_id: u32) {
+    if let Some(bound) = bound
+        && let Some(number) = bound.counters().number_of(rule_id)
+        && let Some(life) = bound.counters().life(number)
+    {
+        life.remove_node();
+    }
 }
 
 /// Why a state was not made.
@@ -71,17 +97,64 @@ pub enum Refused {
 }
 
 impl Tracker {
-    /// For `capacity` states and `sources` nodes. `None` without memory.
+    /// Shard number `shard`, for `capacity` states. `None` without memory.
     #[must_use]
-    pub fn new(capacity: usize, sources: usize, seed: u64, shared: Arc<Shared>) -> Option<Self> {
-        Some(Self {
+    pub fn new(shard: usize, capacity: usize, seed: u64, known: &Known, shared: Arc<Shared>) -> Option<Self> {
+        let mut tracker = Self {
             table: FlowTable::new(capacity, capacity, Secret::from_seed(seed))?,
             wheel: Wheel::new(capacity, 0)?,
-            sources: FlowTable::new(sources, 0, Secret::from_seed(seed.rotate_left(17)))?,
+            sources: known.sources.clone(),
+            indexes: heapless::Vec::new(),
+            shard,
             shared,
             now: 0,
             epoch: 0,
-        })
+        };
+        if let Some(index) = &known.index {
+            tracker.look_at(index.clone());
+        }
+        Some(tracker)
+    }
+
+    /// One more index counts from now on.
+    fn look_at(&mut self, index: Arc<Index>) {
+        index.look();
+        // Control makes no more than there is room for.
+        let _ = self.indexes.push(index);
+    }
+
+    /// There are other shards, which may have states.
+    #[inline]
+    pub fn has_others(&self) -> bool {
+        !self.indexes.is_empty()
+    }
+
+    /// The other shard that has a state with this key.
+    #[must_use]
+    pub fn elsewhere(&self, key: &FlowKey) -> Option<usize> {
+        let owner = self.indexes.iter().find_map(|index| index.owner(index.hash(key)))?;
+        (owner != self.shard).then_some(owner)
+    }
+
+    /// Enters a key as this shard's.
+    fn claim(&self, key: &FlowKey) -> Result<(), Refused> {
+        let Some(newest) = self.indexes.iter().rfind(|index| index.is_open()) else { return Ok(()) };
+        let of_another = self.indexes.iter().filter(|index| !Arc::ptr_eq(index, newest));
+        if of_another.into_iter().any(|index| index.owner(index.hash(key)).is_some()) {
+            return Err(Refused::Taken);
+        }
+        match newest.claim(newest.hash(key), self.shard) {
+            Claim::Made => Ok(()),
+            Claim::Taken => Err(Refused::Taken),
+            Claim::Full => Err(Refused::Full),
+        }
+    }
+
+    /// Takes a key of this shard out.
+    fn release(&self, key: &FlowKey) {
+        for index in &self.indexes {
+            index.release(index.hash(key), self.shard);
+        }
     }
 
     /// The state that a packet with this key belongs to. `wire` = the key is what the wire shows.
@@ -95,10 +168,10 @@ impl Tracker {
         (fits && state.lifetime != Lifetime::Purge).then_some(hit.id)
     }
 
-    /// True if no state has this key.
+    /// True if no state of any shard has this key.
     #[must_use]
     pub fn is_free(&self, key: &FlowKey) -> bool {
-        self.table.find(self.table.hash(key), key).is_none()
+        self.table.find(self.table.hash(key), key).is_none() && self.elsewhere(key).is_none()
     }
 
     /// Adds a state; it expires if nothing follows.
@@ -115,18 +188,40 @@ impl Tracker {
         if !self.shared.add_state(limit) {
             return Err(Refused::Full);
         }
-        let translated = state.flags.contains(StateFlags::TRANSLATED);
-        let Ok(id) = self.table.insert(wire_hash, wire, state) else {
-            self.shared.remove_state();
-            return Err(Refused::Full);
-        };
-        if translated && self.table.add_key(id, stack_hash, stack) != Ok(true) {
-            self.table.remove(id);
-            self.shared.remove_state();
-            return Err(Refused::Full);
-        }
+        let entered = self.enter((wire_hash, wire), (stack_hash, stack), state);
+        let id = entered.inspect_err(|_| self.shared.remove_state())?;
         self.rearm(bound, id);
         Ok(id)
+    }
+
+    /// Puts a state where it is found, by all shards; or nowhere.
+    fn enter(
+        &mut self,
+        (wire_hash, wire): (u64, FlowKey),
+        (stack_hash, stack): (u64, FlowKey),
+        state: State,
+    ) -> Result<FlowId, Refused> {
+        let translated = state.flags.contains(StateFlags::TRANSLATED);
+        self.claim(&wire)?;
+        if translated && let Err(refused) = self.claim(&stack) {
+            self.release(&wire);
+            return Err(refused);
+        }
+        let mut id = self.table.insert(wire_hash, wire, state).ok();
+        if let Some(made) = id
+            && translated
+            && self.table.add_key(made, stack_hash, stack) != Ok(true)
+        {
+            self.table.remove(made);
+            id = None;
+        }
+        if id.is_none() {
+            self.release(&wire);
+            if translated {
+                self.release(&stack);
+            }
+        }
+        id.ok_or(Refused::Full)
     }
 
     /// Sets the timer of a state by its lifetime.
@@ -148,18 +243,22 @@ impl Tracker {
         {
             life.remove_state();
         }
-        if let Some(node) = state.source
-            && let Some(source) = self.sources.get_mut(node)
-        {
-            source.states = source.states.saturating_sub(1);
-            if state.flags.contains(StateFlags::CONNECTION) {
-                source.connections = source.connections.saturating_sub(1);
-            }
-            let keep = bound.is_some_and(|bound| bound.ruleset().options.timeouts.get(Timeout::SrcTrack) > 0);
-            if source.states == 0 && (!keep || self.sources.len() == self.sources.capacity()) {
-                self.sources.remove(node);
+        if self.has_others() {
+            self.release(&state.wire);
+            if state.flags.contains(StateFlags::TRANSLATED) {
+                self.release(&state.stack);
             }
         }
+        if let Some(node) = state.source {
+            self.leave_source(bound, node, state.flags.contains(StateFlags::CONNECTION));
+        }
+    }
+
+    /// A state of a source is gone (`pf_remove_src_node`): the node stays for `src.track` after its last one.
+    pub fn leave_source(&self, bound: Option<&Bound>, node: NodeId, was_connection: bool) {
+        let track = bound.map_or(0, |bound| bound.ruleset().options.timeouts.get(Timeout::SrcTrack));
+        let over = if track == 0 { 0 } else { self.now.saturating_add(ticks_of_seconds(track)) };
+        self.sources.leave(node, was_connection, over, |rule_id| node_ended(bound, rule_id));
     }
 
     /// Moves time on and removes states whose time is up, a bounded number.
@@ -175,16 +274,7 @@ impl Tracker {
                 self.remove(bound, id);
             }
         }
-    }
-
-    /// The node of a source, made if there is none. `None`: there is no room.
-    pub fn source(&mut self, addr: &[u8; 16], family: Family, rule_id: u32) -> Option<FlowId> {
-        let key = FlowKey::new((addr, rule_id as u16), (&[0; 16], (rule_id >> 16) as u16), 0, family, 0);
-        let hash = self.sources.hash(&key);
-        if let Some(id) = self.sources.find(hash, &key) {
-            return Some(id);
-        }
-        self.sources.insert(hash, key, Source { rule_id, ..Source::default() }).ok()
+        self.sources.sweep(self.now, SWEEP_BUDGET, |rule_id| node_ended(bound, rule_id));
     }
 
     /// The tick at which a state is over if nothing follows: its rule's timeout or the ruleset's, shortened when there are

@@ -139,7 +139,8 @@ impl<R: Recorder> Help<'_, R> {
         found
     }
 
-    /// New source of a packet that goes out by a `nat` pool. The port is one whose answers come to this shard.
+    /// New source of a packet that goes out by a `nat` pool. The port is one whose answers come to this shard, if there is
+    /// one.
     pub fn nat(&mut self, number: u32, pool: &Pool, subject: &mut Subject<'_>) -> bool {
         let family = subject.family();
         let p = subject.parsed;
@@ -163,20 +164,25 @@ impl<R: Recorder> Help<'_, R> {
             };
             let count = u32::from(high.saturating_sub(low)).saturating_add(1);
             let start = self.random.bits();
-            for step in 0..count.min(TRIES) {
-                let offset = start.wrapping_add(step).checked_rem(count).unwrap_or(0);
-                let port = u16::try_from(u32::from(low).saturating_add(offset)).unwrap_or(high);
-                if self.comes_back(p, addr, port, subject) && self.is_free(p, addr, port, subject) {
-                    subject.src = addr;
-                    subject.src_port = port;
-                    return true;
+            // Answers to a port of the second kind come to another shard, which has to ask whose they are.
+            let kinds: &[bool] = if self.shards > 1 { &[true, false] } else { &[false] };
+            for comes_back in kinds {
+                for step in 0..count.min(TRIES) {
+                    let offset = start.wrapping_add(step).checked_rem(count).unwrap_or(0);
+                    let port = u16::try_from(u32::from(low).saturating_add(offset)).unwrap_or(high);
+                    if (!comes_back || self.comes_back(p, addr, port, subject)) && self.is_free(p, addr, port, subject)
+                    {
+                        subject.src = addr;
+                        subject.src_port = port;
+                        return true;
+                    }
                 }
             }
         }
         false
     }
 
-    /// No state has the key that the packet would have on the wire.
+    /// No state of any shard has the key that the packet would have on the wire.
     fn is_free(&self, p: &Parsed, addr: [u8; 16], port: u16, subject: &Subject<'_>) -> bool {
         let (far, near) = match self.query {
             Some(request) => (port, request),
@@ -188,7 +194,7 @@ impl<R: Recorder> Help<'_, R> {
 
     /// The answer's hash leads to this shard.
     fn comes_back(&self, p: &Parsed, addr: [u8; 16], port: u16, subject: &Subject<'_>) -> bool {
-        if self.shards <= 1 || self.query.is_some() {
+        if self.query.is_some() {
             return true;
         }
         let answer = Parsed { src: addr, src_port: port, dst: subject.dst, dst_port: subject.dst_port, ..*p };

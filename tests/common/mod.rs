@@ -347,7 +347,8 @@ impl Station {
 
     pub fn load(&self, ruleset: &Ruleset) -> sys::weir_load_result {
         let (status, reply) = self.control(sys::WEIR_CMD_RULESET_LOAD, 0, &image::encode(ruleset));
-        assert_eq!((status, reply.len()), (sys::WEIR_OK, size_of::<sys::weir_load_result>()));
+        let log = || self.glue.log.lock().unwrap().join("\n");
+        assert_eq!((status, reply.len()), (sys::WEIR_OK, size_of::<sys::weir_load_result>()), "{}", log());
         // SAFETY: as in `ask`.
         unsafe { reply.as_ptr().cast::<sys::weir_load_result>().read_unaligned() }
     }
@@ -384,9 +385,19 @@ impl Station {
 
 /// Turns stations until nothing happens any more, then checks their accounts.
 pub fn settle(stations: &mut [&mut Station]) {
+    let mut woken = vec![0; stations.len()];
     for _ in 0..100_000 {
-        if !stations.iter_mut().fold(false, |any, station| station.turn() | any) {
-            for station in stations {
+        let mut quiet = true;
+        for (station, woken) in stations.iter_mut().zip(&mut woken) {
+            quiet &= !station.turn();
+            // A queue that was woken has something to do, also if none had before.
+            let new = station.glue.woken.swap(0, Ordering::SeqCst);
+            *woken |= new;
+            quiet &= new == 0;
+        }
+        if quiet {
+            for (station, woken) in stations.iter().zip(woken) {
+                station.glue.woken.fetch_or(woken, Ordering::SeqCst);
                 station.counters().check().unwrap_or_else(|broken| panic!("{broken}"));
             }
             return;

@@ -230,7 +230,7 @@ pub fn json(ruleset: &Ruleset, one: &Explained) -> Value {
     let (_, why, rule) = verdict(ruleset, one);
     let reason = match one.outcome {
         Outcome::Drop(reason) => Some(reason.name()),
-        Outcome::Pass | Outcome::Hold { .. } => None,
+        Outcome::Pass | Outcome::Hold { .. } | Outcome::Elsewhere(_) => None,
     };
     let states: Vec<Value> = one
         .states
@@ -258,7 +258,7 @@ pub fn json(ruleset: &Ruleset, one: &Explained) -> Value {
         "verdict": match one.outcome {
             Outcome::Pass => "pass",
             Outcome::Drop(_) => "block",
-            Outcome::Hold { .. } => "wait",
+            Outcome::Hold { .. } | Outcome::Elsewhere(_) => "wait",
         }, "why": why, "reason": reason, "rule": rule,
         "translation": translated, "states": states, "answers": answers,
     })

@@ -4,12 +4,14 @@
 //! are.
 #![forbid(unsafe_code)]
 
+mod handed;
 mod tx;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+pub(super) use self::handed::Handing;
 use self::tx::{MADE_MAX, Tx};
 use super::Common;
 use super::lane::LaneEnds;
@@ -32,6 +34,7 @@ pub(super) struct Shard {
     pipeline: Pipeline,
     pool: Pool,
     tx: Tx,
+    handing: Handing,
     outcomes: Outcomes,
     /// Frames that the core made for the stack, in receive buffers, until the next poll.
     to_stack: heapless::Deque<Packet, MADE_MAX>,
@@ -44,7 +47,7 @@ impl Shard {
         common: Arc<Common>,
         queue: Box<dyn NicQueue>,
         pipeline: Pipeline,
-        lanes: Vec<Option<LaneEnds>>,
+        (lanes, handing): (Vec<Option<LaneEnds>>, Handing),
         ring_size: usize,
     ) -> Option<Self> {
         Some(Self {
@@ -55,6 +58,7 @@ impl Shard {
             pipeline,
             pool: Pool::for_lent(ring_size),
             tx: Tx::new(index, lanes, ring_size)?,
+            handing,
             outcomes: Outcomes::new(),
             to_stack: heapless::Deque::new(),
         })
@@ -98,9 +102,12 @@ impl Shard {
     /// Looks at up to `budget` received frames, appends those to deliver to the empty `out`, and says whether there is
     /// more to do.
     pub fn rx_poll(&mut self, budget: usize, out: &mut Burst) -> bool {
-        let counters = &*self.counters;
         self.pipeline.begin();
         let budget = budget.min(BURST_MAX);
+        if self.tx.has_lanes() {
+            self.take_handed();
+        }
+        let counters = &*self.counters;
         let found = self.queue.rx_burst(out, budget);
         let refused = self.queue.take_refused();
         if found > 0 || refused.frames() > 0 {
@@ -110,7 +117,7 @@ impl Shard {
             if self.pipeline.looks_at_frames() {
                 self.pipeline.parse(out);
             }
-            let all_pass = self.pipeline.judge(Direction::In, start_ns, out, counters, &mut self.outcomes);
+            let all_pass = self.pipeline.judge((Direction::In, false), start_ns, out, counters, &mut self.outcomes);
             if !all_pass {
                 for (index, (packet, outcome)) in core::mem::take(out).into_iter().zip(&self.outcomes).enumerate() {
                     let refused = match *outcome {
@@ -121,7 +128,11 @@ impl Shard {
                         }
                         Outcome::Drop(reason) => Some((packet, reason)),
                         Outcome::Hold { no_df } => {
-                            self.pipeline.hold(Direction::In, start_ns, (index, packet), no_df, counters)
+                            self.pipeline.hold(Direction::In, start_ns, (index, packet), (no_df, None), counters)
+                        }
+                        Outcome::Elsewhere(shard) => {
+                            let handed = self.handing.hand_over(counters, Direction::In, shard, packet);
+                            handed.err().map(|packet| (packet, DropReason::SteerFull))
                         }
                     };
                     if let Some((packet, reason)) = refused {
@@ -141,11 +152,15 @@ impl Shard {
             counters.histograms.rx_burst_ns.record(spent_ns);
         }
         self.deliver_fragments(budget, out);
+        if self.tx.has_lanes() {
+            self.take_returned(budget, out);
+            self.handing.ring(&self.common);
+        }
         self.deliver_made(budget, out);
         self.refill();
         self.set_gauges();
         let (_, ready) = self.pipeline.held(Direction::In);
-        self.queue.rx_pending() || !self.to_stack.is_empty() || ready > 0
+        self.queue.rx_pending() || !self.to_stack.is_empty() || ready > 0 || self.handing.has_work()
     }
 
     /// Sends what the pipeline made for the burst: to the wire, or to the stack with the next poll.
@@ -182,8 +197,12 @@ impl Shard {
     /// Appends fragments of datagrams that passed to the frames that are delivered, and ends the others.
     fn deliver_fragments(&mut self, budget: usize, out: &mut Burst) {
         while out.len() < budget
-            && let Some((packet, released)) = self.pipeline.release(Direction::In)
+            && let Some((packet, from, released)) = self.pipeline.release(Direction::In)
         {
+            if let Some(from) = from {
+                self.return_fragment(Direction::In, from, packet, released);
+                continue;
+            }
             match released {
                 Released::Pass => {
                     // Below a burst, so it fits.
@@ -194,6 +213,10 @@ impl Shard {
                 }
                 Released::Consumed => self.counters.rx_consumed.add(1),
                 Released::Drop(reason) => self.counters.rx_dropped.add(reason, 1),
+                Released::Elsewhere(shard) => {
+                    self.hand_over_received(shard, packet);
+                    continue;
+                }
             }
             recycle(&mut self.pool, &self.common, packet);
         }
@@ -202,7 +225,11 @@ impl Shard {
     /// Sends fragments of datagrams that passed, and ends the others.
     fn send_fragments(&mut self) {
         let mut burst = Burst::new();
-        while let Some((packet, released)) = self.pipeline.release(Direction::Out) {
+        while let Some((packet, from, released)) = self.pipeline.release(Direction::Out) {
+            if let Some(from) = from {
+                self.return_fragment(Direction::Out, from, packet, released);
+                continue;
+            }
             let (common, counters) = (&*self.common, &*self.counters);
             match released {
                 Released::Pass => {
@@ -214,6 +241,7 @@ impl Shard {
                 }
                 Released::Consumed => self.tx.consume(common, counters, packet),
                 Released::Drop(reason) => self.tx.drop(common, counters, packet, reason, Status::Dropped),
+                Released::Elsewhere(shard) => self.hand_over_sent(shard, packet),
             }
         }
         if !burst.is_empty() {
@@ -297,7 +325,7 @@ impl Shard {
     /// they have been parsed.
     fn judge_tx(&mut self, now_ns: u64, burst: &mut Burst) {
         let (common, counters) = (&*self.common, &*self.counters);
-        let all_pass = self.pipeline.judge(Direction::Out, now_ns, burst, counters, &mut self.outcomes);
+        let all_pass = self.pipeline.judge((Direction::Out, false), now_ns, burst, counters, &mut self.outcomes);
         if !all_pass {
             for (index, (packet, outcome)) in core::mem::take(burst).into_iter().zip(&self.outcomes).enumerate() {
                 let refused = match *outcome {
@@ -308,7 +336,11 @@ impl Shard {
                     }
                     Outcome::Drop(reason) => Some((packet, reason)),
                     Outcome::Hold { no_df } => {
-                        self.pipeline.hold(Direction::Out, now_ns, (index, packet), no_df, counters)
+                        self.pipeline.hold(Direction::Out, now_ns, (index, packet), (no_df, None), counters)
+                    }
+                    Outcome::Elsewhere(shard) => {
+                        let handed = self.handing.hand_over(counters, Direction::Out, shard, packet);
+                        handed.err().map(|packet| (packet, DropReason::SteerFull))
                     }
                 };
                 if let Some((packet, reason)) = refused {
@@ -319,6 +351,7 @@ impl Shard {
         self.tx.send(common, counters, &mut *self.queue, burst);
         self.send_fragments();
         self.send_answers();
+        self.handing.ring(&self.common);
     }
 
     /// Progresses transmit and appends up to `max` finished frames to `out`.
@@ -366,7 +399,8 @@ impl Shard {
             return false;
         };
         bell.arm();
-        if self.queue.arm() | self.tx.has_work(&mut *self.queue) | !self.to_stack.is_empty() {
+        let has_work = self.tx.has_work(&mut *self.queue) | self.handing.has_work();
+        if self.queue.arm() | has_work | !self.to_stack.is_empty() {
             bell.disarm();
             return true;
         }
@@ -376,13 +410,22 @@ impl Shard {
     /// While disabled: ends every frame that is on its way and takes everything back from the NIC. Called for every
     /// shard with no other running, so that afterwards no shard has another's frames.
     pub fn stop(&mut self) {
+        self.return_handed();
         self.pipeline.release_all();
-        while let Some((packet, released)) = self.pipeline.release(Direction::In) {
+        while let Some((packet, from, released)) = self.pipeline.release(Direction::In) {
+            if let Some(from) = from {
+                self.return_fragment(Direction::In, from, packet, released);
+                continue;
+            }
             let reason = if let Released::Drop(reason) = released { reason } else { DropReason::Disabled };
             self.counters.rx_dropped.add(reason, 1);
             recycle(&mut self.pool, &self.common, packet);
         }
-        while let Some((packet, released)) = self.pipeline.release(Direction::Out) {
+        while let Some((packet, from, released)) = self.pipeline.release(Direction::Out) {
+            if let Some(from) = from {
+                self.return_fragment(Direction::Out, from, packet, released);
+                continue;
+            }
             let reason = if let Released::Drop(reason) = released { reason } else { DropReason::Disabled };
             self.tx.drop(&self.common, &self.counters, packet, reason, Status::Disabled);
         }

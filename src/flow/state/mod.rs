@@ -12,7 +12,7 @@ use bitflags::bitflags;
 
 use super::FlowKey;
 use super::scrub::TcpScrub;
-use super::table::FlowId;
+use super::sources::NodeId;
 use crate::wire::icmp::{HEADER_LEN, IcmpHeader, NEIGHBOR_ADVERT, NEIGHBOR_SOLICIT};
 use crate::wire::{Parsed, ParsedFlags, protocol};
 pub use tcp::{Peer, Phase, Segment, Tracked};
@@ -119,7 +119,7 @@ pub struct State {
     /// Bytes, the same way.
     pub bytes: [u64; 2],
     /// Node of the source, if sources are tracked.
-    pub source: Option<FlowId>,
+    pub source: Option<NodeId>,
     /// The rule that translated; `u32::MAX` = none.
     pub translation: u32,
     /// `synproxy`: what the client offered, for the handshake with the server.

@@ -12,7 +12,7 @@ use weir_core::filter::{
     Action, AddrKind, AddrMatch, Compiled, Endpoint, Installed, Place, PortMatch, PortOp, Rule, RuleFlags, Ruleset,
     StateMode, StateOptions, Timeout, image,
 };
-use weir_core::pipeline::{Direction, Outcome, Outcomes, Pipeline, Shared, Sizes};
+use weir_core::pipeline::{Direction, Known, Outcome, Outcomes, Pipeline, Shared, Sizes};
 use weir_core::telemetry::ShardCounters;
 
 use crate::frames::Random;
@@ -157,7 +157,8 @@ impl Bed {
         let (publisher, mut readers) = Publisher::new(installed, 1);
         let reader = readers.pop().context("no reader")?;
         let sizes = Sizes { states, sources: 64, fragments: 64, seed: args.seed };
-        let pipeline = Pipeline::new(0, 1, shared, reader, sizes).context("no memory for states")?;
+        let known = Known::new(1, sizes.states, sizes.sources, sizes.seed).context("no memory for sources")?;
+        let pipeline = Pipeline::new((0, 1), shared, &known, reader, sizes).context("no memory for states")?;
         Ok(Self {
             pipeline,
             counters: ShardCounters::default(),
@@ -175,7 +176,7 @@ impl Bed {
         self.pipeline.begin();
         self.pipeline.parse(&lent.burst);
         let parsed = if by_stage { measure::cpu_time() } else { started };
-        self.pipeline.judge(Direction::In, self.now_ns, &mut lent.burst, &self.counters, &mut self.outcomes);
+        self.pipeline.judge((Direction::In, false), self.now_ns, &mut lent.burst, &self.counters, &mut self.outcomes);
         let judged = measure::cpu_time();
         spent.parse += parsed - started;
         spent.judge += judged - parsed;

@@ -24,6 +24,8 @@ bool onlyReads(uint32_t command)
     case WEIR_CMD_TABLE_SHOW:
     case WEIR_CMD_TABLE_TEST:
     case WEIR_CMD_STATUS:
+    case WEIR_CMD_TAPS:
+    case WEIR_CMD_CLOCK:
         return true;
     default:
         return false;

@@ -44,6 +44,13 @@ void wireNotify(void *ctx, uint32_t queue)
     notifyClients(nic, WEIR_NOTIFY_WIRE, 1u << (queue & 31));
 }
 
+void tapNotify(void *ctx, uint32_t taps)
+{
+    auto *nic = static_cast<WeirEthernet *>(ctx);
+    __atomic_fetch_or(&nic->ivars->notifyTaps, taps, __ATOMIC_SEQ_CST);
+    notifyClients(nic, WEIR_NOTIFY_TAP, 0);
+}
+
 void attention(void *ctx) { requestAttention(static_cast<WeirEthernet *>(ctx)); }
 
 /* What backs a region; its address is the region's handle. */
@@ -179,7 +186,7 @@ kern_return_t createCore(WeirEthernet *nic)
     ops.abi_version = WEIR_ABI_VERSION;
     ops.clock = {nic, nowNs};
     ops.log = {nic, writeLog};
-    ops.event = {nic, wake, linkChanged, wireNotify, attention};
+    ops.event = {nic, wake, linkChanged, wireNotify, attention, tapNotify};
     ops.dma = {nic, dmaAlloc, dmaFree};
     if (ivars->bus != nullptr) {
         ivars->bus->describe(nic, ops);
@@ -212,6 +219,7 @@ void destroyCore(WeirEthernet *nic)
     {
         Locked lock(nic->ivars->control);
         detachWireLocked(nic);
+        detachTapsLocked(nic, nullptr);
         core = nic->ivars->core;
         nic->ivars->core = nullptr;
     }

@@ -163,7 +163,7 @@ void configureInterrupts(WeirPCIEthernet_IVars *state, uint32_t wanted)
     state->vectors = 0;
     for (uint32_t kind : kKinds) {
         const uint32_t most = kind == kIOInterruptTypePCIMessagedX ? wanted : 1;
-        if (state->pci->ConfigureInterrupts(kind, 1, most) == kIOReturnSuccess) {
+        if (state->pci->ConfigureInterrupts(kind, 1, most, 0) == kIOReturnSuccess) {
             const uint32_t found = countInterrupts(state, kind);
             state->vectors = found < most ? found : most;
         }
@@ -189,7 +189,7 @@ kern_return_t open(WeirEthernet *nic, IOService *provider)
     if (config.nic == WEIR_NIC_E1000E && config.buf_len < kIntelBuffer + weir::kHeadroomMax) {
         config.buf_len = kIntelBuffer + weir::kHeadroomMax;
     }
-    const kern_return_t ret = pci->Open(nic);
+    const kern_return_t ret = pci->Open(nic, 0);
     if (ret != kIOReturnSuccess) {
         return ret;
     }
@@ -272,7 +272,7 @@ void close(WeirEthernet *nic)
     }
     /* The pool is unmapped by now: nothing that the device could still reach is anyone else's. */
     if (state->pci != nullptr) {
-        state->pci->Close(nic);
+        state->pci->Close(nic, 0);
     }
     OSSafeReleaseNULL(state->pci);
     state->vectors = 0;

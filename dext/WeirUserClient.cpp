@@ -22,6 +22,8 @@ const IOUserClientMethodDispatch kMethods[WEIR_SELECTOR_COUNT] = {
     {registerNotify, kAny, 1, 0, 0, 0},
     {setLink, 0, 1, 0, 0, 0},
     {glueCounters, 0, 0, 0, 0, sizeof(weir_glue_counters)},
+    {openTap, 0, 0, kAny, 2, 0},
+    {closeTap, 0, 0, 0, 0, 0},
 };
 
 /* Ends the connection: nobody tells it anything more and the wire is free. Safe to repeat. */
@@ -50,8 +52,10 @@ void disconnect(WeirUserClient *client)
         if (nic->ivars->wireClient == client) {
             detachWireLocked(nic);
         }
+        detachTapsLocked(nic, client);
     }
     OSSafeReleaseNULL(self->wire);
+    OSSafeReleaseNULL(self->tap);
     self->nic = nullptr;
     nic->release();
 }
@@ -138,14 +142,15 @@ kern_return_t WeirUserClient::ExternalMethod(uint64_t selector, IOUserClientMeth
 kern_return_t WeirUserClient::CopyClientMemoryForType_Impl(uint64_t type, uint64_t *options,
                                                            IOMemoryDescriptor **memory)
 {
-    if (type != WEIR_CLIENT_MEMORY_WIRE || options == nullptr || memory == nullptr) {
+    if (options == nullptr || memory == nullptr || type > WEIR_CLIENT_MEMORY_TAP) {
         return kIOReturnBadArgument;
     }
-    if (ivars->wire == nullptr) {
+    IOBufferMemoryDescriptor *rings = type == WEIR_CLIENT_MEMORY_WIRE ? ivars->wire : ivars->tap;
+    if (rings == nullptr) {
         return kIOReturnNotOpen;
     }
-    ivars->wire->retain();
+    rings->retain();
     *options = 0;
-    *memory = ivars->wire;
+    *memory = rings;
     return kIOReturnSuccess;
 }

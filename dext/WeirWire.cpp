@@ -15,22 +15,12 @@ kern_return_t attachWireLocked(WeirUserClient *client)
     weir_core *core = self->nic->ivars->core;
     const uint64_t size = weir_wire_size(core);
     IOBufferMemoryDescriptor *memory = nullptr;
-    kern_return_t ret = IOBufferMemoryDescriptor::Create(kIOMemoryDirectionInOut, size, 0x4000, &memory);
+    uint8_t *base = nullptr;
+    kern_return_t ret = createShared(size, &memory, &base);
     if (ret != kIOReturnSuccess) {
         return ret;
     }
-    IOAddressSegment range = {};
-    ret = memory->SetLength(size);
-    if (ret == kIOReturnSuccess) {
-        ret = memory->GetAddressRange(&range);
-    }
-    if (ret == kIOReturnSuccess && (range.address == 0 || range.length < size)) {
-        ret = kIOReturnNoMemory;
-    }
-    if (ret == kIOReturnSuccess) {
-        memset(reinterpret_cast<void *>(range.address), 0, size);
-        ret = toIOReturn(weir_wire_attach(core, reinterpret_cast<uint8_t *>(range.address), size));
-    }
+    ret = toIOReturn(weir_wire_attach(core, base, size));
     if (ret != kIOReturnSuccess) {
         memory->release();
         return ret;
@@ -59,6 +49,7 @@ void deliverNotifications(WeirEthernet *nic)
     WeirEthernet_IVars *ivars = nic->ivars;
     const uint32_t kinds = __atomic_exchange_n(&ivars->notifyPending, 0, __ATOMIC_SEQ_CST);
     const uint32_t queues = __atomic_exchange_n(&ivars->notifyQueues, 0, __ATOMIC_SEQ_CST);
+    const uint32_t taps = __atomic_exchange_n(&ivars->notifyTaps, 0, __ATOMIC_SEQ_CST);
     weir_link link = {};
     if ((kinds & WEIR_NOTIFY_LINK) != 0) {
         if (ivars->registered && ivars->enabled) {
@@ -80,10 +71,40 @@ void deliverNotifications(WeirEthernet *nic)
         if ((kinds & WEIR_NOTIFY_RULESET) != 0) {
             tell(client, WEIR_NOTIFY_RULESET, 0);
         }
+        for (uint32_t tap = 0; (kinds & WEIR_NOTIFY_TAP) != 0 && tap < WEIR_TAPS_MAX; tap++) {
+            if ((taps >> tap & 1) != 0 && ivars->tapClients[tap] == client) {
+                tell(client, WEIR_NOTIFY_TAP, 0);
+            }
+        }
     }
 }
 
 } // namespace
+
+kern_return_t createShared(uint64_t size, IOBufferMemoryDescriptor **memory, uint8_t **base)
+{
+    IOBufferMemoryDescriptor *made = nullptr;
+    kern_return_t ret = IOBufferMemoryDescriptor::Create(kIOMemoryDirectionInOut, size, 0x4000, &made);
+    if (ret != kIOReturnSuccess) {
+        return ret;
+    }
+    IOAddressSegment range = {};
+    ret = made->SetLength(size);
+    if (ret == kIOReturnSuccess) {
+        ret = made->GetAddressRange(&range);
+    }
+    if (ret == kIOReturnSuccess && (range.address == 0 || range.length < size)) {
+        ret = kIOReturnNoMemory;
+    }
+    if (ret != kIOReturnSuccess) {
+        made->release();
+        return ret;
+    }
+    *base = reinterpret_cast<uint8_t *>(range.address);
+    memset(*base, 0, size);
+    *memory = made;
+    return kIOReturnSuccess;
+}
 
 kern_return_t openWire(OSObject *target, void *, IOUserClientMethodArguments *arguments)
 {

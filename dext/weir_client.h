@@ -41,18 +41,27 @@ enum {
     WEIR_SELECTOR_SET_LINK = 4,
     /* Structure out: weir_glue_counters. */
     WEIR_SELECTOR_GLUE_COUNTERS = 5,
-    WEIR_SELECTOR_COUNT = 6,
+    /* Structure in: weir_tap_config, then its filter program. Scalars out: [0] bytes of the rings' memory (map type
+     * WEIR_CLIENT_MEMORY_TAP), [1] rings. One tap in a client's life; frames need the entitlement, events do not.
+     * kIOReturnNoResources when all taps are taken: half of them are for clients with the entitlement only. */
+    WEIR_SELECTOR_OPEN_TAP = 6,
+    WEIR_SELECTOR_CLOSE_TAP = 7,
+    WEIR_SELECTOR_COUNT = 8,
 };
 
 /* IOConnectMapMemory's type. */
 enum {
     /* The wire rings, layout in src/mem/wire_ring.rs; wire clients only, after WEIR_SELECTOR_OPEN_WIRE. */
     WEIR_CLIENT_MEMORY_WIRE = 0,
+    /* The tap's rings, layout in src/mem/tap_ring/mod.rs; after WEIR_SELECTOR_OPEN_TAP. */
+    WEIR_CLIENT_MEMORY_TAP = 1,
 };
 
 /* Largest request and largest reply of WEIR_SELECTOR_COMMAND, bytes. */
 #define WEIR_CLIENT_REQUEST_MAX (64u << 20)
 #define WEIR_CLIENT_REPLY_MAX (16u << 20)
+/* Largest request of WEIR_SELECTOR_OPEN_TAP, bytes. */
+#define WEIR_CLIENT_TAP_MAX (sizeof(weir_tap_config) + 4096u * sizeof(weir_bpf_insn))
 
 /* Notifications: asynchronous scalars [0] one WEIR_NOTIFY_* bit, [1] its argument. Each is edge-triggered and
  * coalesced: look at the state, then wait again. */
@@ -60,7 +69,8 @@ enum {
     WEIR_NOTIFY_WIRE = 1u << 0,    /* a to-client ring went from empty to not empty; argument: mask of queues */
     WEIR_NOTIFY_LINK = 1u << 1,    /* argument: 1 up, 0 down */
     WEIR_NOTIFY_RULESET = 1u << 2, /* a ruleset was loaded or cleared, or the mode changed; argument: 0 */
-    WEIR_NOTIFY_ALL = 7u,
+    WEIR_NOTIFY_TAP = 1u << 3,     /* a ring of this client's tap, whose reader waits, has a record; argument: 0 */
+    WEIR_NOTIFY_ALL = 15u,
 };
 
 /* What the glue itself counted. All zero in a healthy system but the first four. */

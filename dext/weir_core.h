@@ -221,6 +221,8 @@ typedef struct weir_event_ops {
     void (*wire_notify)(void *ctx, uint32_t queue);
     /* Please call weir_tick soon, before its time. Any thread; must not call back. */
     void (*attention)(void *ctx);
+    /* The programs behind these taps (a bit each) sleep and have something to see. Any thread; must not call back. */
+    void (*tap_notify)(void *ctx, uint32_t taps);
 } weir_event_ops;
 
 typedef struct weir_ops {
@@ -410,6 +412,8 @@ enum {
     WEIR_CMD_ANCHOR_LOAD = 19,  /* request: PATH, image whose root becomes the anchor. reply: weir_load_result */
     WEIR_CMD_ANCHOR_FLUSH = 20, /* request: PATH */
     WEIR_CMD_SOURCES_KILL = 21, /* forgets tracked sources */
+    WEIR_CMD_TAPS = 40,         /* reply: weir_tap_info[WEIR_TAPS_MAX] */
+    WEIR_CMD_CLOCK = 41,        /* reply: uint64_t, nanoseconds of the driver's clock now */
 };
 #define WEIR_ALL_QUEUES 0xffffffffu
 enum {
@@ -420,6 +424,7 @@ enum {
 
 /* The structs of the commands about tables and states. */
 #include "weir_filter.h"
+#include "weir_tap.h"
 
 weir_status weir_control(weir_core *core, const void *req, size_t req_len, void *resp, size_t resp_cap,
                          size_t *resp_len);

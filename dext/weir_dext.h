@@ -130,6 +130,8 @@ struct WeirEthernet_IVars {
     uint32_t notifyQueues;  /* atomic: argument of WEIR_NOTIFY_WIRE */
     WeirUserClient *clientList;
     WeirUserClient *wireClient; /* under `control`: its memory is attached to the core */
+    uint32_t notifyTaps;        /* atomic: the taps that WEIR_NOTIFY_TAP is about */
+    WeirUserClient *tapClients[WEIR_TAPS_MAX]; /* under `control`, changed under `clients` too */
 };
 
 namespace weir {
@@ -217,6 +219,8 @@ kern_return_t applyState(WeirEthernet *nic);
 void notifyClients(WeirEthernet *nic, uint32_t kinds, uint32_t queues);
 /* The wire's memory goes away with its client or with the core. `control` is held. */
 void detachWireLocked(WeirEthernet *nic);
+/* The same for the taps: of `client`, or of all clients if it is null. */
+void detachTapsLocked(WeirEthernet *nic, const WeirUserClient *client);
 kern_return_t setClientType(IOService *service, uint32_t type, IOUserClient **client);
 
 } // namespace weir

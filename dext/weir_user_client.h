@@ -22,6 +22,7 @@ struct WeirUserClient_IVars {
     uint32_t notifyMask;            /* under `clients` */
     IOBufferMemoryDescriptor *wire; /* kept until Stop: the client may have it mapped */
     uint64_t wireSize;
+    IOBufferMemoryDescriptor *tap; /* likewise */
 };
 
 namespace weir {
@@ -44,7 +45,13 @@ kern_return_t glueCounters(OSObject *target, void *reference, IOUserClientMethod
 /* WeirWire.cpp */
 kern_return_t openWire(OSObject *target, void *reference, IOUserClientMethodArguments *arguments);
 kern_return_t kickWire(OSObject *target, void *reference, IOUserClientMethodArguments *arguments);
+/* Zeroed memory to share with a client. */
+kern_return_t createShared(uint64_t size, IOBufferMemoryDescriptor **memory, uint8_t **base);
 kern_return_t registerNotify(OSObject *target, void *reference, IOUserClientMethodArguments *arguments);
+
+/* WeirTap.cpp */
+kern_return_t openTap(OSObject *target, void *reference, IOUserClientMethodArguments *arguments);
+kern_return_t closeTap(OSObject *target, void *reference, IOUserClientMethodArguments *arguments);
 
 } // namespace weir
 

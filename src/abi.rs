@@ -80,7 +80,7 @@ exported! {
     weir_get_hardware, weir_interrupt, weir_tick, weir_set_wake, weir_set_multicast, weir_set_mac, weir_get_mac,
     weir_set_mtu, weir_set_if_name, weir_get_offloads, weir_set_offloads, weir_link_get, weir_link_set,
     weir_wire_size, weir_wire_attach, weir_wire_detach,
-    weir_wire_kick, weir_control, weir_usb_probe, weir_usb_complete,
+    weir_wire_kick, weir_tap_size, weir_tap_attach, weir_tap_detach, weir_control, weir_usb_probe, weir_usb_complete,
 }
 
 macro_rules! same_layout {
@@ -112,6 +112,11 @@ const _: () = {
     assert!(control::RULE_COUNTERS_LEN == size_of::<sys::weir_rule_counters>());
     assert!(control::HISTOGRAM_LEN == size_of::<sys::weir_histogram>());
     assert!(control::EVENT_LEN == size_of::<sys::weir_event>());
+    assert!(control::TAP_INFO_LEN == size_of::<sys::weir_tap_info>());
+    assert!(control::TAP_REQUEST_LEN == size_of::<sys::weir_tap_config>());
+    assert!(crate::pipeline::tap::TAPS == sys::WEIR_TAPS_MAX as usize);
+    assert!(crate::pipeline::tap::TapKinds::COPIES.bits() == sys::WEIR_TAP_COPIES);
+    assert!(crate::pipeline::tap::TapKinds::EVENTS.bits() == sys::WEIR_TAP_EVENTS);
 };
 
 #[cfg(test)]

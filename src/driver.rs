@@ -12,6 +12,7 @@ mod filter;
 mod lane;
 mod settings;
 mod shard;
+mod tap;
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -88,10 +89,19 @@ impl Common {
     }
 
     fn event(&self, event: Event) {
-        if !self.pipeline.events.push(event)
+        if !self.pipeline.outside_event(self.shards(), event)
             && let Some(counters) = self.outside()
         {
             counters.events_lost.bump_shared();
+        }
+        self.ring_taps();
+    }
+
+    /// Wakes the programs that watch and have something to see.
+    fn ring_taps(&self) {
+        let taps = self.pipeline.taps.take_bells();
+        if taps != 0 {
+            self.host.tap_notify(taps);
         }
     }
 }

@@ -10,6 +10,14 @@ use weir_core::telemetry::bpf::{Instruction, Program};
 /// # Errors
 /// tcpdump is not there, or what it says about the expression.
 pub fn compile(expression: &str) -> Result<Program> {
+    Ok(Program::new(&instructions(expression)?)?)
+}
+
+/// The instructions of [`compile`], as libpcap gives them.
+///
+/// # Errors
+/// As [`compile`].
+pub fn instructions(expression: &str) -> Result<Vec<Instruction>> {
     let output = Command::new("tcpdump")
         .args(["-y", "EN10MB", "-ddd", "--", expression])
         .output()
@@ -19,8 +27,7 @@ pub fn compile(expression: &str) -> Result<Program> {
         bail!("filter {expression:?}: {}", said.trim().trim_start_matches("tcpdump: "));
     }
     let text = String::from_utf8(output.stdout).context("tcpdump does not print text")?;
-    let instructions = parse(&text).with_context(|| format!("not a program: {text:?}"))?;
-    Ok(Program::new(&instructions)?)
+    parse(&text).with_context(|| format!("not a program: {text:?}"))
 }
 
 /// `-ddd`: the number of instructions, then one a line as decimal numbers.

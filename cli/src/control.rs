@@ -1,8 +1,12 @@
 //! Typed commands to a running core: what `dext/weir_core.h` calls `weir_control`, over any transport.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use weir_core::abi::sys;
+use weir_core::mem::region::Shared;
 use weir_core::telemetry::DropReason;
+use weir_core::telemetry::bpf::Instruction;
 
 /// Something that carries one command to the core and brings the reply back.
 pub trait Transport {
@@ -11,6 +15,45 @@ pub trait Transport {
     /// # Errors
     /// The driver refused the command or is gone.
     fn command(&mut self, request: &[u8], capacity: usize) -> Result<Vec<u8>>;
+}
+
+/// Rings that a driver fills with frames or events, in memory that is shared with it.
+pub trait Watch {
+    /// The memory. `None`: it is unusable.
+    fn memory(&self) -> Option<Shared<'_>>;
+
+    /// Waits until the driver says that there is something, and at most `timeout`.
+    ///
+    /// # Errors
+    /// The driver is gone.
+    fn wait(&self, timeout: Duration) -> Result<()>;
+}
+
+/// A `weir_tap_config` and its program.
+pub fn watch_request(kinds: u32, snaplen: u32, ring_bytes: u32, program: &[Instruction]) -> Vec<u8> {
+    let head = [sys::WEIR_ABI_VERSION, kinds, snaplen, ring_bytes, program.len() as u32, 0];
+    let mut request: Vec<u8> = head.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    for instruction in program {
+        request.extend(instruction.code.to_ne_bytes());
+        request.extend([instruction.jt, instruction.jf]);
+        request.extend(instruction.k.to_ne_bytes());
+    }
+    request
+}
+
+/// What came of a tap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tap {
+    /// `WEIR_TAP_*`; 0 = nobody has it.
+    pub kinds: u32,
+    /// Bytes of each frame; 0 = all.
+    pub snaplen: u32,
+    /// Frames or events that were looked at.
+    pub seen: u64,
+    /// That found room.
+    pub kept: u64,
+    /// That found none.
+    pub lost: u64,
 }
 
 /// The core's reply in what `WEIR_SELECTOR_COMMAND` returned.
@@ -326,6 +369,29 @@ impl<T: Transport> Control<T> {
         reply.chunks_exact(size_of::<sys::weir_event>()).map(Event::decode).collect()
     }
 
+    /// Who watches.
+    ///
+    /// # Errors
+    /// The driver is gone.
+    pub fn taps(&mut self) -> Result<Vec<Tap>> {
+        let reply = self.send(sys::WEIR_CMD_TAPS, 0, &[], REPLY)?;
+        let tap = |bytes: &[u8]| -> Result<Tap> {
+            let mut reader = Reader(bytes);
+            let (kinds, snaplen) = (reader.u32()?, reader.u32()?);
+            Ok(Tap { kinds, snaplen, seen: reader.u64()?, kept: reader.u64()?, lost: reader.u64()? })
+        };
+        reply.chunks_exact(size_of::<sys::weir_tap_info>()).map(tap).collect()
+    }
+
+    /// The driver's clock, in nanoseconds.
+    ///
+    /// # Errors
+    /// The driver is gone.
+    pub fn clock(&mut self) -> Result<u64> {
+        let reply = self.send(sys::WEIR_CMD_CLOCK, 0, &[], REPLY)?;
+        words(&reply).next().context("the driver does not tell the time")
+    }
+
     /// Buckets of one histogram, and the sum of its values.
     ///
     /// # Errors
@@ -362,7 +428,11 @@ pub struct Event {
 }
 
 impl Event {
-    fn decode(bytes: &[u8]) -> Result<Self> {
+    /// Reads a `weir_event`.
+    ///
+    /// # Errors
+    /// It is too short.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader(bytes);
         let (time_ns, kind, rule) = (reader.u64()?, reader.u32()?, reader.u32()?);
         let (direction, action, _reason, protocol) = (reader.u8()?, reader.u8()?, reader.u8()?, reader.u8()?);

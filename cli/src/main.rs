@@ -1,7 +1,7 @@
 //! `weir`: run the driver, replay captures through it, look into it, change its rules.
 #![forbid(unsafe_code)]
 
-#[cfg(target_os = "linux")]
+mod capture;
 mod capture_filter;
 mod connect;
 mod control;
@@ -9,6 +9,7 @@ mod control;
 mod demo;
 mod explain;
 mod filter;
+mod local;
 mod mac;
 #[cfg(target_os = "linux")]
 mod netns;
@@ -64,6 +65,10 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Look into a running driver: state, counters, rules, events.
     Show(remote::ShowArgs),
+    /// Capture frames of a running driver, with what became of them, as pcapng.
+    Capture(capture::CaptureArgs),
+    /// Show events of a running driver as they happen.
+    Events(capture::EventsArgs),
     /// Load rules into a running driver. The running ruleset stays if they are refused.
     Load(remote::LoadArgs),
     /// Look into tables of a running driver, and change them.
@@ -100,6 +105,8 @@ fn main() -> ExitCode {
         Command::Check(args) => rules::check(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Show(args) => remote::show(&args),
+        Command::Capture(args) => capture::run(&args),
+        Command::Events(args) => capture::events(&args),
         Command::Load(args) => remote::load(&args),
         Command::Table(args) => filter::table(&args),
         Command::States(args) => filter::states(&args),

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::control::{Counters, RuleCounters};
+use weir_core::abi::sys;
+
+use crate::control::{Counters, Event, RuleCounters};
 
 /// `println!` for what is said at the end of a long run: a reader that went away must not keep it from ending in order.
 macro_rules! say {
@@ -30,4 +32,39 @@ pub fn counters_json(counters: &Counters) -> Value {
         all.insert(name.to_owned(), Value::Object(reasons));
     }
     Value::Object(all)
+}
+
+fn direction_name(event: &Event) -> &'static str {
+    ["", "in", "out"].get(usize::from(event.direction)).copied().unwrap_or("")
+}
+
+fn action_name(event: &Event) -> &'static str {
+    if event.action == 0 { "pass" } else { "block" }
+}
+
+/// One event.
+pub fn event_json(event: &Event) -> Value {
+    json!({
+        "time_ns": event.time_ns, "kind": event.kind, "rule": event.rule, "action": action_name(event),
+        "direction": direction_name(event), "protocol": event.protocol, "src": event.source,
+        "dst": event.destination, "len": event.len,
+    })
+}
+
+/// One event for people.
+pub fn event_line(event: &Event) -> String {
+    let seconds = event.time_ns as f64 / 1e9;
+    match event.kind {
+        sys::WEIR_EVENT_LOG => {
+            let rule = event.rule.map_or_else(|| "-".into(), |rule| format!("rule {rule}"));
+            let (action, direction) = (action_name(event), direction_name(event));
+            let Event { source, destination, protocol, len, .. } = event;
+            format!(
+                "{seconds:.6} {rule}: {action} {direction}: {source} > {destination}: proto {protocol} length {len}"
+            )
+        }
+        sys::WEIR_EVENT_LINK => format!("{seconds:.6} link changed"),
+        sys::WEIR_EVENT_MISUSE => format!("{seconds:.6} the driver was misused"),
+        _ => format!("{seconds:.6} ruleset changed"),
+    }
 }

@@ -2,14 +2,15 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use weir_core::abi::sys;
 
 use crate::RuleArgs;
+use crate::capture;
 use crate::connect::{Target, connect};
-use crate::output::{counters_json, rule_json};
+use crate::output::{counters_json, event_json, event_line, rule_json};
 use crate::rules;
 
 /// Arguments of `weir show`.
@@ -20,12 +21,15 @@ pub struct ShowArgs {
     what: What,
     #[command(flatten)]
     target: Target,
-    /// One JSON value.
+    /// One JSON value; with `--follow` one a line.
     #[arg(long)]
     json: bool,
+    /// Show events as they happen, until Ctrl-C, without taking them from others.
+    #[arg(long)]
+    follow: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum What {
     /// State of the NIC.
     Info,
@@ -35,8 +39,10 @@ enum What {
     Accounting,
     /// Rules with their counters.
     Rules,
-    /// Logged frames and other events since the last look.
+    /// Logged frames and other events since the last look; `--follow` shows those to come.
     Events,
+    /// Programs that watch frames or events, and what they lost.
+    Captures,
     /// Time and length of bursts, by powers of two.
     Histograms,
 }
@@ -78,6 +84,10 @@ enum ModeName {
 /// # Errors
 /// No driver listens there. An accounting that does not add up makes the exit code 1.
 pub fn show(args: &ShowArgs) -> Result<ExitCode> {
+    if args.follow {
+        ensure!(args.what == What::Events, "--follow is for events");
+        return capture::follow(&args.target, args.json);
+    }
     let mut control = connect(&args.target)?;
     match args.what {
         What::Info => {
@@ -159,30 +169,31 @@ pub fn show(args: &ShowArgs) -> Result<ExitCode> {
             }
         }
         What::Events => {
-            let mut all = Vec::new();
-            for event in control.events()? {
-                let rule = event.rule.map_or_else(|| "-".into(), |rule| format!("rule {rule}"));
-                let action = if event.action == 0 { "pass" } else { "block" };
-                let direction = ["", "in", "out"].get(usize::from(event.direction)).copied().unwrap_or("");
-                let seconds = event.time_ns as f64 / 1e9;
-                if args.json {
-                    all.push(json!({
-                        "time_ns": event.time_ns, "kind": event.kind, "rule": event.rule, "action": action,
-                        "direction": direction, "protocol": event.protocol, "src": event.source,
-                        "dst": event.destination, "len": event.len,
-                    }));
-                } else if event.kind == sys::WEIR_EVENT_LOG {
-                    println!(
-                        "{seconds:.6} {rule}: {action} {direction}: {} > {}: proto {} length {}",
-                        event.source, event.destination, event.protocol, event.len
-                    );
-                } else {
-                    let kind = if event.kind == sys::WEIR_EVENT_LINK { "link changed" } else { "ruleset changed" };
-                    println!("{seconds:.6} {kind}");
-                }
-            }
+            let events = control.events()?;
             if args.json {
+                println!("{}", json!(events.iter().map(event_json).collect::<Vec<_>>()));
+            } else {
+                events.iter().for_each(|event| println!("{}", event_line(event)));
+            }
+        }
+        What::Captures => {
+            let taps = control.taps()?;
+            let used = taps.iter().enumerate().filter(|(_, tap)| tap.kinds != 0);
+            if args.json {
+                let all: Vec<_> = used
+                    .map(|(number, tap)| {
+                        json!({
+                            "nr": number, "events": tap.kinds & sys::WEIR_TAP_EVENTS != 0, "snaplen": tap.snaplen,
+                            "seen": tap.seen, "kept": tap.kept, "lost": tap.lost,
+                        })
+                    })
+                    .collect();
                 println!("{}", json!(all));
+            } else {
+                for (number, tap) in used {
+                    let what = if tap.kinds & sys::WEIR_TAP_EVENTS != 0 { "events" } else { "frames" };
+                    println!("{number} {what}: {} seen, {} kept, {} lost", tap.seen, tap.kept, tap.lost);
+                }
             }
         }
     }

@@ -1,25 +1,25 @@
 //! `weir replay`: a capture through the driver, in virtual time that follows the capture.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufWriter;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
-use weir_core::wire::{self, Family};
-use weir_host::capture::link::{LinkType, to_ethernet};
-use weir_host::capture::{Direction, Reader, Record, Writer};
+use weir_capture::link::{LinkType, to_ethernet};
+use weir_capture::{Direction, Reader, Record, Writer};
+
 use weir_host::port::{Offload, Port, RxFrame, Sink};
 use weir_host::wire::{ClientLink, Direct, WireLink};
 use weir_host::{Host, HostConfig};
 
 use crate::RuleArgs;
+use crate::local::Local;
 use crate::nic::{Nic, NicOptions, Wire, entitlements, no_leaks};
 use crate::output::rule_json;
 use crate::{capture_filter, rules};
@@ -47,56 +47,6 @@ pub struct ReplayArgs {
     /// Chooses the schedule; the same seed gives the same run, bit for bit.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-}
-
-/// Whose frames go out.
-#[derive(Default)]
-pub struct Local {
-    mac: HashSet<[u8; 6]>,
-    ip: HashSet<IpAddr>,
-}
-
-impl Local {
-    /// Addresses in words.
-    ///
-    /// # Errors
-    /// The one that is no address.
-    pub fn parse(texts: &[String]) -> Result<Self> {
-        let mut local = Self::default();
-        for text in texts {
-            if let Ok(ip) = text.parse::<IpAddr>() {
-                local.ip.insert(ip);
-                continue;
-            }
-            let bytes: Option<Vec<u8>> = text.split([':', '-']).map(|part| u8::from_str_radix(part, 16).ok()).collect();
-            match bytes.and_then(|bytes| <[u8; 6]>::try_from(bytes).ok()) {
-                Some(mac) => local.mac.insert(mac),
-                None => bail!("--local {text}: neither an IP address nor a MAC address (aa:bb:cc:dd:ee:ff)"),
-            };
-        }
-        Ok(local)
-    }
-
-    /// Whether a frame comes from one of them.
-    pub fn sent(&self, frame: &[u8]) -> bool {
-        if let Some(Ok(mac)) = frame.get(6..12).map(<[u8; 6]>::try_from)
-            && self.mac.contains(&mac)
-        {
-            return true;
-        }
-        if self.ip.is_empty() {
-            return false;
-        }
-        let parsed = wire::parse(frame);
-        match parsed.family {
-            Family::V4 => {
-                let [a, b, c, d, ..] = parsed.src;
-                self.ip.contains(&IpAddr::from([a, b, c, d]))
-            }
-            Family::V6 => self.ip.contains(&IpAddr::from(parsed.src)),
-            Family::None => false,
-        }
-    }
 }
 
 /// Frames that came through, in order.

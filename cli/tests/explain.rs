@@ -5,8 +5,8 @@ use std::process::Command;
 
 use etherparse::PacketBuilder;
 use serde_json::Value;
-use weir_host::capture::link::LinkType;
-use weir_host::capture::{Record, Writer};
+use weir_capture::link::LinkType;
+use weir_capture::{Record, Writer};
 
 // The package's build script links the driver into every target; it needs the core beside it.
 use {weir_core as _, weir_pf as _};

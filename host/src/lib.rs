@@ -5,7 +5,6 @@
 //! [`Host`] runs a driver; a [`port::Stack`] connects its interface to something.
 
 mod abi;
-pub mod capture;
 pub mod client;
 pub mod diag;
 pub mod dma;
@@ -25,6 +24,8 @@ pub mod source;
 pub mod stack;
 pub mod usb;
 pub mod wire;
+
+pub use weir_capture as capture;
 
 pub use client::{Call, Completion, ConnectError, RemoteClient, Reply, UserClient};
 pub use diag::fault::{Fault, FaultPlan};

@@ -465,6 +465,14 @@ impl Map {
         self.length
     }
 
+    /// A window on it, for memory that driver and client both write: atomic accesses only. `None` if it is not aligned.
+    pub fn shared(&self) -> Option<weir_core::mem::region::Shared<'_>> {
+        let len = usize::try_from(self.length).ok()?;
+        // SAFETY: the mapping lives as long as `self`, which the window borrows. It is shared with a driver that is not
+        // trusted not to write; rings are written by atomic accesses on both sides.
+        unsafe { weir_core::mem::region::Shared::new(self.address() as *mut u8, len) }
+    }
+
     /// Where it begins in the descriptor.
     pub fn offset(&self) -> u64 {
         self.offset

@@ -326,6 +326,68 @@ pub unsafe extern "C" fn weir_wire_kick(core: *mut sys::weir_core) -> sys::weir_
     control_call(core, Driver::wire_kick)
 }
 
+/// A request of `len` bytes; `None` for one that cannot be.
+///
+/// # Safety
+/// `at` is null or points at `len` readable bytes that nobody writes to during `'a`.
+unsafe fn tap_request<'a>(at: *const c_void, len: usize) -> Option<&'a [u8]> {
+    if at.is_null() || len > control::REQUEST_MAX {
+        return None;
+    }
+    // SAFETY: the caller's promise; bytes have no alignment.
+    Some(unsafe { core::slice::from_raw_parts(at.cast::<u8>(), len) })
+}
+
+/// Bytes of shared memory that a tap needs; 0 for a request that is wrong.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_tap_size(
+    core: *mut sys::weir_core,
+    req: *const c_void,
+    req_len: usize,
+    rings: *mut u32,
+) -> u64 {
+    // SAFETY: the header's contract about the request.
+    let (Some(driver), Some(request)) = (driver(core), unsafe { tap_request(req, req_len) }) else {
+        return 0;
+    };
+    let Ok((size, count)) = driver.tap_size(request) else {
+        return 0;
+    };
+    if !rings.is_null() && rings.is_aligned() {
+        // SAFETY: the caller's place for the answer.
+        unsafe { rings.write(count) };
+    }
+    size as u64
+}
+
+/// Lets a program watch.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_tap_attach(
+    core: *mut sys::weir_core,
+    tap: u32,
+    req: *const c_void,
+    req_len: usize,
+    mem: *mut u8,
+    len: u64,
+) -> sys::weir_status {
+    // SAFETY: the header's contract about the request.
+    let (Some(request), false, Ok(len)) = (unsafe { tap_request(req, req_len) }, mem.is_null(), usize::try_from(len))
+    else {
+        return sys::WEIR_E_INVAL;
+    };
+    control_call(core, |driver| {
+        // SAFETY: the header's contract: `mem` is `len` bytes that stay mapped until weir_tap_detach has returned.
+        let window = unsafe { crate::mem::region::Shared::new(mem, len) }.ok_or(Error::Invalid)?;
+        driver.tap_attach(tap, request, window)
+    })
+}
+
+/// Lets a program go. On return its memory is not touched any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_tap_detach(core: *mut sys::weir_core, tap: u32) -> sys::weir_status {
+    control_call(core, |driver| driver.tap_detach(tap))
+}
+
 /// Runs one command (see [`crate::control`]).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn weir_control(

@@ -116,6 +116,13 @@ impl Host for Glue {
         }
     }
 
+    fn tap_notify(&self, taps: u32) {
+        if let Some(tap_notify) = self.event.tap_notify {
+            // SAFETY: as above.
+            unsafe { tap_notify(self.event.ctx, taps) };
+        }
+    }
+
     fn attention(&self) {
         if let Some(attention) = self.event.attention {
             // SAFETY: as above.

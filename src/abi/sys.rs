@@ -8,6 +8,8 @@ pub const WEIR_FRAME_MIN: u32 = 14;
 pub const WEIR_MTU_MAX: u32 = 16110;
 pub const WEIR_USB_SLOTS_MAX: u32 = 16;
 pub const WEIR_ALL_QUEUES: u32 = 4294967295;
+pub const WEIR_TAPS_MAX: u32 = 8;
+pub const WEIR_TAP_COPY: u32 = 1;
 /// ---- status -------------------------------------------------------------------------------------------
 pub type weir_status = i32;
 pub const WEIR_OK: _bindgen_ty_1 = 0;
@@ -537,10 +539,14 @@ pub struct weir_event_ops {
     pub attention: ::core::option::Option<
         unsafe extern "C" fn(ctx: *mut ::core::ffi::c_void),
     >,
+    /// The programs behind these taps (a bit each) sleep and have something to see. Any thread; must not call back.
+    pub tap_notify: ::core::option::Option<
+        unsafe extern "C" fn(ctx: *mut ::core::ffi::c_void, taps: u32),
+    >,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of weir_event_ops"][::core::mem::size_of::<weir_event_ops>() - 40usize];
+    ["Size of weir_event_ops"][::core::mem::size_of::<weir_event_ops>() - 48usize];
     ["Alignment of weir_event_ops"][::core::mem::align_of::<weir_event_ops>() - 8usize];
     [
         "Offset of field: weir_event_ops::ctx",
@@ -557,6 +563,9 @@ const _: () = {
     [
         "Offset of field: weir_event_ops::attention",
     ][::core::mem::offset_of!(weir_event_ops, attention) - 32usize];
+    [
+        "Offset of field: weir_event_ops::tap_notify",
+    ][::core::mem::offset_of!(weir_event_ops, tap_notify) - 40usize];
 };
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -576,7 +585,7 @@ pub struct weir_ops {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of weir_ops"][::core::mem::size_of::<weir_ops>() - 280usize];
+    ["Size of weir_ops"][::core::mem::size_of::<weir_ops>() - 288usize];
     ["Alignment of weir_ops"][::core::mem::align_of::<weir_ops>() - 8usize];
     [
         "Offset of field: weir_ops::size",
@@ -591,13 +600,13 @@ const _: () = {
     [
         "Offset of field: weir_ops::event",
     ][::core::mem::offset_of!(weir_ops, event) - 40usize];
-    ["Offset of field: weir_ops::dma"][::core::mem::offset_of!(weir_ops, dma) - 80usize];
+    ["Offset of field: weir_ops::dma"][::core::mem::offset_of!(weir_ops, dma) - 88usize];
     [
         "Offset of field: weir_ops::reg",
-    ][::core::mem::offset_of!(weir_ops, reg) - 104usize];
+    ][::core::mem::offset_of!(weir_ops, reg) - 112usize];
     [
         "Offset of field: weir_ops::usb",
-    ][::core::mem::offset_of!(weir_ops, usb) - 176usize];
+    ][::core::mem::offset_of!(weir_ops, usb) - 184usize];
 };
 /// ---- creation -------------------------------------------------------------------------------------------
 #[repr(C)]
@@ -850,6 +859,10 @@ pub const WEIR_CMD_ANCHOR_LOAD: _bindgen_ty_9 = 19;
 pub const WEIR_CMD_ANCHOR_FLUSH: _bindgen_ty_9 = 20;
 /// forgets tracked sources
 pub const WEIR_CMD_SOURCES_KILL: _bindgen_ty_9 = 21;
+/// reply: weir_tap_info[WEIR_TAPS_MAX]
+pub const WEIR_CMD_TAPS: _bindgen_ty_9 = 40;
+/// reply: uint64_t, nanoseconds of the driver's clock now
+pub const WEIR_CMD_CLOCK: _bindgen_ty_9 = 41;
 pub type _bindgen_ty_9 = ::core::ffi::c_uint;
 /// the ruleset decides
 pub const WEIR_MODE_FILTER: _bindgen_ty_10 = 0;
@@ -1142,48 +1155,159 @@ const _: () = {
         "Offset of field: weir_filter_status::reserved",
     ][::core::mem::offset_of!(weir_filter_status, reserved) - 108usize];
 };
-pub const WEIR_DROP_MATCH: _bindgen_ty_12 = 0;
-pub const WEIR_DROP_BAD_OFFSET: _bindgen_ty_12 = 1;
-pub const WEIR_DROP_FRAGMENT: _bindgen_ty_12 = 2;
-pub const WEIR_DROP_SHORT: _bindgen_ty_12 = 3;
-pub const WEIR_DROP_NORMALIZE: _bindgen_ty_12 = 4;
-pub const WEIR_DROP_MEMORY: _bindgen_ty_12 = 5;
-pub const WEIR_DROP_BAD_TIMESTAMP: _bindgen_ty_12 = 6;
-pub const WEIR_DROP_CONGESTION: _bindgen_ty_12 = 7;
-pub const WEIR_DROP_IP_OPTION: _bindgen_ty_12 = 8;
-pub const WEIR_DROP_PROTO_CKSUM: _bindgen_ty_12 = 9;
-pub const WEIR_DROP_STATE_MISMATCH: _bindgen_ty_12 = 10;
-pub const WEIR_DROP_STATE_INSERT: _bindgen_ty_12 = 11;
-pub const WEIR_DROP_STATE_LIMIT: _bindgen_ty_12 = 12;
-pub const WEIR_DROP_SRC_LIMIT: _bindgen_ty_12 = 13;
-pub const WEIR_DROP_SYNPROXY: _bindgen_ty_12 = 14;
-pub const WEIR_DROP_DUMMYNET: _bindgen_ty_12 = 15;
-pub const WEIR_DROP_INVALID_PORT: _bindgen_ty_12 = 16;
-/// shorter than an Ethernet header
-pub const WEIR_DROP_RUNT: _bindgen_ty_12 = 17;
-/// longer than the MTU allows, or than the buffer
-pub const WEIR_DROP_GIANT: _bindgen_ty_12 = 18;
-/// not for this station
-pub const WEIR_DROP_MAC_FILTER: _bindgen_ty_12 = 19;
-/// transmit without a link
-pub const WEIR_DROP_NO_CARRIER: _bindgen_ty_12 = 20;
-/// nothing posted to receive into
-pub const WEIR_DROP_NO_BUFFER: _bindgen_ty_12 = 21;
-/// offset, length or checksum metadata outside the buffer
-pub const WEIR_DROP_BAD_DESCRIPTOR: _bindgen_ty_12 = 22;
-/// the ring to the flow's own shard was full
-pub const WEIR_DROP_STEER_FULL: _bindgen_ty_12 = 23;
-/// the interface went down with the frame in hand
-pub const WEIR_DROP_DISABLED: _bindgen_ty_12 = 24;
-/// the device reported an error
-pub const WEIR_DROP_DEVICE: _bindgen_ty_12 = 25;
-/// WEIR_MODE_BLOCK
-pub const WEIR_DROP_ADMIN: _bindgen_ty_12 = 26;
-/// asks for an offload that does not fit the frame
-pub const WEIR_DROP_OFFLOAD: _bindgen_ty_12 = 27;
-pub const WEIR_DROP_REASONS: _bindgen_ty_12 = 32;
-/// Why a frame was dropped. 0..16 are pf's (PFRES_*), under pf's names; the rest are the NIC's own.
+/// frames from the wire, as they arrived
+pub const WEIR_TAP_IN: _bindgen_ty_12 = 1;
+/// frames to the wire, as they leave
+pub const WEIR_TAP_OUT: _bindgen_ty_12 = 2;
+/// of those only what a rule with `dup-to` matched, as it goes on
+pub const WEIR_TAP_COPIES: _bindgen_ty_12 = 4;
+/// events, and no frames
+pub const WEIR_TAP_EVENTS: _bindgen_ty_12 = 8;
+/// weir_tap_config.kinds.
 pub type _bindgen_ty_12 = ::core::ffi::c_uint;
+/// A request: this, then `instructions` weir_bpf_insn, which say which frames and how much of them.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct weir_tap_config {
+    /// WEIR_ABI_VERSION
+    pub version: u32,
+    /// WEIR_TAP_*
+    pub kinds: u32,
+    /// bytes of each frame; 0 = all
+    pub snaplen: u32,
+    /// of each ring, a power of two, 4 KiB to 16 MiB; all rings of a tap at most 64 MiB
+    pub ring_bytes: u32,
+    /// at most 4096; 0 = every frame
+    pub instructions: u32,
+    /// 0
+    pub reserved: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of weir_tap_config"][::core::mem::size_of::<weir_tap_config>() - 24usize];
+    [
+        "Alignment of weir_tap_config",
+    ][::core::mem::align_of::<weir_tap_config>() - 4usize];
+    [
+        "Offset of field: weir_tap_config::version",
+    ][::core::mem::offset_of!(weir_tap_config, version) - 0usize];
+    [
+        "Offset of field: weir_tap_config::kinds",
+    ][::core::mem::offset_of!(weir_tap_config, kinds) - 4usize];
+    [
+        "Offset of field: weir_tap_config::snaplen",
+    ][::core::mem::offset_of!(weir_tap_config, snaplen) - 8usize];
+    [
+        "Offset of field: weir_tap_config::ring_bytes",
+    ][::core::mem::offset_of!(weir_tap_config, ring_bytes) - 12usize];
+    [
+        "Offset of field: weir_tap_config::instructions",
+    ][::core::mem::offset_of!(weir_tap_config, instructions) - 16usize];
+    [
+        "Offset of field: weir_tap_config::reserved",
+    ][::core::mem::offset_of!(weir_tap_config, reserved) - 20usize];
+};
+/// One instruction of a classic BPF program, as in <net/bpf.h>.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct weir_bpf_insn {
+    pub code: u16,
+    pub jt: u8,
+    pub jf: u8,
+    pub k: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of weir_bpf_insn"][::core::mem::size_of::<weir_bpf_insn>() - 8usize];
+    ["Alignment of weir_bpf_insn"][::core::mem::align_of::<weir_bpf_insn>() - 4usize];
+    [
+        "Offset of field: weir_bpf_insn::code",
+    ][::core::mem::offset_of!(weir_bpf_insn, code) - 0usize];
+    [
+        "Offset of field: weir_bpf_insn::jt",
+    ][::core::mem::offset_of!(weir_bpf_insn, jt) - 2usize];
+    [
+        "Offset of field: weir_bpf_insn::jf",
+    ][::core::mem::offset_of!(weir_bpf_insn, jf) - 3usize];
+    [
+        "Offset of field: weir_bpf_insn::k",
+    ][::core::mem::offset_of!(weir_bpf_insn, k) - 4usize];
+};
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct weir_tap_info {
+    /// 0 = nobody has this tap
+    pub kinds: u32,
+    pub snaplen: u32,
+    /// frames or events that were looked at
+    pub seen: u64,
+    /// that were wanted and found room
+    pub kept: u64,
+    /// that were wanted and found none
+    pub lost: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of weir_tap_info"][::core::mem::size_of::<weir_tap_info>() - 32usize];
+    ["Alignment of weir_tap_info"][::core::mem::align_of::<weir_tap_info>() - 8usize];
+    [
+        "Offset of field: weir_tap_info::kinds",
+    ][::core::mem::offset_of!(weir_tap_info, kinds) - 0usize];
+    [
+        "Offset of field: weir_tap_info::snaplen",
+    ][::core::mem::offset_of!(weir_tap_info, snaplen) - 4usize];
+    [
+        "Offset of field: weir_tap_info::seen",
+    ][::core::mem::offset_of!(weir_tap_info, seen) - 8usize];
+    [
+        "Offset of field: weir_tap_info::kept",
+    ][::core::mem::offset_of!(weir_tap_info, kept) - 16usize];
+    [
+        "Offset of field: weir_tap_info::lost",
+    ][::core::mem::offset_of!(weir_tap_info, lost) - 24usize];
+};
+pub const WEIR_DROP_MATCH: _bindgen_ty_13 = 0;
+pub const WEIR_DROP_BAD_OFFSET: _bindgen_ty_13 = 1;
+pub const WEIR_DROP_FRAGMENT: _bindgen_ty_13 = 2;
+pub const WEIR_DROP_SHORT: _bindgen_ty_13 = 3;
+pub const WEIR_DROP_NORMALIZE: _bindgen_ty_13 = 4;
+pub const WEIR_DROP_MEMORY: _bindgen_ty_13 = 5;
+pub const WEIR_DROP_BAD_TIMESTAMP: _bindgen_ty_13 = 6;
+pub const WEIR_DROP_CONGESTION: _bindgen_ty_13 = 7;
+pub const WEIR_DROP_IP_OPTION: _bindgen_ty_13 = 8;
+pub const WEIR_DROP_PROTO_CKSUM: _bindgen_ty_13 = 9;
+pub const WEIR_DROP_STATE_MISMATCH: _bindgen_ty_13 = 10;
+pub const WEIR_DROP_STATE_INSERT: _bindgen_ty_13 = 11;
+pub const WEIR_DROP_STATE_LIMIT: _bindgen_ty_13 = 12;
+pub const WEIR_DROP_SRC_LIMIT: _bindgen_ty_13 = 13;
+pub const WEIR_DROP_SYNPROXY: _bindgen_ty_13 = 14;
+pub const WEIR_DROP_DUMMYNET: _bindgen_ty_13 = 15;
+pub const WEIR_DROP_INVALID_PORT: _bindgen_ty_13 = 16;
+/// shorter than an Ethernet header
+pub const WEIR_DROP_RUNT: _bindgen_ty_13 = 17;
+/// longer than the MTU allows, or than the buffer
+pub const WEIR_DROP_GIANT: _bindgen_ty_13 = 18;
+/// not for this station
+pub const WEIR_DROP_MAC_FILTER: _bindgen_ty_13 = 19;
+/// transmit without a link
+pub const WEIR_DROP_NO_CARRIER: _bindgen_ty_13 = 20;
+/// nothing posted to receive into
+pub const WEIR_DROP_NO_BUFFER: _bindgen_ty_13 = 21;
+/// offset, length or checksum metadata outside the buffer
+pub const WEIR_DROP_BAD_DESCRIPTOR: _bindgen_ty_13 = 22;
+/// the ring to the flow's own shard was full
+pub const WEIR_DROP_STEER_FULL: _bindgen_ty_13 = 23;
+/// the interface went down with the frame in hand
+pub const WEIR_DROP_DISABLED: _bindgen_ty_13 = 24;
+/// the device reported an error
+pub const WEIR_DROP_DEVICE: _bindgen_ty_13 = 25;
+/// WEIR_MODE_BLOCK
+pub const WEIR_DROP_ADMIN: _bindgen_ty_13 = 26;
+/// asks for an offload that does not fit the frame
+pub const WEIR_DROP_OFFLOAD: _bindgen_ty_13 = 27;
+pub const WEIR_DROP_REASONS: _bindgen_ty_13 = 32;
+/// Why a frame was dropped. 0..16 are pf's (PFRES_*), under pf's names; the rest are the NIC's own.
+pub type _bindgen_ty_13 = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct weir_counters {
@@ -1443,12 +1567,12 @@ const _: () = {
     ][::core::mem::offset_of!(weir_rule_counters, states) - 24usize];
 };
 /// time of one weir_rx_poll
-pub const WEIR_HIST_RX_BURST_NS: _bindgen_ty_13 = 0;
-pub const WEIR_HIST_TX_BURST_NS: _bindgen_ty_13 = 1;
-pub const WEIR_HIST_RX_BURST_LEN: _bindgen_ty_13 = 2;
-pub const WEIR_HIST_TX_BURST_LEN: _bindgen_ty_13 = 3;
-pub const WEIR_HIST_COUNT: _bindgen_ty_13 = 4;
-pub type _bindgen_ty_13 = ::core::ffi::c_uint;
+pub const WEIR_HIST_RX_BURST_NS: _bindgen_ty_14 = 0;
+pub const WEIR_HIST_TX_BURST_NS: _bindgen_ty_14 = 1;
+pub const WEIR_HIST_RX_BURST_LEN: _bindgen_ty_14 = 2;
+pub const WEIR_HIST_TX_BURST_LEN: _bindgen_ty_14 = 3;
+pub const WEIR_HIST_COUNT: _bindgen_ty_14 = 4;
+pub type _bindgen_ty_14 = ::core::ffi::c_uint;
 /// bucket[i] counts values v with floor(log2(v)) == i; v = 0 is in bucket 0.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -1468,12 +1592,12 @@ const _: () = {
     ][::core::mem::offset_of!(weir_histogram, sum) - 512usize];
 };
 /// a rule with `log` matched
-pub const WEIR_EVENT_LOG: _bindgen_ty_14 = 1;
-pub const WEIR_EVENT_LINK: _bindgen_ty_14 = 2;
+pub const WEIR_EVENT_LOG: _bindgen_ty_15 = 1;
+pub const WEIR_EVENT_LINK: _bindgen_ty_15 = 2;
 /// rule = number of rules, reason = epoch
-pub const WEIR_EVENT_RULESET: _bindgen_ty_14 = 3;
-pub const WEIR_EVENT_MISUSE: _bindgen_ty_14 = 4;
-pub type _bindgen_ty_14 = ::core::ffi::c_uint;
+pub const WEIR_EVENT_RULESET: _bindgen_ty_15 = 3;
+pub const WEIR_EVENT_MISUSE: _bindgen_ty_15 = 4;
+pub type _bindgen_ty_15 = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct weir_event {
@@ -1668,6 +1792,23 @@ unsafe extern "C" {
     pub fn weir_wire_detach(core: *mut weir_core) -> weir_status;
     /// The client put frames into its ring or freed slots: wakes the queues concerned.
     pub fn weir_wire_kick(core: *mut weir_core) -> weir_status;
+    /// Bytes of memory that a request needs; 0 = the request is wrong. `rings`, which may be null, gets the rings in it.
+    pub fn weir_tap_size(
+        core: *mut weir_core,
+        req: *const ::core::ffi::c_void,
+        req_len: usize,
+        rings: *mut u32,
+    ) -> u64;
+    /// `mem` is zeroed and must stay mapped until weir_tap_detach has returned. WEIR_E_BUSY: somebody has this tap.
+    pub fn weir_tap_attach(
+        core: *mut weir_core,
+        tap: u32,
+        req: *const ::core::ffi::c_void,
+        req_len: usize,
+        mem: *mut u8,
+        len: u64,
+    ) -> weir_status;
+    pub fn weir_tap_detach(core: *mut weir_core, tap: u32) -> weir_status;
     pub fn weir_control(
         core: *mut weir_core,
         req: *const ::core::ffi::c_void,

@@ -110,6 +110,10 @@ pub enum Command<'a> {
     },
     /// Forgets tracked sources.
     SourcesKill,
+    /// Who watches, and what that came to.
+    Taps,
+    /// The driver's clock.
+    Clock,
 }
 
 /// What to do with a table's entries (`WEIR_TABLE_*`).
@@ -209,6 +213,8 @@ impl<'a> Command<'a> {
                 return if rest.is_empty() { Ok(Self::AnchorFlush { path }) } else { Err(CommandError::Length) };
             }
             21 => Self::SourcesKill,
+            40 => Self::Taps,
+            41 => Self::Clock,
             _ => return Err(CommandError::Unknown),
         };
         if rest.is_empty() { Ok(command) } else { Err(CommandError::Length) }

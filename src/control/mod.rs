@@ -7,12 +7,14 @@
 
 mod command;
 mod reply;
+mod tap;
 
 pub use command::{ABI_VERSION, ALL_QUEUES, COMMAND_LEN, Command, CommandError, REQUEST_MAX, TableChange};
 pub use reply::{
     COUNTERS_LEN, EVENT_LEN, HISTOGRAM_LEN, INFO_LEN, Info, LOAD_RESULT_LEN, LoadResult, RULE_COUNTERS_LEN, Reply,
-    STATE_LEN, STATUS_LEN, StateEntry, TABLE_ENTRY_LEN, TABLE_RESULT_LEN,
+    STATE_LEN, STATUS_LEN, StateEntry, TABLE_ENTRY_LEN, TABLE_RESULT_LEN, TAP_INFO_LEN,
 };
+pub use tap::{TAP_REQUEST_LEN, TapRequest};
 
 #[cfg(test)]
 mod tests;

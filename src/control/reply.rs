@@ -17,8 +17,10 @@ pub const RULE_COUNTERS_LEN: usize = 32;
 /// Bytes of `weir_histogram`.
 pub const HISTOGRAM_LEN: usize = 520;
 /// Bytes of `weir_event`.
-pub const EVENT_LEN: usize = 64;
+pub const EVENT_LEN: usize = Event::LEN;
 
+/// Bytes of `weir_tap_info`.
+pub const TAP_INFO_LEN: usize = 32;
 /// Bytes of `weir_table_entry`.
 pub const TABLE_ENTRY_LEN: usize = 20;
 /// Bytes of `weir_table_result`.
@@ -213,20 +215,18 @@ impl Reply {
 
     /// Adds one `weir_event`.
     pub fn event(&mut self, event: &Event) -> bool {
-        self.put(&[
-            &event.time_ns.to_ne_bytes(),
-            &(event.kind as u32).to_ne_bytes(),
-            &event.rule.to_ne_bytes(),
-            &[event.direction, event.action, event.reason, event.protocol],
-            &event.ethertype.to_ne_bytes(),
-            &event.vlan.to_ne_bytes(),
-            &event.sport.to_ne_bytes(),
-            &event.dport.to_ne_bytes(),
-            &event.len.to_ne_bytes(),
-            &[event.family, 0],
-            &event.src,
-            &event.dst,
-        ])
+        self.put(&[&event.bytes()])
+    }
+
+    /// Adds one `weir_tap_info`.
+    pub fn tap(&mut self, kinds: u32, snaplen: u32, numbers: [u64; 3]) -> bool {
+        let [seen, kept, lost] = numbers.map(u64::to_ne_bytes);
+        self.put(&[&kinds.to_ne_bytes(), &snaplen.to_ne_bytes(), &seen, &kept, &lost])
+    }
+
+    /// Adds a time in nanoseconds.
+    pub fn time(&mut self, ns: u64) -> bool {
+        self.put(&[&ns.to_ne_bytes()])
     }
 
     /// Adds one `weir_table_entry`: address, family, prefix length, `!`.

@@ -83,6 +83,14 @@ impl Driver {
             Command::SourcesKill => {
                 control.known.kill_sources(control.publisher.current().bound(), |_| true);
             }
+            Command::Taps => {
+                for tap in self.common.pipeline.taps.infos() {
+                    reply.tap(tap.kinds, tap.snaplen, [tap.seen, tap.kept, tap.lost]);
+                }
+            }
+            Command::Clock => {
+                reply.time(self.common.host.now_ns());
+            }
         }
         Ok(())
     }

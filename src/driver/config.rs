@@ -207,6 +207,9 @@ pub trait Host: Send + Sync {
     fn wire_notify(&self, queue: u32);
     /// [`attention`](crate::nic::Events::attention).
     fn attention(&self) {}
+    /// The watching programs of these taps, one bit each, sleep and have something to see. Any thread; must not call
+    /// back.
+    fn tap_notify(&self, _taps: u32) {}
 }
 
 /// Why a call was refused (`WEIR_E_*`).

@@ -14,6 +14,7 @@ pub mod ring;
 pub mod seat;
 pub mod simd;
 pub mod tags;
+pub mod tap_ring;
 pub mod transfer;
 pub mod wire_ring;
 pub mod words;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::judge::{Help, Judge, state_key};
+use super::tap::Mark;
 use super::{Direction, Outcome, Pipeline};
 use crate::filter::{Options, Timeout};
 use crate::flow::Secret;
@@ -143,7 +144,8 @@ impl Pipeline {
             query: None,
             translated_by: u32::MAX,
         };
-        let mut judge = Judge { help, now_ns, shared: &self.shared, counters, answers: &mut self.answers };
+        let (shared, answers) = (&*self.shared, &mut self.answers);
+        let mut judge = Judge { help, now_ns, shared, counters, answers, mark: Mark::NONE };
         let outcome = judge.frame(frame, parsed, false, key);
         // What goes to another shard goes as it would leave: no byte twice, in one frame if it fits.
         whole.finish(outcome, matches!(outcome, Outcome::Pass | Outcome::Elsewhere(_)));

@@ -5,7 +5,7 @@
 use super::answer::Answers;
 use super::note::Added;
 use super::tracker::{Refused, Tracker, time_of};
-use super::{Outcome, Random, Recorder, Shared, change};
+use super::{Mark, Outcome, Random, Recorder, Shared, change};
 use crate::filter::{
     self, Action, Bound, Direction, Family, FragmentPolicy, List, Mismatch, Rule, RuleFlags, Scrub, SourceTrack,
     StateMode, Subject, Timeout, Verdict, Witness,
@@ -88,6 +88,7 @@ pub struct Judge<'a, R> {
     pub shared: &'a Shared,
     pub counters: &'a ShardCounters,
     pub answers: &'a mut Answers,
+    pub mark: Mark,
 }
 
 /// What rules said about a packet without a state.
@@ -106,6 +107,7 @@ impl<R: Recorder> Judge<'_, R> {
         partial: bool,
         key: Option<(FlowKey, u64)>,
     ) -> Outcome {
+        self.mark = Mark::NONE;
         let bound = self.help.bound;
         if bound.skips() {
             return if frame.len() < super::FRAME_MIN { Outcome::Drop(DropReason::Runt) } else { Outcome::Pass };
@@ -127,6 +129,7 @@ impl<R: Recorder> Judge<'_, R> {
                 self.log(frame.len(), parsed, verdict.rule, verdict.block);
             }
             if let Some(reason) = verdict.block {
+                self.mark.rule = verdict.rule;
                 return Outcome::Drop(reason);
             }
         }
@@ -290,6 +293,7 @@ impl<R: Recorder> Judge<'_, R> {
                 }
             }
         }
+        self.mark = Mark { rule, copied: flags.contains(StateFlags::COPY) };
         bound.count(self.help.shard, rule, frame.len());
         if lifetime != before {
             self.help.tracker.rearm(bound, id);
@@ -332,6 +336,7 @@ impl<R: Recorder> Judge<'_, R> {
             }
         };
         let Verdict { rule: number, log, .. } = verdict;
+        self.mark = Mark { rule: number, copied: verdict.copy };
         // `dup-to` shows a packet in the event ring, too; there is no other interface to send it to.
         if log || verdict.copy {
             self.log(frame.len(), parsed, number, verdict.block);
@@ -486,6 +491,7 @@ impl<R: Recorder> Judge<'_, R> {
         let flags = rule.map_or(RuleFlags::empty(), |rule| rule.flags);
         set(StateFlags::SLOPPY, options.sloppy);
         set(StateFlags::LOG_ALL, flags.contains(RuleFlags::LOG_ALL) || verdict.copy);
+        set(StateFlags::COPY, verdict.copy);
         set(StateFlags::ALLOW_OPTS, flags.contains(RuleFlags::ALLOW_OPTS));
         set(StateFlags::SCRUB, verdict.scrub != Scrub::NONE);
         set(StateFlags::NO_DF, verdict.scrub.no_df);
@@ -564,7 +570,7 @@ impl<R: Recorder> Judge<'_, R> {
             src: parsed.src,
             dst: parsed.dst,
         };
-        if !self.shared.events.push(event) {
+        if !self.shared.event(self.help.shard, event) {
             self.counters.events_lost.add(1);
         }
     }

@@ -13,6 +13,7 @@ mod note;
 mod single;
 mod source;
 mod synproxy;
+pub mod tap;
 #[cfg(test)]
 mod tests;
 mod tracker;
@@ -29,6 +30,7 @@ use self::hold::Waiting;
 use self::judge::{Help, Judge};
 pub use self::note::{Added, Addition, Listed, Note, StateFilter};
 pub use self::single::Single;
+use self::tap::{Mark, Taps};
 pub use self::tracker::Known;
 use self::tracker::Tracker;
 use crate::filter::epoch::Reader;
@@ -36,7 +38,7 @@ use crate::filter::{List, Mismatch};
 use crate::flow::state::Way;
 use crate::mem::packet::BURST_MAX;
 use crate::mem::{Burst, Packet, PacketFlags};
-use crate::telemetry::{DropReason, EventRing, ShardCounters};
+use crate::telemetry::{DropReason, Event, EventRing, ShardCounters};
 use crate::wire::{self, Parsed};
 
 /// Shortest frame that anything is done with: an Ethernet header (`WEIR_FRAME_MIN`), bytes.
@@ -108,6 +110,8 @@ pub struct Shared {
     states: AtomicU64,
     /// Events of every shard.
     pub events: EventRing,
+    /// Who watches.
+    pub taps: Taps,
     /// What each shard is to do besides packets.
     notes: Vec<ArrayQueue<Note>>,
     /// What control is to do with tables.
@@ -130,6 +134,7 @@ impl Shared {
             frame_max: AtomicU32::new(0),
             states: AtomicU64::new(0),
             events: EventRing::new(events),
+            taps: Taps::new(shards),
             notes: (0..shards).map(|_| ArrayQueue::new(NOTES)).collect(),
             additions: ArrayQueue::new(NOTES),
             listed: ArrayQueue::new(LISTED),
@@ -171,6 +176,17 @@ impl Shared {
         let remove = |count: u64| count.checked_sub(1);
         // An error: none was counted, which is how it stays.
         let _ = self.states.fetch_update(Ordering::Relaxed, Ordering::Relaxed, remove);
+    }
+
+    /// Puts an event of a shard where readers find it; false if an older one was lost for it.
+    fn event(&self, shard: usize, event: Event) -> bool {
+        self.taps.event(shard, &event);
+        self.events.push(event)
+    }
+
+    /// Puts an event where readers find it that none of the `shards` shards made; false as for theirs.
+    pub fn outside_event(&self, shards: usize, event: Event) -> bool {
+        self.event(shards, event)
     }
 
     /// Tells every shard; false if one of them has too much to do already.
@@ -261,6 +277,10 @@ pub struct Pipeline {
     waiting: Waiting,
     /// Frames made for the current burst.
     pub answers: Answers,
+    /// Somebody wants [`Pipeline::marks`].
+    pub keeps_marks: bool,
+    /// What is known of the frames of the burst that was judged last, if somebody wants it.
+    pub marks: heapless::Vec<Mark, BURST_MAX>,
 }
 
 impl Pipeline {
@@ -286,6 +306,8 @@ impl Pipeline {
             rules,
             mode: Mode::Filter,
             parsed: heapless::Vec::new(),
+            keeps_marks: false,
+            marks: heapless::Vec::new(),
         })
     }
 
@@ -304,6 +326,12 @@ impl Pipeline {
             }
         }
         self.take_notes();
+    }
+
+    /// Who watches.
+    #[must_use]
+    pub fn taps(&self) -> &Taps {
+        &self.shared.taps
     }
 
     /// True if frames have to be parsed, because something will look at what they are.
@@ -355,6 +383,7 @@ impl Pipeline {
         outcomes: &mut Outcomes,
     ) -> bool {
         outcomes.clear();
+        self.marks.clear();
         self.answers.begin(now_ns);
         match self.mode {
             Mode::Block => outcomes.extend(burst.iter().map(|_| Outcome::Drop(DropReason::Admin))),
@@ -412,10 +441,14 @@ impl Pipeline {
             query: None,
             translated_by: u32::MAX,
         };
-        let mut judge = Judge { help, now_ns, shared: &self.shared, counters, answers: &mut self.answers };
+        let (shared, answers) = (&*self.shared, &mut self.answers);
+        let mut judge = Judge { help, now_ns, shared, counters, answers, mark: Mark::NONE };
         for ((packet, parsed), key) in burst.iter_mut().zip(&mut self.parsed).zip(keys) {
             let partial = packet.flags().intersects(PacketFlags::TX_CSUM_PARTIAL | PacketFlags::TX_TSO);
             let outcome = judge.frame(packet.frame_mut(), parsed, partial, key);
+            if self.keeps_marks {
+                let _ = self.marks.push(judge.mark);
+            }
             // As many outcomes as frames, which fit.
             let _ = outcomes.push(outcome);
         }

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use super::judge::{Help, Judge, state_key};
 use super::note::Listed;
+use super::tap::Mark;
 use super::tracker::Tracker;
 use super::{Added, Answers, Direction, Known, Note, Outcome, Random, Recorder, Shared, Sizes};
 use crate::filter::{Compiled, Installed, InterfaceAddress, Place};
@@ -100,7 +101,7 @@ impl Single {
             translated_by: u32::MAX,
         };
         let (shared, counters, answers) = (&self.shared, &self.counters, &mut self.answers);
-        Judge { help, now_ns, shared, counters, answers }.frame(frame, &mut parsed, partial, key)
+        Judge { help, now_ns, shared, counters, answers, mark: Mark::NONE }.frame(frame, &mut parsed, partial, key)
     }
 
     /// What the last frame was answered with: to the wire (true) or to the stack.

@@ -58,6 +58,33 @@ impl Event {
     /// [`Event::reason`] without a reason.
     pub const NO_REASON: u8 = u8::MAX;
 
+    /// Bytes of `weir_event`.
+    pub const LEN: usize = 64;
+
+    /// As `weir_event`.
+    #[must_use]
+    pub fn bytes(&self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        let parts: [&[u8]; 12] = [
+            &self.time_ns.to_ne_bytes(),
+            &(self.kind as u32).to_ne_bytes(),
+            &self.rule.to_ne_bytes(),
+            &[self.direction, self.action, self.reason, self.protocol],
+            &self.ethertype.to_ne_bytes(),
+            &self.vlan.to_ne_bytes(),
+            &self.sport.to_ne_bytes(),
+            &self.dport.to_ne_bytes(),
+            &self.len.to_ne_bytes(),
+            &[self.family, 0],
+            &self.src,
+            &self.dst,
+        ];
+        for (to, from) in bytes.iter_mut().zip(parts.into_iter().flatten()) {
+            *to = *from;
+        }
+        bytes
+    }
+
     /// An event that is not about a frame.
     #[must_use]
     pub const fn plain(kind: EventKind, time_ns: u64) -> Self {

@@ -67,6 +67,7 @@ pub fn ops(glue: &Glue) -> sys::weir_ops {
         link_changed: Some(link_changed),
         wire_notify: Some(wire_notify),
         attention: None,
+        tap_notify: None,
     };
     ops
 }

@@ -80,6 +80,12 @@ const STEPS: &[Step] = &[
         slow: true,
         run: hostile,
     },
+    Step {
+        name: "clients",
+        what: "clients that call anything and scribble over shared memory, ten minutes under AddressSanitizer",
+        slow: true,
+        run: hostile_clients,
+    },
     Step { name: "tsan", what: "glue and runtime under ThreadSanitizer", slow: true, run: tsan },
     Step {
         name: "reproducible",
@@ -361,6 +367,26 @@ fn hostile() -> Result<Outcome> {
             .env("CARGO_TARGET_DIR", sh::target_dir().join("sanitize-address"))
             .env("WEIR_FUZZ_SECONDS", "600")
             .args(["test", "--quiet", "--target", &target, "-p", "weir-core", "--lib", "a_hostile_device"]),
+    )
+}
+
+/// The user client against programs that obey no rule.
+fn hostile_clients() -> Result<Outcome> {
+    let target = host_triple()?;
+    let clang = weir_iig::find_clang()?;
+    let flags = format!(
+        "-Zsanitizer=address -Zexternal-clangrt -Cunsafe-allow-abi-mismatch=sanitizer -Clinker={} -Clink-arg=-fsanitize=address",
+        clang.display()
+    );
+    passed(
+        sh::cargo()
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("RUSTFLAGS", &flags)
+            .env("WEIR_SANITIZE", "address")
+            .env("CARGO_TARGET_DIR", sh::target_dir().join("sanitize-address"))
+            .env("WEIR_HOSTILE_SECONDS", "600")
+            .args(["test", "--quiet", "--target", &target, "-p", "weir-cli", "--test", "dext", "--"])
+            .args(["no_call_of_a_hostile_client", "memory_that_changes"]),
     )
 }
 

@@ -13,6 +13,7 @@ use objc2_io_kit::{
     IONotificationPort, IONotificationPortRef, IOObjectRelease, IOServiceClose, IOServiceGetMatchingServices,
     IOServiceMatching, IOServiceOpen, io_connect_t, kIOMainPortDefault,
 };
+use weir_core::mem::region::Shared;
 
 /// `kern_return_t` of a call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,21 +175,43 @@ impl Connection {
         self.port.as_ref().and_then(|port| port.received.recv_timeout(timeout).ok())
     }
 
-    /// Maps the driver's memory of type `kind`, and calls `with` with its address and length.
+    /// Maps the driver's memory of type `kind`.
     ///
     /// # Errors
     /// The driver's `kern_return_t`.
-    pub fn with_memory<T>(&self, kind: u32, with: impl FnOnce(*mut u8, usize) -> T) -> Result<T, IoReturn> {
+    pub fn map(&self, kind: u32) -> Result<Mapping, IoReturn> {
         let (mut address, mut size) = (0, 0);
         // SAFETY: both are where the answer goes; kIOMapAnywhere is 1.
         let ret = unsafe {
             IOConnectMapMemory64(self.connect, kind, mach2::traps::mach_task_self(), &mut address, &mut size, 1)
         };
         check(ret)?;
-        let result = with(address as *mut u8, size as usize);
-        // SAFETY: mapped above and not used any more.
-        unsafe { IOConnectUnmapMemory64(self.connect, kind, mach2::traps::mach_task_self(), address) };
-        Ok(result)
+        Ok(Mapping { connect: self.connect, kind, address, size: size as usize })
+    }
+}
+
+/// The driver's memory in this process.
+pub struct Mapping {
+    connect: io_connect_t,
+    kind: u32,
+    address: u64,
+    size: usize,
+}
+
+impl Mapping {
+    /// A window on it: atomic accesses only. `None` if it is not aligned.
+    pub fn shared(&self) -> Option<Shared<'_>> {
+        // SAFETY: mapped until it is dropped, and the window borrows it; the driver writes there by atomic accesses, and
+        // nobody else in this process has the address.
+        unsafe { Shared::new(self.address as *mut u8, self.size) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped at this address, and nothing borrows it any more. A connection that is closed already has unmapped
+        // it, and the call fails.
+        unsafe { IOConnectUnmapMemory64(self.connect, self.kind, mach2::traps::mach_task_self(), self.address) };
     }
 }
 

@@ -3,5 +3,5 @@
 mod connection;
 mod request;
 
-pub use connection::{Connection, IoReturn};
+pub use connection::{Connection, IoReturn, Mapping};
 pub use request::submit;

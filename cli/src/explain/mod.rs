@@ -198,22 +198,15 @@ fn described(args: &ExplainArgs, ruleset: &Ruleset, addresses: &[InterfaceAddres
     Ok(out)
 }
 
-/// The reader of captures belongs to the runtime for Linux.
-#[cfg(not(target_os = "linux"))]
-fn captured(_: &ExplainArgs, _: &std::path::Path, _: &Ruleset, _: &[InterfaceAddress]) -> Result<Vec<Explained>> {
-    bail!("captures can be read on Linux only; describe the packet with --packet")
-}
-
-#[cfg(target_os = "linux")]
 fn captured(
     args: &ExplainArgs,
     path: &std::path::Path,
     ruleset: &Ruleset,
     addresses: &[InterfaceAddress],
 ) -> Result<Vec<Explained>> {
-    use weir_host::capture::{Reader, link::to_ethernet};
+    use weir_capture::{Reader, link::to_ethernet};
 
-    let local = crate::replay::Local::parse(&args.local)?;
+    let local = crate::local::Local::parse(&args.local)?;
     let mut reader = Reader::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut tracer = Tracer::new(ruleset, &args.on, addresses)?;
     let start = tracer.now_ns;

@@ -79,12 +79,17 @@ fn sizes_are_checked_before_anything_else() {
         Call { selector: KICK_WIRE, scalars: vec![1], ..Call::default() },
         Call { selector: NOTIFY, ..Call::default() },
         Call { selector: NOTIFY, scalars: vec![1], ..Call::default() },
-        Call { selector: NOTIFY, scalars: vec![8], async_reference: 1, ..Call::default() },
+        Call { selector: NOTIFY, scalars: vec![16], async_reference: 1, ..Call::default() },
         Call { selector: NOTIFY, scalars: vec![0], async_reference: 1, ..Call::default() },
         Call { selector: SET_LINK, scalars: vec![2], ..Call::default() },
         Call { selector: SET_LINK, scalars: vec![], ..Call::default() },
         Call { selector: GLUE_COUNTERS, output_max: 1, ..Call::default() },
-        Call { selector: 6, ..Call::default() },
+        Call { selector: OPEN_TAP, scalars_out: 2, ..Call::default() },
+        Call { selector: OPEN_TAP, scalars_out: 2, input: Some(vec![0; 23]), ..Call::default() },
+        Call { selector: OPEN_TAP, scalars_out: 1, input: Some(tap_request(8, 4096)), ..Call::default() },
+        Call { selector: OPEN_TAP, scalars_out: 2, input: Some(vec![0; 40_000]), ..Call::default() },
+        Call { selector: CLOSE_TAP, ..Call::default() },
+        Call { selector: 8, ..Call::default() },
         Call { selector: u64::MAX, ..Call::default() },
     ];
     for call in calls {
@@ -181,7 +186,7 @@ fn notifications_arrive_until_replaced() {
     watch(0, 0);
     plug(0);
     assert!(take().is_empty());
-    watch(7, 0x33);
+    watch(15, 0x33);
     client.close();
     nic.terminate();
     assert!(take().is_empty());
@@ -218,7 +223,9 @@ fn no_call_of_a_hostile_client_brings_the_driver_down() {
         *state ^= *state >> 27;
         state.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
-    for seed in 1..=8u64 {
+    let seconds = std::env::var("WEIR_HOSTILE_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
+    for seed in (1..).take_while(|seed| *seed <= 8u64 || std::time::Instant::now() < end) {
         let host = Host::new(strict(seed));
         let nic = Nic::up(&host, personality("client", &[("WeirQueues", 2u32.into())]));
         let mut state = seed;
@@ -231,12 +238,21 @@ fn no_call_of_a_hostile_client_brings_the_driver_down() {
                 let len = (next(&mut state) % 10_000) as usize;
                 let mut input: Vec<u8> = (0..len).map(|_| next(&mut state) as u8).collect();
                 if r & 0x100 != 0 && len >= 16 {
-                    let number = (next(&mut state) % 11) as u32;
+                    let number = (next(&mut state) % 44) as u32;
                     let head = command_bytes(number, next(&mut state) % 40, &[]);
                     input[..16].copy_from_slice(&head);
                 }
+                if r & 0x1000 != 0 {
+                    // A tap that could be, with a program that could not.
+                    let kinds = next(&mut state) as u32 & 0xf;
+                    let mut request = tap_request(kinds, 1 << (next(&mut state) % 16));
+                    let instructions = (next(&mut state) % 5) as u32;
+                    request[16..20].copy_from_slice(&instructions.to_ne_bytes());
+                    request.extend((0..instructions * 8).map(|_| next(&mut state) as u8));
+                    input = request;
+                }
                 let call = Call {
-                    selector: if r & 0xf0 == 0 { next(&mut state) } else { r % 6 },
+                    selector: if r & 0xf0 == 0 { next(&mut state) } else { r % 8 },
                     scalars: (0..(r >> 16) % 3).map(|_| next(&mut state) % 9).collect(),
                     input: (r & 0x200 != 0).then_some(input),
                     scalars_out: if r & 0x400 != 0 { 2 } else { (r >> 20) as u32 % 3 },
@@ -244,7 +260,7 @@ fn no_call_of_a_hostile_client_brings_the_driver_down() {
                     async_reference: (r >> 24) % 2,
                 };
                 let _ = client.call(call);
-                if let Ok(map) = client.map_memory(0) {
+                for map in (0..2).filter_map(|kind| client.map_memory(kind).ok()) {
                     // The rings are the client's to ruin.
                     let noise: Vec<u8> = (0..256).map(|_| next(&mut state) as u8).collect();
                     let at = next(&mut state) % map.length().saturating_sub(256).max(1);

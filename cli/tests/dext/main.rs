@@ -5,5 +5,6 @@ mod client;
 mod faults;
 mod lifecycle;
 mod support;
+mod taps;
 mod threads;
 mod traffic;

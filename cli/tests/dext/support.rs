@@ -14,6 +14,8 @@ pub const KICK_WIRE: u64 = 2;
 pub const NOTIFY: u64 = 3;
 pub const SET_LINK: u64 = 4;
 pub const GLUE_COUNTERS: u64 = 5;
+pub const OPEN_TAP: u64 = 6;
+pub const CLOSE_TAP: u64 = 7;
 pub const CONTROL_CLIENT: u32 = 0;
 pub const WIRE_CLIENT: u32 = 1;
 
@@ -236,6 +238,11 @@ impl GlueCounters {
         assert_eq!(txd + rxd, txc + tx_back + rxc + rx_back + self.in_flight(), "{self:?}");
         assert_eq!(bad, [0; 5], "{self:?}");
     }
+}
+
+/// `weir_tap_config` without a program.
+pub fn tap_request(kinds: u32, ring_bytes: u32) -> Vec<u8> {
+    [sys::WEIR_ABI_VERSION, kinds, 0, ring_bytes, 0, 0].iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 
 /// `weir_cmd` and a payload.

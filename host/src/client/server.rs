@@ -23,7 +23,7 @@ use crate::sched::lock;
 use crate::service::Svc;
 
 /// Connections at once.
-const CONNECTIONS_MAX: usize = 32;
+const CONNECTIONS_MAX: usize = 1024;
 /// A peer that does not take a reply within this time is dropped.
 const SEND_LIMIT: Duration = Duration::from_secs(5);
 /// How soon the listener notices its end.
@@ -99,6 +99,8 @@ impl Shared {
             }
             let Ok((stream, _)) = socket.accept() else { continue };
             if self.connections.load(Ordering::Relaxed) >= CONNECTIONS_MAX {
+                let refused = Message::Done { status: IoReturn::NO_RESOURCES, value: 0 };
+                let _ = send(&stream, 0, &refused, &[]);
                 continue;
             }
             let Some(entitlements) = peer_uid(stream.as_fd()).and_then(|uid| (self.policy)(uid)) else {

@@ -81,6 +81,30 @@ fn listening(h: &mut Host) -> (tempfile::TempDir, std::path::PathBuf) {
 }
 
 #[test]
+fn a_thousand_connections_over_a_socket() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+    // Both ends of each are in this process.
+    let count = usize::try_from(most / 4).unwrap().min(1000);
+    let mut h = host(HostConfig::threads());
+    let (_dir, path) = listening(&mut h);
+    let s = h.boot(NIC, personality(&[])).unwrap();
+    let mut clients: Vec<_> = (0..count).map(|_| RemoteClient::open(&path, NIC, 7).unwrap()).collect();
+    for (n, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.call(reverse(n)).unwrap(), reversed(n));
+    }
+    // Half of them die, the other half goes with the driver.
+    clients.truncate(count / 2);
+    for client in &mut clients {
+        assert_eq!(client.call(reverse(9)).unwrap(), reversed(9));
+    }
+    s.terminate();
+    drop((clients, s));
+    assert!(h.finish().violations.is_empty());
+}
+
+#[test]
 fn the_same_over_a_socket() {
     let mut h = host(HostConfig::threads());
     let (_dir, path) = listening(&mut h);

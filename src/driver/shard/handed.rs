@@ -115,7 +115,22 @@ impl Shard {
         if self.pipeline.looks_at_frames() {
             self.pipeline.parse(&burst);
         }
+        let wanting = self.pipeline.taps().wanting(direction);
+        self.pipeline.keeps_marks = wanting != 0;
+        let mut tapped = (wanting != 0).then(|| self.common.pipeline.taps.enter(self.index, wanting));
+        if direction == Direction::In
+            && let Some(tapped) = &mut tapped
+        {
+            tapped.frames(direction, now_ns, &burst);
+        }
         self.pipeline.judge((direction, true), now_ns, &mut burst, counters, &mut self.outcomes);
+        if let Some(tapped) = &mut tapped {
+            if direction == Direction::Out {
+                tapped.frames(direction, now_ns, &burst);
+            }
+            tapped.judged(direction, now_ns, &burst, &self.outcomes, &self.pipeline.marks);
+        }
+        drop(tapped);
         for (index, (packet, outcome)) in burst.into_iter().zip(&self.outcomes).enumerate() {
             let handed = match *outcome {
                 Outcome::Pass => Some(Handed { packet, outcome: Released::Pass }),
@@ -134,7 +149,8 @@ impl Shard {
         if direction == Direction::Out {
             self.send_fragments();
         }
-        self.send_answers();
+        self.send_answers(now_ns);
+        self.common.ring_taps();
     }
 
     /// Delivers what other shards have judged, up to `budget` frames in `out`, and sends what was the stack's.

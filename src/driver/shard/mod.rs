@@ -117,7 +117,17 @@ impl Shard {
             if self.pipeline.looks_at_frames() {
                 self.pipeline.parse(out);
             }
+            let wanting = self.pipeline.taps().wanting(Direction::In);
+            self.pipeline.keeps_marks = wanting != 0;
+            let mut tapped = (wanting != 0).then(|| self.common.pipeline.taps.enter(self.index, wanting));
+            if let Some(tapped) = &mut tapped {
+                tapped.frames(Direction::In, start_ns, out);
+            }
             let all_pass = self.pipeline.judge((Direction::In, false), start_ns, out, counters, &mut self.outcomes);
+            if let Some(tapped) = &mut tapped {
+                tapped.judged(Direction::In, start_ns, out, &self.outcomes, &self.pipeline.marks);
+            }
+            drop(tapped);
             if !all_pass {
                 for (index, (packet, outcome)) in core::mem::take(out).into_iter().zip(&self.outcomes).enumerate() {
                     let refused = match *outcome {
@@ -143,7 +153,8 @@ impl Shard {
             }
             counters.rx_delivered.add(out.len() as u64);
             self.pool.handed_back(out.len());
-            self.send_answers();
+            self.send_answers(start_ns);
+            self.common.ring_taps();
             let counters = &*self.counters;
             counters.bursts_rx.add(1);
             let frames = (found as u64).saturating_add(refused.frames());
@@ -164,15 +175,21 @@ impl Shard {
     }
 
     /// Sends what the pipeline made for the burst: to the wire, or to the stack with the next poll.
-    fn send_answers(&mut self) {
+    fn send_answers(&mut self, now_ns: u64) {
         if self.pipeline.answers.is_empty() {
             return;
         }
         self.take_spent();
+        let taps = &self.common.pipeline.taps;
+        let wanting = taps.wanting(Direction::In) | taps.wanting(Direction::Out);
+        let mut tapped = (wanting != 0).then(|| taps.enter(self.index, wanting));
         let mut refused = Burst::new();
         for (to_wire, frame) in self.pipeline.answers.frames() {
             // Without a buffer there is no answer: who waits for one asks again.
             let Some(mut packet) = self.pool.take() else { break };
+            if let Some(tapped) = &mut tapped {
+                tapped.made(if to_wire { Direction::Out } else { Direction::In }, now_ns, frame);
+            }
             let sent = if !packet.write(frame) || (!to_wire && self.to_stack.is_full()) {
                 Err(packet)
             } else if to_wire {
@@ -325,7 +342,14 @@ impl Shard {
     /// they have been parsed.
     fn judge_tx(&mut self, now_ns: u64, burst: &mut Burst) {
         let (common, counters) = (&*self.common, &*self.counters);
+        let wanting = self.pipeline.taps().wanting(Direction::Out);
+        self.pipeline.keeps_marks = wanting != 0;
         let all_pass = self.pipeline.judge((Direction::Out, false), now_ns, burst, counters, &mut self.outcomes);
+        if wanting != 0 {
+            let mut tapped = common.pipeline.taps.enter(self.index, wanting);
+            tapped.frames(Direction::Out, now_ns, burst);
+            tapped.judged(Direction::Out, now_ns, burst, &self.outcomes, &self.pipeline.marks);
+        }
         if !all_pass {
             for (index, (packet, outcome)) in core::mem::take(burst).into_iter().zip(&self.outcomes).enumerate() {
                 let refused = match *outcome {
@@ -350,8 +374,9 @@ impl Shard {
         }
         self.tx.send(common, counters, &mut *self.queue, burst);
         self.send_fragments();
-        self.send_answers();
+        self.send_answers(now_ns);
         self.handing.ring(&self.common);
+        self.common.ring_taps();
     }
 
     /// Progresses transmit and appends up to `max` finished frames to `out`.

@@ -76,6 +76,8 @@ bitflags! {
         const TIMESTAMPS = 1 << 10;
         /// Counted among the connections of its source.
         const CONNECTION = 1 << 11;
+        /// Its packets are shown to those who watch for copies (`dup-to`).
+        const COPY = 1 << 12;
     }
 }
 

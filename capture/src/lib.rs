@@ -22,7 +22,7 @@ use buffer::Buffer;
 pub use link::LinkType;
 pub use player::Player;
 pub use recorder::Recorder;
-pub use writer::{Record, Writer};
+pub use writer::{Details, Record, Statistics, Writer};
 
 /// Which way a captured frame went, seen from the machine that captured it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,15 @@ const OPT_COMMENT: u16 = 1;
 const OPT_SHB_USERAPPL: u16 = 4;
 const OPT_IF_NAME: u16 = 2;
 const OPT_IF_TSRESOL: u16 = 9;
+const OPT_IF_FILTER: u16 = 11;
 const OPT_EPB_FLAGS: u16 = 2;
+const OPT_EPB_DROPCOUNT: u16 = 4;
+const OPT_EPB_QUEUE: u16 = 6;
+const ISB: u32 = 5;
+const OPT_ISB_IFRECV: u16 = 4;
+const OPT_ISB_FILTERACCEPT: u16 = 6;
+const OPT_ISB_OSDROP: u16 = 7;
+const OPT_ISB_USRDELIV: u16 = 8;
 /// 10^-9 s.
 const NANOSECONDS: u8 = 9;
 
@@ -31,6 +39,30 @@ pub struct Record<'a> {
     pub comment: Option<&'a str>,
     /// The frame without FCS.
     pub bytes: &'a [u8],
+}
+
+/// What a live capture knows of a frame besides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// Queue that it came from.
+    pub queue: Option<u32>,
+    /// Frames that were lost since the one before.
+    pub lost_before: u64,
+}
+
+/// What came of a live capture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Nanoseconds since 1970 UTC.
+    pub time_ns: u64,
+    /// Frames that were looked at.
+    pub seen: u64,
+    /// That the filter wanted.
+    pub wanted: u64,
+    /// That found no room.
+    pub lost: u64,
+    /// That were written.
+    pub written: u64,
 }
 
 /// Writes a pcapng file of one section in this machine's byte order.
@@ -74,12 +106,31 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// The output's.
     pub fn add_interface(&mut self, name: &str, link: LinkType) -> io::Result<u32> {
+        self.add_live_interface(name, link, 0, None)
+    }
+
+    /// Describes an interface that frames are captured from: at most `snaplen` bytes of each (0 = all), and those that a
+    /// tcpdump expression names.
+    ///
+    /// # Errors
+    /// The output's.
+    pub fn add_live_interface(
+        &mut self,
+        name: &str,
+        link: LinkType,
+        snaplen: u32,
+        filter: Option<&str>,
+    ) -> io::Result<u32> {
         self.begin(IDB_MAGIC);
         self.block.extend(link.0.to_ne_bytes());
         self.block.extend(0u16.to_ne_bytes());
-        self.u32(0); // frames are never cut
+        self.u32(snaplen);
         self.option(OPT_IF_NAME, name.as_bytes());
         self.option(OPT_IF_TSRESOL, &[NANOSECONDS]);
+        if let Some(filter) = filter {
+            // 0: an expression of libpcap's.
+            self.option(OPT_IF_FILTER, &[&[0], filter.as_bytes()].concat());
+        }
         self.end_of_options();
         self.end()?;
         self.interfaces += 1;
@@ -91,6 +142,14 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// The output's; `InvalidInput` for an interface that was not added.
     pub fn write(&mut self, record: &Record<'_>) -> io::Result<()> {
+        self.write_with(record, &Details::default())
+    }
+
+    /// Writes one frame with what a live capture knows besides.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub fn write_with(&mut self, record: &Record<'_>, details: &Details) -> io::Result<()> {
         if record.interface >= self.interfaces {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "interface of a record was not added"));
         }
@@ -111,9 +170,32 @@ impl<W: Write> Writer<W> {
             };
             self.option(OPT_EPB_FLAGS, &flags.to_ne_bytes());
         }
-        if record.comment.is_some() || record.direction.is_some() {
+        if details.lost_before > 0 {
+            self.option(OPT_EPB_DROPCOUNT, &details.lost_before.to_ne_bytes());
+        }
+        if let Some(queue) = details.queue {
+            self.option(OPT_EPB_QUEUE, &queue.to_ne_bytes());
+        }
+        if record.comment.is_some() || record.direction.is_some() || *details != Details::default() {
             self.end_of_options();
         }
+        self.end()
+    }
+
+    /// Writes what came of the capture on an interface.
+    ///
+    /// # Errors
+    /// The output's.
+    pub fn statistics(&mut self, interface: u32, statistics: &Statistics) -> io::Result<()> {
+        self.begin(ISB);
+        self.u32(interface);
+        self.u32((statistics.time_ns >> 32) as u32);
+        self.u32(statistics.time_ns as u32);
+        self.option(OPT_ISB_IFRECV, &statistics.seen.to_ne_bytes());
+        self.option(OPT_ISB_FILTERACCEPT, &statistics.wanted.to_ne_bytes());
+        self.option(OPT_ISB_OSDROP, &statistics.lost.to_ne_bytes());
+        self.option(OPT_ISB_USRDELIV, &statistics.written.to_ne_bytes());
+        self.end_of_options();
         self.end()
     }
 

@@ -1,4 +1,5 @@
-//! Kernel to kernel: TCP and round trips between two namespaces, over veth and through the driver.
+//! Kernel to kernel: TCP and round trips between two namespaces, over veth, through the least program that joins two TAP
+//! interfaces, and through the driver.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -9,19 +10,41 @@ use anyhow::{Context, Result, bail};
 use crate::setup;
 use crate::sh;
 
-const NAMES: [&str; 4] = ["weirb-va", "weirb-vb", "weirb-da", "weirb-db"];
+const NAMES: [&str; 6] = ["weirb-va", "weirb-vb", "weirb-fa", "weirb-fb", "weirb-da", "weirb-db"];
+/// What joins each pair of `NAMES`.
+const PATHS: [&str; 3] = ["veth", "forwarder", "weir"];
 
-/// Namespaces and driver; everything goes when this is dropped.
+/// Namespaces, forwarder and driver; everything goes when this is dropped.
 struct Bed {
     driver: Child,
+    forwarder: Child,
 }
 
 impl Drop for Bed {
     fn drop(&mut self) {
         let _ = Command::new("kill").args(["-INT", &self.driver.id().to_string()]).status();
         let _ = self.driver.wait();
+        let _ = self.forwarder.kill();
+        let _ = self.forwarder.wait();
         clean();
     }
+}
+
+/// The namespaces of a path: client, server.
+fn ends(path: usize) -> (&'static str, &'static str) {
+    NAMES.get(2 * path).zip(NAMES.get(2 * path + 1)).map_or(("", ""), |(client, server)| (client, server))
+}
+
+/// Reads a child's output until it says that it is ready, and goes on reading, so that it never blocks.
+fn ready(child: &mut Child, what: &str) -> Result<()> {
+    let output = child.stdout.take().with_context(|| format!("{what} has no output"))?;
+    let mut lines = BufReader::new(output).lines();
+    let found = lines.by_ref().map_while(std::result::Result::ok).any(|line| line == "ready");
+    std::thread::spawn(move || lines.for_each(drop));
+    if !found {
+        bail!("{what} ended before it was ready");
+    }
+    Ok(())
 }
 
 fn clean() {
@@ -41,46 +64,35 @@ fn build() -> Result<Bed> {
         ip(&format!("netns add {name}"))?;
         ip(&format!("-n {name} link set lo up"))?;
     }
-    let [va, vb, da, db] = NAMES;
+    let ((va, vb), (fa, fb), (da, db)) = (ends(0), ends(1), ends(2));
     ip(&format!("-n {va} link add w0 type veth peer name w0 netns {vb}"))?;
-    let mut driver = Command::new(sh::target_dir().join("release/weir"))
-        .args([
-            "run",
-            "--nic",
-            "pair",
-            "--stack",
-            &format!("tap:w0,netns={da}"),
-            "--stack",
-            &format!("tap:w0,netns={db}"),
-        ])
+    let program = sh::target_dir().join("release/weir-bench-forward");
+    sh::run(Command::new("cc").args(["-O2", "-pthread", "xtask/bench/src/peer/forward.c", "-o"]).arg(&program))?;
+    let mut forwarder = Command::new(&program)
+        .args([fa, fb, "w0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start the forwarder")?;
+    let joined = ready(&mut forwarder, "the forwarder");
+    let driver = Command::new(sh::target_dir().join("release/weir"))
+        .args(["run", "--nic", "pair"])
+        .args(["--stack", &format!("tap:w0,netns={da}"), "--stack", &format!("tap:w0,netns={db}")])
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot start weir run")?;
-    let output = driver.stdout.take().context("weir run has no output")?;
-    let mut ready = false;
-    let mut lines = BufReader::new(output).lines();
-    for line in lines.by_ref() {
-        if line? == "ready" {
-            ready = true;
-            break;
-        }
-    }
-    // Whatever it prints later must not block it.
-    std::thread::spawn(move || lines.for_each(drop));
-    let bed = Bed { driver };
-    if !ready {
-        bail!("weir run ended before it was ready");
-    }
-    for (name, last) in [(va, 1), (vb, 2), (da, 1), (db, 2)] {
-        ip(&format!("-n {name} addr add 10.79.0.{last}/24 dev w0"))?;
+    let mut bed = Bed { driver, forwarder };
+    joined?;
+    ready(&mut bed.driver, "weir run")?;
+    for (at, name) in NAMES.iter().enumerate() {
+        ip(&format!("-n {name} addr add 10.79.0.{}/24 dev w0", at % 2 + 1))?;
         ip(&format!("-n {name} link set w0 up"))?;
     }
     std::thread::sleep(Duration::from_millis(500));
     Ok(bed)
 }
 
-/// Bits per second that iperf3's receiver counted.
-fn throughput(client: &str, server: &str, seconds: u32) -> Result<f64> {
+/// Bits per second that iperf3's receiver counted, under a congestion control that the kernel knows.
+fn throughput((client, server): (&str, &str), seconds: u32, congestion: &str) -> Result<f64> {
     let mut listener = Command::new("ip")
         .args(["netns", "exec", server, "iperf3", "-s", "-1"])
         .stdout(Stdio::null())
@@ -88,7 +100,19 @@ fn throughput(client: &str, server: &str, seconds: u32) -> Result<f64> {
         .context("cannot start iperf3")?;
     std::thread::sleep(Duration::from_millis(300));
     let output = Command::new("ip")
-        .args(["netns", "exec", client, "iperf3", "-J", "-c", "10.79.0.2", "-t", &seconds.to_string()])
+        .args([
+            "netns",
+            "exec",
+            client,
+            "iperf3",
+            "-J",
+            "-c",
+            "10.79.0.2",
+            "-t",
+            &seconds.to_string(),
+            "-C",
+            congestion,
+        ])
         .output()?;
     listener.wait()?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -120,6 +144,36 @@ fn spread(values: &[f64]) -> (f64, f64) {
     values.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(*value), high.max(*value)))
 }
 
+/// The congestion controls to measure: the one that this machine uses, and CUBIC, which macOS and most Linux systems
+/// use. The choice matters: BBR paces with a timer of its own, and on a virtual machine each one costs an exit.
+fn congestions() -> Result<Vec<String>> {
+    let own = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control")
+        .context("no tcp_congestion_control in /proc/sys")?;
+    let mut all = vec![own.trim().to_owned()];
+    if all.iter().all(|name| name != "cubic") {
+        all.push("cubic".into());
+    }
+    Ok(all)
+}
+
+/// Medians and spreads of one congestion control, by path.
+struct Rates {
+    congestion: String,
+    gbps: [Vec<f64>; PATHS.len()],
+}
+
+impl Rates {
+    fn median(&self, path: usize) -> f64 {
+        self.gbps.get(path).map_or(0.0, |all| median(all.clone()))
+    }
+
+    /// Of the bare veth pair.
+    fn ratio(&self, path: usize) -> f64 {
+        let veth = self.median(0);
+        if veth > 0.0 { self.median(path) / veth } else { 0.0 }
+    }
+}
+
 /// Measures and prints.
 ///
 /// # Errors
@@ -129,29 +183,52 @@ pub fn run(seconds: u32, repeat: usize, json: bool) -> Result<()> {
         bail!("namespaces and TAP devices need root");
     }
     let bed = build()?;
-    let [va, vb, da, db] = NAMES;
-    let (mut veth, mut weir, mut veth_rtt, mut weir_rtt) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut rates: Vec<Rates> =
+        congestions()?.into_iter().map(|congestion| Rates { congestion, gbps: Default::default() }).collect();
+    let mut rtt: [Vec<f64>; PATHS.len()] = Default::default();
     for _ in 0..repeat.max(1) {
-        veth.push(throughput(va, vb, seconds)? / 1e9);
-        weir.push(throughput(da, db, seconds)? / 1e9);
-        veth_rtt.push(round_trip(va)?);
-        weir_rtt.push(round_trip(da)?);
+        for rates in &mut rates {
+            for (path, all) in rates.gbps.iter_mut().enumerate() {
+                all.push(throughput(ends(path), seconds, &rates.congestion)? / 1e9);
+            }
+        }
+        for (path, all) in rtt.iter_mut().enumerate() {
+            all.push(round_trip(ends(path).0)?);
+        }
     }
     drop(bed);
-    let ((veth_low, veth_high), (weir_low, weir_high)) = (spread(&veth), spread(&weir));
-    let (veth, weir) = (median(veth), median(weir));
-    let (veth_rtt, weir_rtt) = (median(veth_rtt), median(weir_rtt));
-    let ratio = if veth > 0.0 { weir / veth } else { 0.0 };
+    let rtt = rtt.map(median);
     if json {
-        println!(
-            "{{\"repeat\":{repeat},\"seconds\":{seconds},\"veth_gbps\":{veth:.3},\"weir_gbps\":{weir:.3},\
-             \"ratio\":{ratio:.3},\"veth_rtt_us\":{veth_rtt:.1},\"weir_rtt_us\":{weir_rtt:.1}}}"
-        );
-    } else {
-        println!("iperf3 TCP, one stream, {repeat} runs of {seconds} s each in turn, median (lowest to highest)");
-        println!("  veth pair   {veth:6.2} Gb/s ({veth_low:.2} to {veth_high:.2})   flood ping {veth_rtt:6.1} us");
-        println!("  weir pair   {weir:6.2} Gb/s ({weir_low:.2} to {weir_high:.2})   flood ping {weir_rtt:6.1} us");
-        println!("  ratio       {ratio:6.2}");
+        let runs: Vec<_> = rates
+            .iter()
+            .map(|rates| {
+                let mut run = serde_json::json!({ "congestion": rates.congestion });
+                for (path, name) in PATHS.iter().enumerate() {
+                    run[format!("{name}_gbps")] = rates.median(path).into();
+                    run[format!("{name}_ratio")] = rates.ratio(path).into();
+                }
+                run
+            })
+            .collect();
+        let mut all = serde_json::json!({ "repeat": repeat, "seconds": seconds, "throughput": runs });
+        for (name, rtt) in PATHS.iter().zip(rtt) {
+            all[format!("{name}_rtt_us")] = rtt.into();
+        }
+        println!("{all}");
+        return Ok(());
+    }
+    println!("iperf3 TCP, one stream, {repeat} runs of {seconds} s each in turn, median (lowest to highest)");
+    for rates in &rates {
+        println!("  {}", rates.congestion);
+        for (path, name) in PATHS.iter().enumerate() {
+            let (low, high) = rates.gbps.get(path).map_or((0.0, 0.0), |all| spread(all));
+            let (rate, ratio) = (rates.median(path), rates.ratio(path));
+            println!("    {name:<9}  {rate:6.2} Gb/s ({low:5.2} to {high:5.2})   {ratio:5.2} of veth");
+        }
+    }
+    println!("flood ping, mean round trip");
+    for (name, rtt) in PATHS.iter().zip(rtt) {
+        println!("    {name:<9}  {rtt:6.1} us");
     }
     Ok(())
 }

@@ -87,6 +87,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         let policy = move |user: u32| (user == 0 || user == me).then(entitlements);
         host.listen(path, Arc::new(policy)).with_context(|| format!("cannot listen on {}", path.display()))?;
     }
+    let attachments = weir_host::stack::Stacks::default();
     let mut nics = Vec::new();
     for (instance, spec) in stacks.iter().enumerate() {
         let options = NicOptions {
@@ -115,7 +116,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         if let Some(image) = &image {
             nic.control().load(image)?;
         }
-        let stack = weir_host::stack::open(spec, Mode::Threads)?;
+        let stack = attachments.open(spec, Mode::Threads)?;
         nic.attach(&mut host, stack)?;
         nics.push(nic);
     }

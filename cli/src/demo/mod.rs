@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use weir_host::stack::spec::TapSpec;
-use weir_host::stack::tap::Tap;
+use weir_host::stack::tap::{Pump, Tap};
 use weir_host::{Host, HostConfig};
 
 use crate::netns::Namespace;
@@ -79,18 +79,20 @@ struct Side {
 fn kernel(left: Namespace, queues: u16) -> Result<Report> {
     let mut host = Host::new(HostConfig::threads());
     let image = rules::compile_text("demo.conf", RULES, &[])?;
+    let pump = Pump::default();
     let mut side = |namespace: Namespace, index: usize| -> Result<Side> {
         let options = NicOptions { wire: Wire::Pair("demo".into()), queues, instance: index, ..NicOptions::default() };
         let mut nic = Nic::boot(&host, &options)?;
         nic.control().load(&image)?;
         let name = format!("weir{index}");
-        let tap = Tap::new(TapSpec {
+        let spec = TapSpec {
             name: name.clone(),
             queues: None,
             persist: false,
             netns: Some(namespace.path().to_string_lossy().into_owned()),
             mtu: None,
-        });
+        };
+        let tap = Tap::sharing(spec, &pump);
         nic.attach(&mut host, Box::new(tap))?;
         nic.enable(true)?;
         Ok(Side { namespace, nic })

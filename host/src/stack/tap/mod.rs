@@ -1,12 +1,13 @@
 //! A TAP interface as the stack: the Linux kernel sends and receives through the driver.
 //!
-//! One thread a queue moves frames from the kernel to the driver; received frames are written where the driver
+//! A [`Pump`]'s threads move frames from the kernel to the driver; received frames are written where the driver
 //! delivers them. Frames carry `virtio_net_hdr`, so that partial checksums and TSO super-frames reach the driver and
 //! come back from it. A control thread tells the driver what the kernel's side is told: up and down, MTU, hardware
 //! address, promiscuous mode and multicast groups.
 
 mod control;
 mod device;
+mod pump;
 
 #[cfg(test)]
 mod tests;
@@ -16,26 +17,17 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::netlink::{LinkChange, Netlink, in_netns};
 use super::spec::TapSpec;
-use crate::port::{Port, RxFrame, Sink, Stack, StackCounters, TxFrame};
-use device::{Queue, Read};
+use crate::port::{Port, RxFrame, Sink, Stack, StackCounters};
+use device::Queue;
+pub use pump::Pump;
+use pump::Reader;
 
-/// Frames handed to the driver at once.
-const BURST: usize = 32;
-/// Bytes of a burst: a super-frame goes on while it is still in a core's own cache, and while the sender makes more.
-const BURST_BYTES: usize = 60 * 1024;
-/// How long a reader that found nothing goes on looking before it sleeps. Waking a sleeping core costs more than this,
-/// and a sender that is clocked by acknowledgements (BBR above all) takes that for a slow path.
-const LINGER: Duration = Duration::from_micros(30);
-/// How long a reader waits for the driver before it looks whether it is to stop.
-const WAIT_MS: u64 = 50;
 /// `kIOUserNetworkHWAssist*` (NetworkingDriverKit, IOUserNetworkTypes.h).
 const ASSIST_TX_TCP: u32 = 0x2;
 const ASSIST_TX_UDP: u32 = 0x4;
@@ -82,22 +74,12 @@ impl Shared {
             self.log(format_args!("the interface is gone or unusable ({why}); no more frames pass"));
         }
     }
-
-    /// Waits until one of `fds` is readable, the attachment stops, or `timeout_ms` went by (`None` = forever).
-    fn wait_readable(&self, fd: Option<&dyn AsFd>, timeout_ms: Option<u16>) {
-        let timeout = timeout_ms.map_or(PollTimeout::NONE, PollTimeout::from);
-        let stop = PollFd::new(self.stop.as_fd(), PollFlags::POLLIN);
-        // An error of poll (EINTR) only means to look again.
-        let _ = match fd {
-            Some(fd) => poll(&mut [stop, PollFd::new(fd.as_fd(), PollFlags::POLLIN)], timeout),
-            None => poll(&mut [stop], timeout),
-        };
-    }
 }
 
 /// The attachment `tap:NAME`.
 pub struct Tap {
     spec: TapSpec,
+    pump: Pump,
     running: Option<Running>,
     last: StackCounters,
 }
@@ -105,13 +87,19 @@ pub struct Tap {
 struct Running {
     shared: Arc<Shared>,
     port: Arc<dyn Port>,
-    threads: Vec<JoinHandle<()>>,
+    pump: Pump,
+    control: Option<JoinHandle<()>>,
 }
 
 impl Tap {
     /// Nothing is opened before [`Stack::attach`].
     pub fn new(spec: TapSpec) -> Self {
-        Self { spec, running: None, last: StackCounters::default() }
+        Self::sharing(spec, &Pump::default())
+    }
+
+    /// One of several that `pump`'s threads serve: right for interfaces that a driver joins.
+    pub fn sharing(spec: TapSpec, pump: &Pump) -> Self {
+        Self { spec, pump: pump.clone(), running: None, last: StackCounters::default() }
     }
 }
 
@@ -161,7 +149,7 @@ impl Stack for Tap {
             gone: AtomicBool::new(false),
         });
         port.set_sink(Some(Arc::new(TapSink(Arc::clone(&shared)))));
-        let mut running = Running { shared, port, threads: Vec::new() };
+        let mut running = Running { shared, port, pump: self.pump.clone(), control: None };
         let spawned = running.spawn(count, info.tx_queues, watch, requests);
         self.running = Some(running);
         if spawned.is_err() {
@@ -204,7 +192,8 @@ impl Stack for Tap {
             running.shared.stopping.store(true, Ordering::Release);
             // The counter is 0, so that a write neither blocks nor fails.
             let _ = running.shared.stop.write(1);
-            for thread in running.threads.drain(..) {
+            running.pump.leave(&running.shared);
+            if let Some(thread) = running.control.take() {
                 let _ = thread.join();
             }
             running.port.set_sink(None);
@@ -224,14 +213,11 @@ impl Running {
     fn spawn(&mut self, count: usize, tx_queues: usize, watch: control::Watch, netlink: Netlink) -> io::Result<()> {
         for queue in 0..count {
             let (shared, port) = (Arc::clone(&self.shared), Arc::clone(&self.port));
-            let tx_queue = queue % tx_queues.max(1);
-            let reader = Reader { shared, port, queue, tx_queue, burst: Vec::new(), burst_bytes: 0 };
-            let thread = std::thread::Builder::new().name(format!("{}-q{queue}", self.shared.name));
-            self.threads.push(thread.spawn(move || reader.run())?);
+            self.pump.join(Reader::new(shared, port, queue, queue % tx_queues.max(1)))?;
         }
         let (shared, port) = (Arc::clone(&self.shared), Arc::clone(&self.port));
         let thread = std::thread::Builder::new().name(format!("{}-ctl", self.shared.name));
-        self.threads.push(thread.spawn(move || watch.run(&shared, &*port, &netlink))?);
+        self.control = Some(thread.spawn(move || watch.run(&shared, &*port, &netlink))?);
         Ok(())
     }
 }
@@ -261,122 +247,6 @@ fn super_frame_limit(tso_max: [u32; 2], assists: u32, buffer_size: usize) -> Opt
     let least = offered.into_iter().filter(|(on, _)| *on != 0).map(|(_, max)| max).min()?;
     let buffer = u32::try_from(buffer_size).unwrap_or(u32::MAX);
     Some(least.min(buffer).clamp(GSO_MIN, GSO_MAX))
-}
-
-/// One queue from the kernel to the driver.
-struct Reader {
-    shared: Arc<Shared>,
-    port: Arc<dyn Port>,
-    queue: usize,
-    tx_queue: usize,
-    burst: Vec<Box<dyn TxFrame>>,
-    burst_bytes: usize,
-}
-
-impl Reader {
-    fn run(mut self) {
-        let shared = Arc::clone(&self.shared);
-        let Some(queue) = shared.queues.get(self.queue) else {
-            return;
-        };
-        let mut backoff = Backoff::default();
-        let mut spare = None;
-        let mut empty_since: Option<Instant> = None;
-        while !shared.stopping() {
-            let Some(mut frame) = spare.take().or_else(|| self.port.tx_alloc()) else {
-                // Nothing to fill: let what is gathered go, it comes back as free packets.
-                if !self.submit() || !self.port.tx_wait(self.tx_queue, WAIT_MS) {
-                    return;
-                }
-                backoff.pause(&shared);
-                continue;
-            };
-            backoff.reset();
-            match queue.read(frame.buffer()) {
-                Ok(Read::Frame(len, offload)) => {
-                    empty_since = None;
-                    frame.finish(len, offload);
-                    self.count(len);
-                    self.burst.push(frame);
-                    self.burst_bytes += len;
-                    if (self.burst.len() >= BURST || self.burst_bytes >= BURST_BYTES) && !self.submit() {
-                        return;
-                    }
-                }
-                Ok(Read::TooLong) => {
-                    shared.counters.send_dropped.fetch_add(1, Ordering::Relaxed);
-                    spare = Some(frame);
-                }
-                Ok(Read::Empty) => {
-                    if !self.submit() {
-                        return;
-                    }
-                    if empty_since.get_or_insert_with(Instant::now).elapsed() < LINGER {
-                        spare = Some(frame);
-                        std::thread::yield_now();
-                        continue;
-                    }
-                    empty_since = None;
-                    // The packet goes back to the pool: an idle queue must not keep one from a busy queue.
-                    drop(frame);
-                    shared.wait_readable(Some(queue), None);
-                }
-                Err(e) => return shared.lost(&e),
-            }
-        }
-    }
-
-    fn count(&self, len: usize) {
-        self.shared.counters.sent.fetch_add(1, Ordering::Relaxed);
-        self.shared.counters.sent_bytes.fetch_add(len as u64, Ordering::Relaxed);
-    }
-
-    /// Hands the burst over. False when the interface is gone or the attachment stops.
-    fn submit(&mut self) -> bool {
-        let mut backoff = Backoff::default();
-        self.burst_bytes = 0;
-        while !self.burst.is_empty() {
-            let before = self.burst.len();
-            self.port.tx_submit(self.tx_queue, &mut self.burst);
-            if self.burst.is_empty() {
-                break;
-            }
-            if self.shared.stopping() || !self.port.tx_wait(self.tx_queue, WAIT_MS) {
-                let left = self.burst.len() as u64;
-                self.shared.counters.sent.fetch_sub(left, Ordering::Relaxed);
-                self.shared.counters.send_dropped.fetch_add(left, Ordering::Relaxed);
-                self.burst.clear();
-                return false;
-            }
-            if self.burst.len() == before {
-                backoff.pause(&self.shared);
-            } else {
-                backoff.reset();
-            }
-        }
-        true
-    }
-}
-
-/// Growing pauses for when the port says "now" but it is not: an interface that is down has free packets.
-#[derive(Default)]
-struct Backoff {
-    misses: u16,
-}
-
-impl Backoff {
-    const MOST_MS: u16 = 20;
-
-    fn pause(&mut self, shared: &Shared) {
-        self.misses = self.misses.saturating_add(1);
-        if self.misses > 1 {
-            shared.wait_readable(None, Some(self.misses.min(Self::MOST_MS)));
-        }
-    }
-
-    fn reset(&mut self) {
-        self.misses = 0;
-    }
 }
 
 struct TapSink(Arc<Shared>);

@@ -24,6 +24,8 @@ constexpr uint8_t kBars = 6;
 constexpr uint8_t kNoMemory = 0xff;
 /* Buffers of an 82574 have one of four sizes, of which this is the largest: it may write that much into each. */
 constexpr uint32_t kIntelBuffer = 16384;
+/* Those of an I225 are counted in KiB: a frame of MTU 9000 with a tag. */
+constexpr uint32_t kIgcBuffer = 9216;
 
 } // namespace
 
@@ -101,7 +103,7 @@ bool readKind(WeirEthernet *nic, uint32_t &kind)
     static const struct {
         const char *name;
         uint32_t kind;
-    } kKinds[] = {{"virtio", WEIR_NIC_VIRTIO}, {"e1000e", WEIR_NIC_E1000E}};
+    } kKinds[] = {{"virtio", WEIR_NIC_VIRTIO}, {"e1000e", WEIR_NIC_E1000E}, {"igc", WEIR_NIC_IGC}};
 
     OSDictionary *properties = nullptr;
     if (nic->CopyProperties(&properties) != kIOReturnSuccess || properties == nullptr) {
@@ -117,7 +119,7 @@ bool readKind(WeirEthernet *nic, uint32_t &kind)
     }
     properties->release();
     if (!found) {
-        WEIR_LOG("property WeirNIC: must be \"virtio\" or \"e1000e\"");
+        WEIR_LOG("property WeirNIC: must be \"virtio\", \"e1000e\" or \"igc\"");
     }
     return found;
 }
@@ -186,8 +188,9 @@ kern_return_t open(WeirEthernet *nic, IOService *provider)
     if (!readKind(nic, config.nic)) {
         return kIOReturnBadArgument;
     }
-    if (config.nic == WEIR_NIC_E1000E && config.buf_len < kIntelBuffer + weir::kHeadroomMax) {
-        config.buf_len = kIntelBuffer + weir::kHeadroomMax;
+    const uint32_t buffer = config.nic == WEIR_NIC_E1000E ? kIntelBuffer : config.nic == WEIR_NIC_IGC ? kIgcBuffer : 0;
+    if (buffer != 0 && config.buf_len < buffer + weir::kHeadroomMax) {
+        config.buf_len = buffer + weir::kHeadroomMax;
     }
     const kern_return_t ret = pci->Open(nic, 0);
     if (ret != kIOReturnSuccess) {
@@ -285,6 +288,7 @@ void interrupt(WeirEthernet *nic, uint32_t vector)
 {
     WeirEthernet_IVars *ivars = nic->ivars;
     if (ivars->hardware.vectors > 1 && vector < ivars->queueCount) {
+        weir_interrupt_polled(ivars->core);
         pollHere(ivars->queues[vector]);
         return;
     }

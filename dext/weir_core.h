@@ -244,6 +244,7 @@ enum {
     WEIR_NIC_LOOPBACK = 1,
     WEIR_NIC_VIRTIO = 2, /* virtio-net over PCI, modern transport */
     WEIR_NIC_E1000E = 3, /* Intel 82574L and kin */
+    WEIR_NIC_IGC = 4,    /* Intel I225, I226 and kin */
     WEIR_NIC_USB_NCM = 8,
     WEIR_NIC_USB_ECM = 9,
     WEIR_NIC_USB_RNDIS = 10,
@@ -337,6 +338,8 @@ weir_status weir_get_hardware(weir_core *core, weir_hardware *out);
 /* Interrupt `vector` arrived. A vector that is one queue's alone may be answered by polling that queue instead.
  * Returns a mask of the queues to poll. */
 uint32_t weir_interrupt(weir_core *core, uint32_t vector);
+/* Counts an interrupt that was answered by polling its queue. Any thread. */
+void weir_interrupt_polled(weir_core *core);
 /* The watchdog. Returns 1 if the device broke a rule, hangs or asks for a reset: disable, reclaim, enable. */
 uint32_t weir_tick(weir_core *core);
 /* Whether the device wakes the machine on a magic packet while disabled. */
@@ -414,6 +417,7 @@ enum {
     WEIR_CMD_SOURCES_KILL = 21, /* forgets tracked sources */
     WEIR_CMD_TAPS = 40,         /* reply: weir_tap_info[WEIR_TAPS_MAX] */
     WEIR_CMD_CLOCK = 41,        /* reply: uint64_t, nanoseconds of the driver's clock now */
+    WEIR_CMD_NIC_STATS = 60,    /* reply: weir_nic_stats */
 };
 #define WEIR_ALL_QUEUES 0xffffffffu
 enum {
@@ -509,6 +513,20 @@ typedef struct weir_info {
     char version[32];       /* NUL-terminated, the core's crate version */
 } weir_info;
 WEIR_STATIC_ASSERT(sizeof(weir_info) == 112, "weir_info layout");
+
+/* What moving frames cost, in the adapter's terms, since weir_create. */
+typedef struct weir_nic_stats {
+    uint64_t doorbells;   /* calls that told the device of work: register writes, transfers submitted in one go */
+    uint64_t interrupts;  /* times that the device told of work done */
+    uint64_t registers;   /* register reads and writes, doorbells included */
+    uint64_t transfers_in, transfers_out; /* USB: transfers received that had something in them, and sent */
+    uint64_t frames_in, frames_out;       /* frames that the device delivered, and that it took */
+    uint64_t copies;      /* frames that the CPU copied */
+    uint64_t stalls;      /* endpoints found halted */
+    uint64_t recoveries, timeouts; /* times that the device was brought back; did not answer or take a frame */
+    uint64_t device_errors, empty_transfers; /* what makes no sense, and failed; what had nothing in it */
+} weir_nic_stats;
+WEIR_STATIC_ASSERT(sizeof(weir_nic_stats) == 13 * 8, "weir_nic_stats layout");
 
 typedef struct weir_load_result {
     uint64_t epoch;       /* of the ruleset that now runs */

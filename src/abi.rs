@@ -77,7 +77,7 @@ macro_rules! exported {
 exported! {
     weir_create, weir_destroy, weir_rx_post, weir_rx_space, weir_rx_poll, weir_tx_space, weir_tx_submit,
     weir_tx_reap, weir_arm, weir_reclaim, weir_enable, weir_set_promiscuous, weir_set_all_multicast,
-    weir_get_hardware, weir_interrupt, weir_tick, weir_set_wake, weir_set_multicast, weir_set_mac, weir_get_mac,
+    weir_get_hardware, weir_interrupt, weir_interrupt_polled, weir_tick, weir_set_wake, weir_set_multicast, weir_set_mac, weir_get_mac,
     weir_set_mtu, weir_set_if_name, weir_get_offloads, weir_set_offloads, weir_link_get, weir_link_set,
     weir_wire_size, weir_wire_attach, weir_wire_detach,
     weir_wire_kick, weir_tap_size, weir_tap_attach, weir_tap_detach, weir_control, weir_usb_probe, weir_usb_complete,

@@ -18,7 +18,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 pub use config::{Bus, Config, Error, Host, IfName, LogLevel, Mac, NicKind, WIRE_NAME_MAX, WireKind};
 
@@ -52,6 +52,8 @@ struct Common {
     counters: Vec<Arc<ShardCounters>>,
     bells: Vec<Doorbell>,
     pipeline: Arc<Shared>,
+    /// Interrupts that were answered.
+    interrupts: AtomicU64,
 }
 
 impl Common {
@@ -171,6 +173,7 @@ impl Driver {
             counters: (0..=shards).map(|_| Arc::default()).collect(),
             bells: (0..shards).map(|_| Doorbell::new()).collect(),
             pipeline: Arc::new(Shared::new(EVENTS, shards)),
+            interrupts: AtomicU64::new(0),
         });
         let env = NicEnv { events: common.clone(), dma: bus.dma, registers: bus.registers, usb: bus.usb };
         let Device { nic, queues, usb } = config.open(env)?;

@@ -320,6 +320,31 @@ impl<T: Transport> Control<T> {
         Ok(Info { queues, mode, mtu, epoch, rules, mac, enabled, name, link_up, version: reader.text(32)? })
     }
 
+    /// What moving frames cost the adapter: names and counts, in the order of `weir_nic_stats`.
+    ///
+    /// # Errors
+    /// The driver is gone, or its reply is shorter than it should be.
+    pub fn nic_stats(&mut self) -> Result<Vec<(&'static str, u64)>> {
+        const NAMES: [&str; 13] = [
+            "doorbells",
+            "interrupts",
+            "registers",
+            "transfers_in",
+            "transfers_out",
+            "frames_in",
+            "frames_out",
+            "copies",
+            "stalls",
+            "recoveries",
+            "timeouts",
+            "device_errors",
+            "empty_transfers",
+        ];
+        let reply = self.send(sys::WEIR_CMD_NIC_STATS, 0, &[], REPLY)?;
+        let mut reader = Reader(&reply);
+        NAMES.into_iter().map(|name| Ok((name, reader.u64()?))).collect()
+    }
+
     /// Every rule with its text and counters.
     ///
     /// # Errors

@@ -45,6 +45,8 @@ enum What {
     Captures,
     /// Time and length of bursts, by powers of two.
     Histograms,
+    /// What moving frames cost the adapter: register accesses, doorbells, interrupts, copies.
+    Nic,
 }
 
 /// Arguments of `weir load`.
@@ -149,6 +151,7 @@ pub fn show(args: &ShowArgs) -> Result<ExitCode> {
                 }
             }
         }
+        What::Nic => nic(&control.nic_stats()?, args.json),
         What::Histograms => {
             let names = ["rx_burst_ns", "tx_burst_ns", "rx_burst_len", "tx_burst_len"];
             let mut all = Vec::new();
@@ -230,4 +233,24 @@ pub fn mode(args: &ModeArgs) -> Result<ExitCode> {
     };
     connect(&args.target)?.set_mode(mode)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Counts, and what there is of each per frame.
+fn nic(stats: &[(&'static str, u64)], as_json: bool) {
+    if as_json {
+        let all: serde_json::Map<String, serde_json::Value> =
+            stats.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect();
+        println!("{}", serde_json::Value::Object(all));
+        return;
+    }
+    let get = |wanted: &str| stats.iter().find(|(name, _)| *name == wanted).map_or(0, |(_, count)| *count);
+    let frames = get("frames_in") + get("frames_out");
+    for (name, count) in stats {
+        let costs = ["doorbells", "interrupts", "registers", "copies"].contains(name);
+        if costs && frames > 0 {
+            println!("{name:<16}{count:>12}   {:.3} per frame", *count as f64 / frames as f64);
+        } else {
+            println!("{name:<16}{count:>12}");
+        }
+    }
 }

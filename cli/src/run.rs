@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
-use weir_host::pci::qemu::{Config, Model, Netdev, QemuDevice};
+use weir_host::pci::spec::PciSpec;
 use weir_host::port::{Mode, WirePump};
 use weir_host::stack::spec::{StackSpec, WireSpec};
 use weir_host::usb::spec::UsbSpec;
@@ -26,8 +26,8 @@ use crate::rules;
 #[derive(Args)]
 pub struct RunArgs {
     /// The NIC: `reflect`, `pair` (two instances, two --stack), `packet:IFNAME`, `pcap:FILE[,out=FILE]`, `none`,
-    /// `usb:BUS-DEV`, `usb:VID:PID` (either with `,config=N`), `sim:ncm`, `sim:ecm`, `sim:rndis`,
-    /// `qemu:e1000e`, `qemu:virtio-net[,packed]` (QEMU's device models, with --peer).
+    /// `usb:BUS-DEV`, `usb:VID:PID` (either with `,config=N`), `sim:ncm`, `sim:ecm`, `sim:rndis`, `sim:igc`,
+    /// `qemu:e1000e`, `qemu:virtio-net[,packed]` (QEMU's device models, with --peer), `vfio:ADDRESS`.
     #[arg(long, value_name = "SPEC")]
     nic: String,
     /// The other end of a device model's cable: `tap:NAME[,netns=NS]`.
@@ -66,18 +66,28 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let stacks: Vec<StackSpec> =
         args.stack.iter().map(|spec| spec.parse().map_err(anyhow::Error::from)).collect::<Result<_>>()?;
     let pair = args.nic == "pair" || args.nic.starts_with("pair:");
-    let usb = args.nic.starts_with("usb:") || args.nic.starts_with("sim:");
-    let usb: Option<UsbSpec> = usb.then(|| args.nic.parse()).transpose().map_err(anyhow::Error::msg)?;
-    let model = args.nic.strip_prefix("qemu:").map(str::parse::<Model>).transpose().map_err(anyhow::Error::msg)?;
-    let wire: WireSpec = match (&usb, model, args.nic.as_str()) {
+    let starts = |kinds: &[&str]| kinds.iter().any(|kind| args.nic.starts_with(kind));
+    let is_pci = starts(&["qemu:", "vfio:"]) || args.nic == "sim:igc";
+    let is_usb = starts(&["usb:", "sim:"]) && !is_pci;
+    let usb: Option<UsbSpec> = is_usb.then(|| args.nic.parse()).transpose().map_err(anyhow::Error::msg)?;
+    let pci: Option<PciSpec> = is_pci.then(|| args.nic.parse()).transpose().map_err(anyhow::Error::msg)?;
+    let wire: WireSpec = match (&usb, &pci, args.nic.as_str()) {
         (Some(_), _, _) | (_, Some(_), _) => WireSpec::None,
         (None, None, "pair") => WireSpec::Pair("pair".into()),
-        (None, None, spec) => spec.parse()?,
+        (None, None, spec) => spec.parse().with_context(|| {
+            format!("{spec}: no such NIC; or a device: qemu:MODEL, vfio:ADDRESS, usb:BUS-DEV, usb:VID:PID, sim:MODEL")
+        })?,
     };
     let instances = if pair { 2 } else { 1 };
-    if model.is_some() != args.peer.is_some() {
-        bail!("--peer says where the cable of a qemu: NIC ends, and is for those only");
-    }
+    let peer = match (&args.peer, &pci) {
+        (None, Some(pci)) if pci.needs_peer() => bail!("--nic {} needs --peer: where its cable ends", args.nic),
+        (None, _) => None,
+        (Some(peer), Some(pci)) if pci.takes_peer() => match peer.parse()? {
+            StackSpec::Tap(tap) => Some(tap),
+            _ => bail!("--peer takes tap:NAME[,netns=NS]"),
+        },
+        (Some(_), _) => bail!("--peer says where the cable of a qemu: NIC or of sim:igc ends, and is for those only"),
+    };
     if stacks.len() != instances {
         bail!("--nic {} takes {instances} --stack, not {}", args.nic, stacks.len());
     }
@@ -105,10 +115,13 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
             usb: usb.clone(),
             ..NicOptions::default()
         };
-        let mut nic = match model {
-            Some(model) => {
-                let device = open_model(model, args)?;
-                let kind = if model == Model::E1000e { "e1000e" } else { "virtio" };
+        let mut nic = match &pci {
+            Some(pci) => {
+                // Locally administered, and another for each process.
+                let [.., a, b] = std::process::id().to_be_bytes();
+                let mac = [0x02, 0x57, 0x45, 0x49, a, b];
+                let opened = pci.open(peer.as_ref(), usize::from(args.queues), mac);
+                let (kind, device) = opened.with_context(|| format!("cannot open {}", args.nic))?;
                 Nic::boot_pci(&host, &options, kind, device)?
             }
             None => Nic::boot(&host, &options)?,
@@ -146,19 +159,6 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     }
     no_leaks(&host.finish())?;
     Ok(summary(&last))
-}
-
-/// Starts the device model with its cable in a TAP interface.
-fn open_model(model: Model, args: &RunArgs) -> Result<Arc<QemuDevice>> {
-    let peer: StackSpec = args.peer.as_deref().unwrap_or_default().parse()?;
-    let StackSpec::Tap(tap) = peer else { bail!("--peer takes tap:NAME[,netns=NS]") };
-    let queues = if matches!(model, Model::VirtioNet { .. }) { usize::from(args.queues) } else { 1 };
-    let netdev = Netdev::Tap(weir_host::stack::tap::open_queues(&tap, queues)?);
-    // Locally administered, and another for each process.
-    let [.., a, b] = std::process::id().to_be_bytes();
-    let mac = [0x02, 0x57, 0x45, 0x49, a, b];
-    let config = Config { model, netdev, mac, mtu: None, properties: Vec::new() };
-    Ok(QemuDevice::start(&config)?)
 }
 
 /// The pump that serves the far end, where that is a client's business.

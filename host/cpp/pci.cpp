@@ -88,115 +88,48 @@ void IOPCIDevice::Close(IOService *forClient, IOOptionBits)
     dk_pci_close(dk::service_of(this), dk::service_of(forClient), false);
 }
 
-void IOPCIDevice::MemoryRead64(uint8_t memoryIndex, uint64_t offset, uint64_t *readData)
-{
-    *readData = static_cast<uint64_t>(dk_pci_read(dk::service_of(this), memoryIndex, offset, 8, DK_SITE()));
-}
+/* Each width twice: with options, which mean nothing here, and without. The site is the caller's, so no function stands between. */
+#define DK_MEMORY(bits)                                                                                                \
+    void IOPCIDevice::MemoryRead##bits(uint8_t memoryIndex, uint64_t offset, uint##bits##_t *readData)                 \
+    {                                                                                                                  \
+        *readData = static_cast<uint##bits##_t>(                                                                       \
+            dk_pci_read(dk::service_of(this), memoryIndex, offset, (bits) / 8, DK_SITE()));                            \
+    }                                                                                                                  \
+    void IOPCIDevice::MemoryRead##bits(uint8_t memoryIndex, uint64_t offset, uint##bits##_t *readData, IOOptionBits)   \
+    {                                                                                                                  \
+        *readData = static_cast<uint##bits##_t>(                                                                       \
+            dk_pci_read(dk::service_of(this), memoryIndex, offset, (bits) / 8, DK_SITE()));                            \
+    }                                                                                                                  \
+    void IOPCIDevice::MemoryWrite##bits(uint8_t memoryIndex, uint64_t offset, uint##bits##_t data)                     \
+    {                                                                                                                  \
+        dk_pci_write(dk::service_of(this), memoryIndex, offset, (bits) / 8, data, DK_SITE());                          \
+    }                                                                                                                  \
+    void IOPCIDevice::MemoryWrite##bits(uint8_t memoryIndex, uint64_t offset, uint##bits##_t data, IOOptionBits)       \
+    {                                                                                                                  \
+        dk_pci_write(dk::service_of(this), memoryIndex, offset, (bits) / 8, data, DK_SITE());                          \
+    }
 
-void IOPCIDevice::MemoryRead64(uint8_t memoryIndex, uint64_t offset, uint64_t *readData, IOOptionBits)
-{
-    *readData = static_cast<uint64_t>(dk_pci_read(dk::service_of(this), memoryIndex, offset, 8, DK_SITE()));
-}
+#define DK_CONFIGURATION(bits)                                                                                         \
+    void IOPCIDevice::ConfigurationRead##bits(uint64_t offset, uint##bits##_t *readData)                               \
+    {                                                                                                                  \
+        *readData = static_cast<uint##bits##_t>(                                                                       \
+            dk_pci_read(dk::service_of(this), DK_PCI_CONFIG, offset, (bits) / 8, DK_SITE()));                          \
+    }                                                                                                                  \
+    void IOPCIDevice::ConfigurationWrite##bits(uint64_t offset, uint##bits##_t data)                                   \
+    {                                                                                                                  \
+        dk_pci_write(dk::service_of(this), DK_PCI_CONFIG, offset, (bits) / 8, data, DK_SITE());                        \
+    }
 
-void IOPCIDevice::MemoryWrite64(uint8_t memoryIndex, uint64_t offset, uint64_t data)
-{
-    dk_pci_write(dk::service_of(this), memoryIndex, offset, 8, data, DK_SITE());
-}
+DK_MEMORY(8)
+DK_MEMORY(16)
+DK_MEMORY(32)
+DK_MEMORY(64)
+DK_CONFIGURATION(8)
+DK_CONFIGURATION(16)
+DK_CONFIGURATION(32)
 
-void IOPCIDevice::MemoryWrite64(uint8_t memoryIndex, uint64_t offset, uint64_t data, IOOptionBits)
-{
-    dk_pci_write(dk::service_of(this), memoryIndex, offset, 8, data, DK_SITE());
-}
-
-void IOPCIDevice::MemoryRead32(uint8_t memoryIndex, uint64_t offset, uint32_t *readData)
-{
-    *readData = static_cast<uint32_t>(dk_pci_read(dk::service_of(this), memoryIndex, offset, 4, DK_SITE()));
-}
-
-void IOPCIDevice::MemoryRead32(uint8_t memoryIndex, uint64_t offset, uint32_t *readData, IOOptionBits)
-{
-    *readData = static_cast<uint32_t>(dk_pci_read(dk::service_of(this), memoryIndex, offset, 4, DK_SITE()));
-}
-
-void IOPCIDevice::MemoryWrite32(uint8_t memoryIndex, uint64_t offset, uint32_t data)
-{
-    dk_pci_write(dk::service_of(this), memoryIndex, offset, 4, data, DK_SITE());
-}
-
-void IOPCIDevice::MemoryWrite32(uint8_t memoryIndex, uint64_t offset, uint32_t data, IOOptionBits)
-{
-    dk_pci_write(dk::service_of(this), memoryIndex, offset, 4, data, DK_SITE());
-}
-
-void IOPCIDevice::MemoryRead16(uint8_t memoryIndex, uint64_t offset, uint16_t *readData)
-{
-    *readData = static_cast<uint16_t>(dk_pci_read(dk::service_of(this), memoryIndex, offset, 2, DK_SITE()));
-}
-
-void IOPCIDevice::MemoryRead16(uint8_t memoryIndex, uint64_t offset, uint16_t *readData, IOOptionBits)
-{
-    *readData = static_cast<uint16_t>(dk_pci_read(dk::service_of(this), memoryIndex, offset, 2, DK_SITE()));
-}
-
-void IOPCIDevice::MemoryWrite16(uint8_t memoryIndex, uint64_t offset, uint16_t data)
-{
-    dk_pci_write(dk::service_of(this), memoryIndex, offset, 2, data, DK_SITE());
-}
-
-void IOPCIDevice::MemoryWrite16(uint8_t memoryIndex, uint64_t offset, uint16_t data, IOOptionBits)
-{
-    dk_pci_write(dk::service_of(this), memoryIndex, offset, 2, data, DK_SITE());
-}
-
-void IOPCIDevice::MemoryRead8(uint8_t memoryIndex, uint64_t offset, uint8_t *readData)
-{
-    *readData = static_cast<uint8_t>(dk_pci_read(dk::service_of(this), memoryIndex, offset, 1, DK_SITE()));
-}
-
-void IOPCIDevice::MemoryRead8(uint8_t memoryIndex, uint64_t offset, uint8_t *readData, IOOptionBits)
-{
-    *readData = static_cast<uint8_t>(dk_pci_read(dk::service_of(this), memoryIndex, offset, 1, DK_SITE()));
-}
-
-void IOPCIDevice::MemoryWrite8(uint8_t memoryIndex, uint64_t offset, uint8_t data)
-{
-    dk_pci_write(dk::service_of(this), memoryIndex, offset, 1, data, DK_SITE());
-}
-
-void IOPCIDevice::MemoryWrite8(uint8_t memoryIndex, uint64_t offset, uint8_t data, IOOptionBits)
-{
-    dk_pci_write(dk::service_of(this), memoryIndex, offset, 1, data, DK_SITE());
-}
-
-void IOPCIDevice::ConfigurationRead32(uint64_t offset, uint32_t *readData)
-{
-    *readData = static_cast<uint32_t>(dk_pci_read(dk::service_of(this), DK_PCI_CONFIG, offset, 4, DK_SITE()));
-}
-
-void IOPCIDevice::ConfigurationWrite32(uint64_t offset, uint32_t data)
-{
-    dk_pci_write(dk::service_of(this), DK_PCI_CONFIG, offset, 4, data, DK_SITE());
-}
-
-void IOPCIDevice::ConfigurationRead16(uint64_t offset, uint16_t *readData)
-{
-    *readData = static_cast<uint16_t>(dk_pci_read(dk::service_of(this), DK_PCI_CONFIG, offset, 2, DK_SITE()));
-}
-
-void IOPCIDevice::ConfigurationWrite16(uint64_t offset, uint16_t data)
-{
-    dk_pci_write(dk::service_of(this), DK_PCI_CONFIG, offset, 2, data, DK_SITE());
-}
-
-void IOPCIDevice::ConfigurationRead8(uint64_t offset, uint8_t *readData)
-{
-    *readData = static_cast<uint8_t>(dk_pci_read(dk::service_of(this), DK_PCI_CONFIG, offset, 1, DK_SITE()));
-}
-
-void IOPCIDevice::ConfigurationWrite8(uint64_t offset, uint8_t data)
-{
-    dk_pci_write(dk::service_of(this), DK_PCI_CONFIG, offset, 1, data, DK_SITE());
-}
+#undef DK_MEMORY
+#undef DK_CONFIGURATION
 
 kern_return_t IMPL(IOPCIDevice, FindPCICapability)
 {

@@ -215,6 +215,7 @@ impl Host {
             // A second one would have memory that the first cannot reach; such a buffer is refused when it is mapped.
             let _ = self.rt.arena.set(arena);
         }
+        device.attach(&self.rt);
         let ready = |provider: &Arc<Svc>| {
             self.rt.iommu.attach(provider.id(), device.clone());
             let _ = provider.pci.set(Pci::new(device.clone(), provider));

@@ -8,6 +8,7 @@ mod abi;
 pub mod client;
 pub mod diag;
 pub mod dma;
+mod far;
 mod host;
 pub mod ioreturn;
 pub mod mem;

@@ -51,6 +51,7 @@ fn config(raw: &sys::weir_config, usb: &sys::weir_usb_ops) -> Result<Config, Err
         sys::WEIR_NIC_LOOPBACK => NicKind::Loopback(wire),
         sys::WEIR_NIC_VIRTIO => NicKind::Virtio,
         sys::WEIR_NIC_E1000E => NicKind::E1000e,
+        sys::WEIR_NIC_IGC => NicKind::Igc,
         sys::WEIR_NIC_USB_NCM | sys::WEIR_NIC_USB_ECM | sys::WEIR_NIC_USB_RNDIS if usb.plan.nic == raw.nic => {
             NicKind::Usb(super::usb::plan(&usb.plan)?)
         }
@@ -168,6 +169,14 @@ pub unsafe extern "C" fn weir_get_hardware(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn weir_interrupt(core: *mut sys::weir_core, vector: u32) -> u32 {
     driver(core).map_or(0, |driver| driver.interrupt(vector))
+}
+
+/// An interrupt was answered by polling.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_interrupt_polled(core: *mut sys::weir_core) {
+    if let Some(driver) = driver(core) {
+        driver.count_interrupt();
+    }
 }
 
 /// The watchdog; 1 when the NIC must be disabled and enabled again.

@@ -619,6 +619,8 @@ pub const WEIR_NIC_LOOPBACK: _bindgen_ty_5 = 1;
 pub const WEIR_NIC_VIRTIO: _bindgen_ty_5 = 2;
 /// Intel 82574L and kin
 pub const WEIR_NIC_E1000E: _bindgen_ty_5 = 3;
+/// Intel I225, I226 and kin
+pub const WEIR_NIC_IGC: _bindgen_ty_5 = 4;
 pub const WEIR_NIC_USB_NCM: _bindgen_ty_5 = 8;
 pub const WEIR_NIC_USB_ECM: _bindgen_ty_5 = 9;
 pub const WEIR_NIC_USB_RNDIS: _bindgen_ty_5 = 10;
@@ -863,6 +865,8 @@ pub const WEIR_CMD_SOURCES_KILL: _bindgen_ty_9 = 21;
 pub const WEIR_CMD_TAPS: _bindgen_ty_9 = 40;
 /// reply: uint64_t, nanoseconds of the driver's clock now
 pub const WEIR_CMD_CLOCK: _bindgen_ty_9 = 41;
+/// reply: weir_nic_stats
+pub const WEIR_CMD_NIC_STATS: _bindgen_ty_9 = 60;
 pub type _bindgen_ty_9 = ::core::ffi::c_uint;
 /// the ruleset decides
 pub const WEIR_MODE_FILTER: _bindgen_ty_10 = 0;
@@ -1501,6 +1505,81 @@ const _: () = {
         "Offset of field: weir_info::version",
     ][::core::mem::offset_of!(weir_info, version) - 80usize];
 };
+/// What moving frames cost, in the adapter's terms, since weir_create.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct weir_nic_stats {
+    /// calls that told the device of work: register writes, transfers submitted in one go
+    pub doorbells: u64,
+    /// times that the device told of work done
+    pub interrupts: u64,
+    /// register reads and writes, doorbells included
+    pub registers: u64,
+    /// USB: transfers received that had something in them, and sent
+    pub transfers_in: u64,
+    /// USB: transfers received that had something in them, and sent
+    pub transfers_out: u64,
+    /// frames that the device delivered, and that it took
+    pub frames_in: u64,
+    /// frames that the device delivered, and that it took
+    pub frames_out: u64,
+    /// frames that the CPU copied
+    pub copies: u64,
+    /// endpoints found halted
+    pub stalls: u64,
+    /// times that the device was brought back; did not answer or take a frame
+    pub recoveries: u64,
+    /// times that the device was brought back; did not answer or take a frame
+    pub timeouts: u64,
+    /// what makes no sense, and failed; what had nothing in it
+    pub device_errors: u64,
+    /// what makes no sense, and failed; what had nothing in it
+    pub empty_transfers: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of weir_nic_stats"][::core::mem::size_of::<weir_nic_stats>() - 104usize];
+    ["Alignment of weir_nic_stats"][::core::mem::align_of::<weir_nic_stats>() - 8usize];
+    [
+        "Offset of field: weir_nic_stats::doorbells",
+    ][::core::mem::offset_of!(weir_nic_stats, doorbells) - 0usize];
+    [
+        "Offset of field: weir_nic_stats::interrupts",
+    ][::core::mem::offset_of!(weir_nic_stats, interrupts) - 8usize];
+    [
+        "Offset of field: weir_nic_stats::registers",
+    ][::core::mem::offset_of!(weir_nic_stats, registers) - 16usize];
+    [
+        "Offset of field: weir_nic_stats::transfers_in",
+    ][::core::mem::offset_of!(weir_nic_stats, transfers_in) - 24usize];
+    [
+        "Offset of field: weir_nic_stats::transfers_out",
+    ][::core::mem::offset_of!(weir_nic_stats, transfers_out) - 32usize];
+    [
+        "Offset of field: weir_nic_stats::frames_in",
+    ][::core::mem::offset_of!(weir_nic_stats, frames_in) - 40usize];
+    [
+        "Offset of field: weir_nic_stats::frames_out",
+    ][::core::mem::offset_of!(weir_nic_stats, frames_out) - 48usize];
+    [
+        "Offset of field: weir_nic_stats::copies",
+    ][::core::mem::offset_of!(weir_nic_stats, copies) - 56usize];
+    [
+        "Offset of field: weir_nic_stats::stalls",
+    ][::core::mem::offset_of!(weir_nic_stats, stalls) - 64usize];
+    [
+        "Offset of field: weir_nic_stats::recoveries",
+    ][::core::mem::offset_of!(weir_nic_stats, recoveries) - 72usize];
+    [
+        "Offset of field: weir_nic_stats::timeouts",
+    ][::core::mem::offset_of!(weir_nic_stats, timeouts) - 80usize];
+    [
+        "Offset of field: weir_nic_stats::device_errors",
+    ][::core::mem::offset_of!(weir_nic_stats, device_errors) - 88usize];
+    [
+        "Offset of field: weir_nic_stats::empty_transfers",
+    ][::core::mem::offset_of!(weir_nic_stats, empty_transfers) - 96usize];
+};
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct weir_load_result {
@@ -1762,6 +1841,8 @@ unsafe extern "C" {
     /** Interrupt `vector` arrived. A vector that is one queue's alone may be answered by polling that queue instead.
  Returns a mask of the queues to poll.*/
     pub fn weir_interrupt(core: *mut weir_core, vector: u32) -> u32;
+    /// Counts an interrupt that was answered by polling its queue. Any thread.
+    pub fn weir_interrupt_polled(core: *mut weir_core);
     /// The watchdog. Returns 1 if the device broke a rule, hangs or asks for a reset: disable, reclaim, enable.
     pub fn weir_tick(core: *mut weir_core) -> u32;
     /// Whether the device wakes the machine on a magic packet while disabled.

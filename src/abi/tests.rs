@@ -75,6 +75,7 @@ fn numbers_that_have_a_twin_agree() {
         (sys::WEIR_CMD_STATES_LIST, Command::StatesList),
         (sys::WEIR_CMD_STATES, Command::States),
         (sys::WEIR_CMD_STATUS, Command::Status),
+        (sys::WEIR_CMD_NIC_STATS, Command::NicStats),
         (sys::WEIR_CMD_SOURCES_KILL, Command::SourcesKill),
     ];
     // The rest take a request, and come below.

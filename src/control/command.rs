@@ -114,6 +114,8 @@ pub enum Command<'a> {
     Taps,
     /// The driver's clock.
     Clock,
+    /// What moving frames cost the adapter.
+    NicStats,
 }
 
 /// What to do with a table's entries (`WEIR_TABLE_*`).
@@ -215,6 +217,7 @@ impl<'a> Command<'a> {
             21 => Self::SourcesKill,
             40 => Self::Taps,
             41 => Self::Clock,
+            60 => Self::NicStats,
             _ => return Err(CommandError::Unknown),
         };
         if rest.is_empty() { Ok(command) } else { Err(CommandError::Length) }

@@ -186,6 +186,15 @@ impl Reply {
         self.put(&[&bytes])
     }
 
+    /// Adds a struct of numbers, as `weir_nic_stats` is.
+    pub fn numbers(&mut self, numbers: &[u64]) -> bool {
+        if !self.has_room(8 * numbers.len()) {
+            self.needed = self.needed.saturating_add(8 * numbers.len());
+            return false;
+        }
+        numbers.iter().all(|number| self.put(&[&number.to_ne_bytes()]))
+    }
+
     /// Adds `weir_load_result`.
     pub fn load_result(&mut self, result: &LoadResult) -> bool {
         let (error, at) = result.error.map_or((0, 0), |error| (error.kind as u32, error.offset as u64));

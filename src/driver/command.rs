@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use alloc::format;
+use core::sync::atomic::Ordering;
 
 use super::{Control, Driver, Error, LogLevel};
 use crate::control::{Command, CommandError, EVENT_LEN, Info, LOAD_RESULT_LEN, LoadResult, RULE_COUNTERS_LEN, Reply};
@@ -91,6 +92,7 @@ impl Driver {
             Command::Clock => {
                 reply.time(self.common.host.now_ns());
             }
+            Command::NicStats => self.nic_stats(&control, reply),
         }
         Ok(())
     }
@@ -116,6 +118,27 @@ impl Driver {
             speed_bps: link.speed_bps,
             version: env!("CARGO_PKG_VERSION"),
         });
+    }
+
+    /// In the order of `weir_nic_stats`.
+    fn nic_stats(&self, control: &Control, reply: &mut Reply) {
+        let stats = control.nic.stats();
+        let interrupts = stats.interrupts + self.common.interrupts.load(Ordering::Relaxed);
+        reply.numbers(&[
+            stats.doorbells,
+            interrupts,
+            stats.registers,
+            stats.transfers_in,
+            stats.transfers_out,
+            stats.frames_in,
+            stats.frames_out,
+            stats.copies,
+            stats.stalls,
+            stats.recoveries,
+            stats.timeouts,
+            stats.device_errors,
+            stats.empty_transfers,
+        ]);
     }
 
     /// Replaces the ruleset, or leaves the running one untouched and says why.

@@ -4,7 +4,7 @@
 use alloc::sync::Arc;
 
 use crate::mem::region::{Dma, HeapDma};
-use crate::nic::intel::e1000e::{self, IntelConfig};
+use crate::nic::intel::{IntelConfig, e1000e, igc};
 use crate::nic::loopback::{self, LoopbackConfig, Wire};
 use crate::nic::virtio::{self, VirtioConfig};
 use crate::nic::{Device, MTU_MAX, MTU_MIN, NicEnv, NicError, Registers, usb};
@@ -21,6 +21,8 @@ pub enum NicKind {
     Virtio,
     /// Intel 82574L and kin.
     E1000e,
+    /// Intel I225, I226 and kin.
+    Igc,
     /// A USB network function.
     Usb(usb::Plan),
 }
@@ -130,6 +132,7 @@ impl Config {
         match &self.nic {
             NicKind::Loopback(wire) => loopback::open(&self.loopback(wire), env),
             NicKind::E1000e => e1000e::open(&self.intel(), env),
+            NicKind::Igc => igc::open(&self.intel(), env),
             NicKind::Virtio => virtio::open(&self.virtio(), env),
             NicKind::Usb(plan) => usb::open(&self.usb(*plan)?, env),
         }

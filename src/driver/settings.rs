@@ -1,6 +1,8 @@
 //! Settings of the NIC and its far end.
 #![forbid(unsafe_code)]
 
+use core::sync::atomic::Ordering;
+
 use super::{Driver, Error, IfName, Mac};
 use crate::filter::Place;
 use crate::mem::region::Shared as SharedMemory;
@@ -108,7 +110,13 @@ impl Driver {
 
     /// Interrupt `vector` arrived; a mask of the queues to poll.
     pub fn interrupt(&self, vector: u32) -> u32 {
+        self.count_interrupt();
         self.claim().map_or(0, |mut control| control.nic.interrupt(vector))
+    }
+
+    /// An interrupt was answered.
+    pub fn count_interrupt(&self) {
+        self.common.interrupts.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The watchdog; true when the NIC must be disabled and enabled again.

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::rx_filter::RxFilter;
-use super::{Events, Link, NicEnv, NicError, Offloads, Reclaimed, Refused, Registers};
+use super::{Events, Link, NicEnv, NicError, NicStats, Offloads, Reclaimed, Refused, Registers};
 use crate::mem::packet::BURST_MAX;
 use crate::mem::{Burst, Packet, Status};
 
@@ -21,19 +21,80 @@ pub(crate) const TICK_MS: u32 = 250;
 const HUNG_TICKS: u32 = 8;
 const NS_PER_TICK: u64 = TICK_MS as u64 * 1_000_000;
 
-/// One queue's part of [`Port`].
+/// The device's registers, with a count of accesses.
+pub(crate) struct Meter {
+    inner: Arc<dyn Registers>,
+    accesses: AtomicU64,
+}
+
+impl Meter {
+    /// Allocates; called at Start.
+    pub fn of(env: &NicEnv) -> Result<Arc<Self>, NicError> {
+        let inner = env.registers.clone().ok_or(NicError::State("the device's registers are missing"))?;
+        Ok(Arc::new(Self { inner, accesses: AtomicU64::new(0) }))
+    }
+
+    fn note(&self) -> &dyn Registers {
+        self.accesses.fetch_add(1, Ordering::Relaxed);
+        &*self.inner
+    }
+}
+
+impl Registers for Meter {
+    fn read8(&self, bar: u32, offset: u64) -> u8 {
+        self.note().read8(bar, offset)
+    }
+
+    fn read16(&self, bar: u32, offset: u64) -> u16 {
+        self.note().read16(bar, offset)
+    }
+
+    fn read32(&self, bar: u32, offset: u64) -> u32 {
+        self.note().read32(bar, offset)
+    }
+
+    fn write8(&self, bar: u32, offset: u64, value: u8) {
+        self.note().write8(bar, offset, value);
+    }
+
+    fn write16(&self, bar: u32, offset: u64, value: u16) {
+        self.note().write16(bar, offset, value);
+    }
+
+    fn write32(&self, bar: u32, offset: u64, value: u32) {
+        self.note().write32(bar, offset, value);
+    }
+
+    fn config_read32(&self, offset: u64) -> u32 {
+        self.note().config_read32(offset)
+    }
+
+    fn config_write32(&self, offset: u64, value: u32) {
+        self.note().config_write32(offset, value);
+    }
+}
+
+/// One queue's part of [`Port`]; the queue is the only one that writes there.
 #[derive(Default)]
 pub(crate) struct PortQueue {
     /// Frames that the device has, as the queue says.
     tx_out: AtomicU64,
     /// Frames that it finished.
     tx_done: AtomicU64,
+    rx_done: AtomicU64,
+    doorbells: AtomicU64,
+    copies: AtomicU64,
+}
+
+/// One writer, so this needs no exchange.
+fn add(counter: &AtomicU64, n: usize) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(n as u64), Ordering::Relaxed);
 }
 
 /// What control and the queues share.
 pub(crate) struct Port {
     pub events: Arc<dyn Events>,
-    pub regs: Arc<dyn Registers>,
+    pub regs: Arc<Meter>,
     pub filter: RxFilter,
     enabled: AtomicBool,
     /// A violation: wait for the watchdog.
@@ -44,6 +105,10 @@ pub(crate) struct Port {
     offloads: AtomicU32,
     /// Bits per second, with bit 63 for carrier and bit 62 for half duplex.
     link: AtomicU64,
+    violations: AtomicU64,
+    /// Times that the watchdog asked for a reset, and those of them because transmit hung.
+    pub recoveries: AtomicU64,
+    pub timeouts: AtomicU64,
     queues: Vec<PortQueue>,
 }
 
@@ -52,8 +117,14 @@ const LINK_HALF: u64 = 1 << 62;
 
 impl Port {
     /// Allocates; called at Start.
-    pub fn new(env: &NicEnv, mac: [u8; 6], mtu: u32, queues: usize, offloads: Offloads) -> Result<Arc<Self>, NicError> {
-        let regs = env.registers.clone().ok_or(NicError::State("the device's registers are missing"))?;
+    pub fn new(
+        env: &NicEnv,
+        regs: Arc<Meter>,
+        mac: [u8; 6],
+        mtu: u32,
+        queues: usize,
+        offloads: Offloads,
+    ) -> Result<Arc<Self>, NicError> {
         Ok(Arc::new(Self {
             events: env.events.clone(),
             regs,
@@ -64,6 +135,9 @@ impl Port {
             epoch: AtomicU32::new(0),
             offloads: AtomicU32::new(offloads.bits()),
             link: AtomicU64::new(0),
+            violations: AtomicU64::new(0),
+            recoveries: AtomicU64::new(0),
+            timeouts: AtomicU64::new(0),
             queues: (0..queues).map(|_| PortQueue::default()).collect(),
         }))
     }
@@ -82,7 +156,6 @@ impl Port {
         self.broken.store(false, Ordering::Relaxed);
         for queue in &self.queues {
             queue.tx_out.store(0, Ordering::Relaxed);
-            queue.tx_done.store(0, Ordering::Relaxed);
         }
         self.epoch.fetch_add(1, Ordering::Relaxed);
         // Release: whoever sees it sees the rings.
@@ -100,6 +173,7 @@ impl Port {
     /// The device broke a rule.
     #[cold]
     pub fn violation(&self) {
+        self.violations.fetch_add(1, Ordering::Relaxed);
         self.broken.store(true, Ordering::Relaxed);
     }
 
@@ -147,9 +221,47 @@ impl Port {
         if let Some(queue) = self.queues.get(queue) {
             queue.tx_out.store(out as u64, Ordering::Relaxed);
             if done > 0 {
-                // One writer, so this needs no exchange.
-                queue.tx_done.store(queue.tx_done.load(Ordering::Relaxed).wrapping_add(done as u64), Ordering::Relaxed);
+                add(&queue.tx_done, done);
             }
+        }
+    }
+
+    /// Notes frames that arrived.
+    pub fn note_rx(&self, queue: usize, frames: usize) {
+        if let Some(queue) = self.queues.get(queue) {
+            add(&queue.rx_done, frames);
+        }
+    }
+
+    /// Notes that the device was told of work.
+    pub fn note_doorbell(&self, queue: usize) {
+        if let Some(queue) = self.queues.get(queue) {
+            add(&queue.doorbells, 1);
+        }
+    }
+
+    /// Notes that a frame was copied.
+    pub fn note_copy(&self, queue: usize) {
+        if let Some(queue) = self.queues.get(queue) {
+            add(&queue.copies, 1);
+        }
+    }
+
+    /// What it cost so far; interrupts are the driver's to count.
+    pub fn stats(&self) -> NicStats {
+        let sum = |field: fn(&PortQueue) -> &AtomicU64| {
+            self.queues.iter().fold(0u64, |sum, queue| sum.wrapping_add(field(queue).load(Ordering::Relaxed)))
+        };
+        NicStats {
+            registers: self.regs.accesses.load(Ordering::Relaxed),
+            doorbells: sum(|queue| &queue.doorbells),
+            frames_in: sum(|queue| &queue.rx_done),
+            frames_out: sum(|queue| &queue.tx_done),
+            copies: sum(|queue| &queue.copies),
+            recoveries: self.recoveries.load(Ordering::Relaxed),
+            timeouts: self.timeouts.load(Ordering::Relaxed),
+            device_errors: self.violations.load(Ordering::Relaxed),
+            ..NicStats::default()
         }
     }
 
@@ -178,8 +290,17 @@ impl Watchdog {
         Self { seen: (0..queues).map(|_| (0, 0)).collect(), last_ns: 0 }
     }
 
+    /// True if the device must be reset: it `forgot` its set-up or says so, broke a rule, or has hung.
+    pub fn must_reset(&mut self, port: &Port, now_ns: u64, forgot: bool) -> bool {
+        let reset = forgot || port.is_broken() || self.look(port, now_ns);
+        if reset {
+            port.recoveries.fetch_add(1, Ordering::Relaxed);
+        }
+        reset
+    }
+
     /// Looks at every queue; true if one has hung.
-    pub fn look(&mut self, port: &Port, now_ns: u64) -> bool {
+    fn look(&mut self, port: &Port, now_ns: u64) -> bool {
         // A machine that slept, or was busy, has not given the device its time.
         let regular = now_ns.saturating_sub(self.last_ns) < 4 * NS_PER_TICK;
         self.last_ns = now_ns;
@@ -192,6 +313,7 @@ impl Watchdog {
             hung |= *stuck >= HUNG_TICKS;
         }
         if hung {
+            port.timeouts.fetch_add(1, Ordering::Relaxed);
             self.seen.iter_mut().for_each(|(_, stuck)| *stuck = 0);
         }
         hung

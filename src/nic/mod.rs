@@ -8,6 +8,7 @@ mod hw;
 pub mod intel;
 pub mod loopback;
 mod rx_filter;
+mod settings;
 pub mod usb;
 pub mod virtio;
 
@@ -282,6 +283,13 @@ pub trait WirePort {
     fn detach(&mut self) -> Result<(), NicError>;
     /// The client made frames or room: wakes the queues concerned.
     fn kick(&self);
+}
+
+/// The name of the back end for a PCI device (`WeirNIC`), by device number and vendor as the first word of its configuration
+/// space has them.
+#[must_use]
+pub fn pci_kind(identity: u32) -> Option<&'static str> {
+    if virtio::is_network_card(identity) { Some("virtio") } else { intel::kind(identity) }
 }
 
 /// A NIC and its queues, as a back end makes them.

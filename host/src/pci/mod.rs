@@ -6,6 +6,12 @@
 pub mod arena;
 #[cfg(target_os = "linux")]
 pub mod qemu;
+#[cfg(target_os = "linux")]
+pub mod sim;
+#[cfg(target_os = "linux")]
+pub mod spec;
+#[cfg(target_os = "linux")]
+pub mod vfio;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -14,6 +20,7 @@ use crate::diag::{Site, violation};
 use crate::ioreturn::{IoResult, IoReturn};
 use crate::mem::Mem;
 use crate::prop::{Prop, Properties};
+use crate::rt::Runtime;
 use crate::sched::lock;
 use crate::service::Svc;
 
@@ -78,6 +85,10 @@ pub trait PciDevice: Send + Sync {
     /// Memory that it can reach at all, where that is a matter of where it was allocated.
     fn arena(&self) -> Option<Arc<arena::Arena>> {
         None
+    }
+    /// The device is in use on this runtime from now on.
+    fn attach(&self, rt: &Arc<Runtime>) {
+        let _ = rt;
     }
     /// Accesses outside what was mapped since the last call, in words.
     fn faults(&self) -> Vec<String> {

@@ -1,15 +1,17 @@
 //! Descriptors: 16 bytes, in memory that the device reads and writes.
 //!
-//! Receive: extended descriptors (82574 datasheet section 7.1.4). Transmit: extended data and context descriptors
-//! (sections 7.2.10, 7.3).
+//! Receive: extended descriptors (82574 datasheet section 7.1.4), which the I210's kin call advanced ones (I210 datasheet
+//! section 7.1.4.2) and lay out alike. Transmit: data and context descriptors, whose addresses and flags are alike and whose
+//! contexts are each family's own.
 
 use core::sync::atomic::Ordering;
 
+use super::family::Family;
 use crate::mem::packet::{PacketFlags, PartialCsum};
 use crate::mem::region::Shared;
 use crate::mem::{Packet, Status};
 use crate::nic::Offloads;
-use crate::wire::{Family, Parsed, ParsedFlags, offload, parse, parse_super, protocol, tcp, udp};
+use crate::wire::{self, ParsedFlags, offload, parse, parse_super, protocol, tcp, udp};
 
 /// Bytes of a descriptor.
 pub(super) const LEN: usize = 16;
@@ -32,8 +34,6 @@ pub(super) mod rx {
     pub const IP_CHECKED: u32 = 1 << 6;
     pub const TRANSPORT_ERROR: u32 = 1 << 29;
     pub const IP_ERROR: u32 = 1 << 30;
-    /// CRC or alignment, symbol, sequence, carrier extension, data.
-    pub const FRAME_ERRORS: u32 = 1 << 24 | 1 << 25 | 1 << 26 | 1 << 28 | 1 << 31;
 }
 
 /// Gives an empty buffer to the device.
@@ -77,38 +77,52 @@ impl RxDone {
     }
 }
 
-/// Commands of data descriptors (section 7.2.10.3), in the upper byte of the third word; with DEXT and IFCS always.
-const TYPE_DATA: u32 = 1 << 20;
+/// Commands that every family has in the same place (sections 7.2.10.3; I210: 7.2.2.3.5).
 const END_OF_PACKET: u32 = 1 << 24;
-const INSERT_FCS: u32 = 1 << 25;
-const SEGMENT: u32 = 1 << 26;
 const REPORT: u32 = 1 << 27;
-const EXTENDED: u32 = 1 << 29;
-/// Commands of context descriptors (section 7.2.10.2).
-const CONTEXT_TCP: u32 = 1 << 24;
-const CONTEXT_IP: u32 = 1 << 25;
 /// Options, in the second byte of the fourth word: insert IP, transport checksum.
 const OPTION_IP: u32 = 1 << 8;
 const OPTION_TRANSPORT: u32 = 1 << 9;
 /// Descriptor done.
 const TX_DONE: u32 = 1;
-/// PAYLEN has 20 bits, HDRLEN and the offsets of a context have 8 (section 7.2.10.2).
-const PAYLOAD_MAX: usize = (1 << 20) - 1;
-const OFFSET_MAX: usize = 255;
-/// Header of a super-frame at most (section 7.3.6.1).
-const HEADER_MAX: usize = 240;
 
 /// A context: what the device is to do with the frames that follow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Context([u32; 4]);
+pub(super) struct Context(pub [u32; 4]);
 
 /// How a frame is to be sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct TxPlan {
     /// The context that it needs, if any.
     pub context: Option<Context>,
-    command: u32,
-    options: u32,
+    /// The third word of its data descriptors, without a length; the fourth.
+    pub command: u32,
+    pub options: u32,
+}
+
+/// What the device is to finish in a frame.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wanted {
+    /// Where the IP and the transport header begin, and where the transport checksum goes.
+    pub l3: usize,
+    pub l4: usize,
+    pub stuff: usize,
+    /// Bytes of the frame.
+    pub len: usize,
+    pub v4: bool,
+    pub tcp: bool,
+    /// Insert the IPv4 header's checksum, the transport's.
+    pub ip: bool,
+    pub transport: bool,
+    /// Cut a super-frame: bytes of payload, of header, and of payload per segment.
+    pub segments: Option<(usize, usize, u16)>,
+}
+
+impl Wanted {
+    /// Checksums to insert, as a data descriptor says it.
+    pub fn options(&self) -> u32 {
+        (if self.ip { OPTION_IP } else { 0 }) | if self.transport { OPTION_TRANSPORT } else { 0 }
+    }
 }
 
 impl Context {
@@ -123,9 +137,8 @@ impl Context {
 /// Writes a data descriptor; `last` ends the frame and asks for a report.
 pub(super) fn write_tx(mem: &Shared<'_>, index: usize, iova: u64, len: u32, plan: &TxPlan, last: bool) {
     let end = if last { END_OF_PACKET | REPORT } else { 0 };
-    let command = TYPE_DATA | INSERT_FCS | EXTENDED | plan.command | end | len;
     mem.store_u64(LEN * index, iova.to_le(), Ordering::Relaxed);
-    let rest = u64::from(command) | u64::from(plan.options) << 32;
+    let rest = u64::from(plan.command | end | len) | u64::from(plan.options) << 32;
     mem.store_u64(LEN * index + 8, rest.to_le(), Ordering::Relaxed);
 }
 
@@ -138,79 +151,63 @@ pub(super) fn is_sent(mem: &Shared<'_>, index: usize) -> bool {
 ///
 /// # Errors
 /// The status to complete the frame with: what it asks for does not fit it, or is switched off.
-pub(super) fn plan(packet: &mut Packet, offloads: Offloads) -> Result<TxPlan, Status> {
+#[inline]
+pub(super) fn plan<F: Family>(packet: &mut Packet, offloads: Offloads) -> Result<TxPlan, Status> {
     let flags = packet.flags();
     if !flags.intersects(PacketFlags::TX_CSUM_IP4 | PacketFlags::TX_CSUM_PARTIAL | PacketFlags::TX_TSO) {
-        return Ok(TxPlan::default());
+        return Ok(F::plain(packet.len()));
     }
     if flags.intersects(PacketFlags::TX_TSO) {
-        super_frame(packet, flags, offloads)
+        super_frame::<F>(packet, flags, offloads)
     } else {
-        checksums(packet, flags, offloads)
+        checksums::<F>(packet, flags, offloads)
     }
 }
 
-fn byte(value: usize) -> u32 {
-    (value & 0xff) as u32
-}
-
-/// First two words of a context (section 7.2.10.2): where the IP and transport checksums start, go and end.
-fn context_offsets(parsed: &Parsed, start: usize, stuff: usize) -> [u32; 2] {
-    let l3 = usize::from(parsed.l3);
-    let ip = if parsed.family == Family::V4 {
-        byte(l3) | byte(l3 + 10) << 8 | (u32::from(parsed.l4).saturating_sub(1)) << 16
-    } else {
-        byte(l3)
-    };
-    [ip, byte(start) | byte(stuff) << 8]
-}
-
-fn checksums(packet: &mut Packet, flags: PacketFlags, offloads: Offloads) -> Result<TxPlan, Status> {
+/// What the device cannot be told is done in software.
+fn checksums<F: Family>(packet: &mut Packet, flags: PacketFlags, offloads: Offloads) -> Result<TxPlan, Status> {
     let parsed = parse(packet.frame());
-    let known = parsed.error.is_none() && !parsed.is_fragment() && usize::from(parsed.l4) <= OFFSET_MAX;
-    let hardware = offloads.contains(Offloads::TX_CSUM) && known;
-    let mut plan = TxPlan::default();
-    let mut word = EXTENDED;
-    let (mut start, mut stuff) = (usize::from(parsed.l4), usize::from(parsed.l4));
-    if flags.contains(PacketFlags::TX_CSUM_IP4) {
-        if hardware && parsed.family == Family::V4 && parsed.l4 != 0 {
-            plan.options |= OPTION_IP;
-            word |= CONTEXT_IP;
-        } else {
-            let _ = offload::fill_ipv4_header_of(packet.frame_mut());
+    let (l3, l4) = (usize::from(parsed.l3), usize::from(parsed.l4));
+    let v4 = parsed.family == wire::Family::V4;
+    let known = parsed.error.is_none() && !parsed.is_fragment() && l4 != 0;
+    let mut wanted = Wanted { l3, l4, stuff: l4, len: packet.len(), v4, ..Wanted::default() };
+    let partial = if flags.contains(PacketFlags::TX_CSUM_PARTIAL) {
+        Some(packet.partial_csum().ok_or(Status::BadDescriptor)?)
+    } else {
+        None
+    };
+    let mut device = None;
+    if offloads.contains(Offloads::TX_CSUM) && known {
+        wanted.ip = flags.contains(PacketFlags::TX_CSUM_IP4) && v4;
+        if let Some(PartialCsum { start, stuff }) = partial {
+            let (start, stuff) = (usize::from(start), usize::from(stuff));
+            wanted.tcp = parsed.protocol == protocol::TCP && stuff == l4 + tcp::CHECKSUM_OFFSET;
+            let udp = parsed.protocol == protocol::UDP && stuff == l4 + udp::CHECKSUM_OFFSET;
+            // The device sums to the end of the frame: no padding may stand there.
+            wanted.transport = start == l4 && (wanted.tcp || udp) && parsed.end() == packet.len();
+            wanted.stuff = if wanted.transport { stuff } else { l4 };
+        }
+        if wanted.options() != 0 {
+            device = F::plan(&wanted);
         }
     }
-    if flags.contains(PacketFlags::TX_CSUM_PARTIAL) {
-        let PartialCsum { start: from, stuff: to } = packet.partial_csum().ok_or(Status::BadDescriptor)?;
-        let (from_at, to_at) = (usize::from(from), usize::from(to));
-        let l4 = usize::from(parsed.l4);
-        let is_tcp = parsed.protocol == protocol::TCP && to_at == l4 + tcp::CHECKSUM_OFFSET;
-        let is_udp = parsed.protocol == protocol::UDP && to_at == l4 + udp::CHECKSUM_OFFSET;
-        // The device sums to the end of the frame: no padding may stand there.
-        let whole = parsed.end() == packet.len();
-        if hardware && from_at == l4 && (is_tcp || is_udp) && whole && to_at <= OFFSET_MAX {
-            plan.options |= OPTION_TRANSPORT;
-            word |= if is_tcp { CONTEXT_TCP } else { 0 };
-            if parsed.family == Family::V4 {
-                word |= CONTEXT_IP;
-            }
-            (start, stuff) = (from_at, to_at);
-        } else if !offload::finish_partial(packet.frame_mut(), from, to) {
-            return Err(Status::BadDescriptor);
-        }
+    let (ip, transport) = if device.is_some() { (wanted.ip, wanted.transport) } else { (false, false) };
+    if flags.contains(PacketFlags::TX_CSUM_IP4) && !ip {
+        let _ = offload::fill_ipv4_header_of(packet.frame_mut());
     }
-    if plan.options != 0 {
-        let [ip, transport] = context_offsets(&parsed, start, stuff);
-        plan.context = Some(Context([ip, transport, word, 0]));
+    if let (Some(PartialCsum { start, stuff }), false) = (partial, transport)
+        && !offload::finish_partial(packet.frame_mut(), start, stuff)
+    {
+        return Err(Status::BadDescriptor);
     }
-    Ok(plan)
+    Ok(device.unwrap_or_else(|| F::plain(packet.len())))
 }
 
-/// Section 7.3: lengths zero, the IPv4 header checksum zero, the pseudo header's sum without a length.
-fn super_frame(packet: &mut Packet, flags: PacketFlags, offloads: Offloads) -> Result<TxPlan, Status> {
+/// Sections 7.3 (I210: 7.2.4): lengths zero, the IPv4 header checksum zero, the pseudo header's sum without a length.
+fn super_frame<F: Family>(packet: &mut Packet, flags: PacketFlags, offloads: Offloads) -> Result<TxPlan, Status> {
     let parsed = parse_super(packet.frame());
     let v6 = flags.contains(PacketFlags::TX_TSO6);
-    let (family, wanted) = if v6 { (Family::V6, Offloads::TSO6) } else { (Family::V4, Offloads::TSO4) };
+    let (family, switch) = if v6 { (wire::Family::V6, Offloads::TSO6) } else { (wire::Family::V4, Offloads::TSO4) };
     let header = parsed.payload as usize;
     let tcp_segment = parsed.error.is_none() && parsed.flags.contains(ParsedFlags::TCP) && !parsed.is_fragment();
     let mss = packet.mss();
@@ -219,13 +216,23 @@ fn super_frame(packet: &mut Packet, flags: PacketFlags, offloads: Offloads) -> R
         || mss == 0
         || !tcp_segment
         || parsed.family != family
-        || !offloads.contains(wanted)
-        || header > HEADER_MAX
-        || payload > PAYLOAD_MAX
+        || !offloads.contains(switch)
     {
         return Err(Status::BadOffload);
     }
     let (l3, l4) = (usize::from(parsed.l3), usize::from(parsed.l4));
+    let wanted = Wanted {
+        l3,
+        l4,
+        stuff: l4 + tcp::CHECKSUM_OFFSET,
+        len: packet.len(),
+        v4: !v6,
+        tcp: true,
+        ip: !v6,
+        transport: true,
+        segments: Some((payload, header, mss)),
+    };
+    let plan = F::plan(&wanted).ok_or(Status::BadOffload)?;
     let seed = offload::pseudo_header(&parsed, 0).ok_or(Status::BadOffload)?.value();
     let frame = packet.frame_mut();
     let mut put = |at: usize, value: u16| -> Result<(), Status> {
@@ -242,9 +249,5 @@ fn super_frame(packet: &mut Packet, flags: PacketFlags, offloads: Offloads) -> R
         put(l3 + 2, 0)?;
         put(l3 + 10, 0)?;
     }
-    let [ip, transport] = context_offsets(&parsed, l4, l4 + tcp::CHECKSUM_OFFSET);
-    let command = EXTENDED | SEGMENT | CONTEXT_TCP | if v6 { 0 } else { CONTEXT_IP } | payload as u32;
-    let context = Context([ip, transport, command, byte(header) << 8 | u32::from(mss) << 16]);
-    let options = OPTION_TRANSPORT | if v6 { 0 } else { OPTION_IP };
-    Ok(TxPlan { context: Some(context), command: SEGMENT, options })
+    Ok(plan)
 }

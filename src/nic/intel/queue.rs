@@ -6,13 +6,16 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use core::marker::PhantomData;
+
 use super::desc::{self, Context, rx};
-use super::regs::{self, queue, rctl};
+use super::family::Family;
+use super::regs::{self, queue};
 use crate::mem::packet::BURST_MAX;
 use crate::mem::region::{Region, Shared};
 use crate::mem::{Burst, Packet, Status};
 use crate::nic::hw::{self, Port, Slots};
-use crate::nic::{NicQueue, Offloads, QueueGauges, Reclaimed, Refused};
+use crate::nic::{NicQueue, Offloads, QueueGauges, Reclaimed, Refused, Registers as _};
 
 /// Most bytes that one data descriptor is given.
 const DATA_MAX: usize = 8192;
@@ -40,12 +43,13 @@ impl Rings {
 }
 
 /// See the module.
-pub(super) struct IntelQueue {
+pub(super) struct IntelQueue<F: Family> {
+    family: PhantomData<F>,
     port: Arc<Port>,
     index: usize,
     rings: Arc<Rings>,
-    /// Interrupt causes to arm.
-    causes: u32,
+    /// See [`Family::arming`].
+    arming: (u64, u32),
     /// Bytes that the device may write into a buffer.
     buffer_size: u32,
     epoch: u32,
@@ -67,16 +71,13 @@ pub(super) struct IntelQueue {
     finished: Vec<Packet>,
 }
 
-impl IntelQueue {
+impl<F: Family> IntelQueue<F> {
     /// Allocates; called at Start.
-    pub fn new(port: Arc<Port>, index: usize, rings: Arc<Rings>, buffer_size: u32) -> Self {
+    pub fn new(port: Arc<Port>, index: usize, rings: Arc<Rings>, buffer_size: u32, vectors: u32) -> Self {
         let size = rings.size;
-        let bit = 1u32.checked_shl(index as u32).unwrap_or(0);
         Self {
-            // Both kinds: with one message for everything the queues' own causes do not exist (section 7.4.1).
-            causes: ((regs::cause::RX_QUEUE | regs::cause::TX_QUEUE) * bit)
-                | regs::cause::RX_TIMER
-                | regs::cause::TX_WRITTEN_BACK,
+            family: PhantomData,
+            arming: F::arming(index, vectors),
             buffer_size,
             epoch: port.epoch(),
             rx_slots: Slots::new(size),
@@ -116,10 +117,11 @@ impl IntelQueue {
     }
 
     fn tail(&self, base: u64, value: usize) {
-        let at = base + regs::QUEUE_STRIDE * self.index as u64 + queue::TAIL;
+        let at = base + F::QUEUE_STRIDE * self.index as u64 + queue::TAIL;
         // Release: descriptors before the tail (section 7.1.6).
         core::sync::atomic::fence(core::sync::atomic::Ordering::Release);
         self.port.regs.write32(regs::BAR, at, value as u32);
+        self.port.note_doorbell(self.index);
     }
 
     /// Fills the next receive descriptor; there is a free one.
@@ -134,7 +136,7 @@ impl IntelQueue {
     fn show_rx(&mut self) {
         if self.rx_shown != self.rx_tail {
             self.rx_shown = self.rx_tail;
-            self.tail(regs::RX_QUEUE, self.rx_tail);
+            self.tail(F::RX_QUEUE, self.rx_tail);
         }
     }
 
@@ -148,7 +150,7 @@ impl IntelQueue {
             self.refused.bytes += u64::from(done.len);
             return true;
         }
-        if done.status & rx::FRAME_ERRORS != 0 {
+        if done.status & F::RX_ERRORS != 0 {
             self.refused.device += 1;
             self.refused.bytes += u64::from(done.len);
             return true;
@@ -195,7 +197,7 @@ impl IntelQueue {
 
     /// Describes one frame to the device; the tail moves later.
     fn send(&mut self, mem: &Shared<'_>, mut packet: Packet, offloads: Offloads) {
-        let plan = match desc::plan(&mut packet, offloads) {
+        let plan = match desc::plan::<F>(&mut packet, offloads) {
             Ok(plan) => plan,
             Err(status) => return self.finish(packet, status),
         };
@@ -283,7 +285,7 @@ impl IntelQueue {
     }
 }
 
-impl NicQueue for IntelQueue {
+impl<F: Family> NicQueue for IntelQueue<F> {
     fn rx_post(&mut self, burst: &mut Burst) -> usize {
         if !self.awake() {
             return 0;
@@ -310,6 +312,7 @@ impl NicQueue for IntelQueue {
         let before = out.len();
         if self.awake() {
             self.receive(out, budget);
+            self.port.note_rx(self.index, out.len() - before);
         }
         out.len() - before
     }
@@ -354,7 +357,7 @@ impl NicQueue for IntelQueue {
         }
         burst.drain(..count);
         if self.tx_tail != before {
-            self.tail(regs::TX_QUEUE, self.tx_tail);
+            self.tail(F::TX_QUEUE, self.tx_tail);
         }
         self.port.note_tx(self.index, self.tx_slots.len(), 0);
         count
@@ -379,8 +382,9 @@ impl NicQueue for IntelQueue {
         if self.rx_ready() || self.tx_ready() || !self.finished.is_empty() {
             return true;
         }
-        // The device cleared the bits when it sent the message (section 10.2.4.8: EIAC).
-        self.port.regs.write32(regs::BAR, regs::IMS, self.causes);
+        // The device cleared the bits when it sent the message (section 10.2.4.8: EIAC; I210: 8.8.8, EIAM).
+        let (register, bits) = self.arming;
+        self.port.regs.write32(regs::BAR, register, bits);
         self.rx_ready() || self.tx_ready()
     }
 
@@ -399,9 +403,4 @@ impl NicQueue for IntelQueue {
     fn gauges(&self) -> QueueGauges {
         QueueGauges { rx_posted: self.rx_slots.len(), tx_in_flight: self.tx_slots.len() + self.finished.len() }
     }
-}
-
-/// The smallest buffer size of the device that holds a frame of `len` bytes, with its RCTL bits.
-pub(super) fn buffer_size(len: u32) -> Option<(u32, u32)> {
-    rctl::SIZES.iter().find(|(size, _)| *size >= len).copied()
 }

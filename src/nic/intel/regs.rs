@@ -1,4 +1,5 @@
-//! Registers and bits of Intel's gigabit controllers. Sections are those of the 82574 datasheet, revision 3.4.
+//! Registers and bits that Intel's gigabit controllers share. Sections are those of the 82574 datasheet, revision 3.4; what
+//! only the I210's kin have is in [`super::igc`].
 
 /// Vendor (section 9.1.1).
 pub const VENDOR: u32 = 0x8086;
@@ -22,15 +23,22 @@ pub const STATUS: u64 = 0x0008;
 pub mod status {
     pub const FULL_DUPLEX: u32 = 1 << 0;
     pub const LINK_UP: u32 = 1 << 1;
-    pub const SPEED_SHIFT: u32 = 6;
     pub const MASTER_ENABLED: u32 = 1 << 19;
+
+    /// Bits per second as bits 6 and 7 say: 10, 100 or 1000 Mb/s.
+    pub fn gigabit(status: u32) -> u64 {
+        match status >> 6 & 3 {
+            0 => 10_000_000,
+            1 => 100_000_000,
+            _ => 1_000_000_000,
+        }
+    }
 }
 
 /// EEPROM control (section 10.2.2.3): auto-read is done.
 pub const EEC: u64 = 0x0010;
 pub const EEC_AUTO_READ: u32 = 1 << 9;
-/// EEPROM read (section 10.2.2.4).
-pub const EERD: u64 = 0x0014;
+/// EEPROM read (section 10.2.2.4); where the register is depends on the family.
 pub mod eerd {
     pub const START: u32 = 1 << 0;
     pub const DONE: u32 = 1 << 1;
@@ -43,8 +51,6 @@ pub const CTRL_EXT: u64 = 0x0018;
 pub mod ctrl_ext {
     /// The driver is there: manageability firmware keeps off.
     pub const DRIVER_LOADED: u32 = 1 << 28;
-    /// Pending bits clear when the message is sent (section 7.4.2).
-    pub const PBA_SUPPORT: u32 = 1 << 31;
 }
 
 /// MDI control (section 10.2.2.7).
@@ -74,32 +80,8 @@ pub const FCTTV: u64 = 0x0170;
 pub const FCRTL: u64 = 0x2160;
 pub const FCRTH: u64 = 0x2168;
 
-/// Interrupts (section 10.2.4).
-pub const ICR: u64 = 0x00c0;
-pub const IMS: u64 = 0x00d0;
-pub const IMC: u64 = 0x00d8;
-pub const EIAC: u64 = 0x00dc;
-pub const IVAR: u64 = 0x00e4;
-/// One for each MSI-X vector; 256 ns units (section 10.2.4.4).
-pub const EITR: u64 = 0x00e8;
-pub mod cause {
-    pub const TX_WRITTEN_BACK: u32 = 1 << 0;
-    pub const LINK: u32 = 1 << 2;
-    pub const RX_TIMER: u32 = 1 << 7;
-    /// Queue 0 of each kind; queue 1's is the next bit.
-    pub const RX_QUEUE: u32 = 1 << 20;
-    pub const TX_QUEUE: u32 = 1 << 22;
-    pub const OTHER: u32 = 1 << 24;
-}
-pub mod ivar {
-    pub const VALID: u32 = 1 << 3;
-    /// Shifts of the fields (section 10.2.4.10).
-    pub const RX_SHIFT: u32 = 0;
-    pub const TX_SHIFT: u32 = 8;
-    pub const OTHER_SHIFT: u32 = 16;
-    /// An interrupt at every write-back of a transmit descriptor.
-    pub const EVERY_WRITE_BACK: u32 = 1 << 31;
-}
+/// A cause that every family has: the link changed (section 10.2.4.1).
+pub const CAUSE_LINK: u32 = 1 << 2;
 
 /// Receive control (section 10.2.5.1).
 pub const RCTL: u64 = 0x0100;
@@ -115,11 +97,7 @@ pub mod rctl {
         [(2048, 0), (4096, 3 << 16 | 1 << 25), (8192, 2 << 16 | 1 << 25), (16384, 1 << 16 | 1 << 25)];
 }
 
-/// A receive queue's registers (sections 10.2.5.5 to 10.2.5.12): base, and the distance of queue 1.
-pub const RX_QUEUE: u64 = 0x2800;
-/// A transmit queue's (sections 10.2.6.5 to 10.2.6.11).
-pub const TX_QUEUE: u64 = 0x3800;
-pub const QUEUE_STRIDE: u64 = 0x100;
+/// A queue's registers, from its base (sections 10.2.5.5 to 10.2.5.12, 10.2.6.5 to 10.2.6.11).
 pub mod queue {
     pub const BASE_LOW: u64 = 0x00;
     pub const BASE_HIGH: u64 = 0x04;
@@ -128,12 +106,6 @@ pub mod queue {
     pub const TAIL: u64 = 0x18;
     pub const CONTROL: u64 = 0x28;
 }
-/// RXDCTL: thresholds in descriptors: prefetch below 32, at 4 free, write back at once (section 10.2.5.10).
-pub const RXDCTL: u32 = 1 << 24 | 32 | 4 << 8 | 1 << 16;
-/// TXDCTL: thresholds in descriptors: prefetch below 31, 1 free, write back at once; bit 22 is to be set
-/// (section 10.2.6.10).
-pub const TXDCTL: u32 = 1 << 24 | 1 << 22 | 31 | 1 << 8 | 1 << 16;
-
 /// Receive checksums (section 10.2.5.15).
 pub const RXCSUM: u64 = 0x5000;
 pub mod rxcsum {
@@ -142,9 +114,8 @@ pub mod rxcsum {
     /// The descriptor has the RSS hash instead of a checksum.
     pub const HASH: u32 = 1 << 13;
 }
-/// Receive filter control: extended descriptors (section 10.2.5.16).
+/// Receive filter control (section 10.2.5.16).
 pub const RFCTL: u64 = 0x5008;
-pub const RFCTL_EXTENDED: u32 = 1 << 15;
 /// Multicast hash table: 128 words (section 10.2.5.17).
 pub const MTA: u64 = 0x5200;
 pub const MTA_WORDS: usize = 128;
@@ -154,10 +125,9 @@ pub const RAH: u64 = 0x5404;
 pub const RAH_VALID: u32 = 1 << 31;
 /// Receive addresses that there are, 8 bytes each.
 pub const RECEIVE_ADDRESSES: u64 = 16;
-/// Multiple receive queues: RSS, and what is hashed (section 10.2.5.21).
+/// Multiple receive queues (section 10.2.5.21).
 pub const MRQC: u64 = 0x5818;
-pub const MRQC_RSS: u32 = 1 | 1 << 16 | 1 << 17 | 1 << 20 | 1 << 21;
-/// Redirection table, 128 entries of one byte: queue in bit 7 (section 10.2.5.22).
+/// Redirection table, 128 entries of one byte (section 10.2.5.22).
 pub const RETA: u64 = 0x5c00;
 /// Hash key, 40 bytes (section 10.2.5.23).
 pub const RSSRK: u64 = 0x5c80;
@@ -167,8 +137,8 @@ pub const TCTL: u64 = 0x0400;
 pub mod tctl {
     pub const ENABLE: u32 = 1 << 1;
     pub const PAD_SHORT: u32 = 1 << 3;
-    /// 15 tries, 64 bytes of collision distance for full duplex; several requests at once.
-    pub const USUAL: u32 = 15 << 4 | 63 << 12 | 1 << 28;
+    /// 15 tries.
+    pub const TRIES: u32 = 15 << 4;
 }
 /// Inter-packet gap (section 10.2.6.2): IPGT 8, IPGR1 8, IPGR2 6.
 pub const TIPG: u64 = 0x0410;

@@ -5,7 +5,9 @@ use core::sync::atomic::Ordering;
 
 use super::queue::Virtqueue;
 use super::ring::{Part, Ring};
-use super::spec::control::{MAC, MAC_ADDR_SET, MAC_TABLE_SET, MQ, MQ_VQ_PAIRS_SET, OK, RX, RX_ALLMULTI, RX_PROMISC};
+use super::spec::control::{
+    MAC, MAC_ADDR_SET, MAC_TABLE_SET, MQ, MQ_RSS_CONFIG, MQ_VQ_PAIRS_SET, OK, RX, RX_ALLMULTI, RX_PROMISC,
+};
 use crate::mem::region::Region;
 use crate::nic::MulticastList;
 use crate::nic::hw::Port;
@@ -16,6 +18,9 @@ const REQUEST_LEN: usize = 2 + 4 + 4 + 6 * 256;
 const ANSWER: usize = REQUEST_LEN.next_multiple_of(64);
 /// Bytes of the region.
 pub(super) const REGION_LEN: usize = ANSWER + 64;
+/// Entries of the RSS table, and bytes of the key: what every device has at least (section 5.1.4.1).
+pub(super) const RSS_TABLE: u16 = 128;
+pub(super) const RSS_KEY: usize = 40;
 /// What the answer holds until the device writes it: no value of the specification.
 const UNANSWERED: u8 = 0xaa;
 /// Looks at the ring until a command counts as lost; each costs a register read, so that this is time.
@@ -109,6 +114,24 @@ impl Control {
     /// Section 5.1.6.5.2.
     pub fn set_mac(&mut self, mac: &[u8; 6], look: &dyn Fn()) -> bool {
         self.command(MAC, MAC_ADDR_SET, &[mac], look)
+    }
+
+    /// Section 5.1.6.5.7.1: the queues of `pairs` by a hash of `types`; 128 entries, which every device takes. A key whose halves
+    /// are alike: both directions of a flow meet in one queue.
+    pub fn set_rss(&mut self, pairs: u16, types: u32, look: &dyn Fn()) -> bool {
+        let mut table = [0u8; 2 * RSS_TABLE as usize];
+        for (entry, queue) in table.chunks_exact_mut(2).zip((0..pairs.max(1)).cycle()) {
+            // The number of a receive queue among receive queues.
+            entry.copy_from_slice(&queue.to_le_bytes());
+        }
+        let mut key = [0u8; 1 + RSS_KEY];
+        if let Some((len, key)) = key.split_first_mut() {
+            *len = RSS_KEY as u8;
+            key.chunks_exact_mut(2).for_each(|half| half.copy_from_slice(&[0x6d, 0x5a]));
+        }
+        let mask = (RSS_TABLE - 1).to_le_bytes();
+        let (types, unclassified) = (types.to_le_bytes(), 0u16.to_le_bytes());
+        self.command(MQ, MQ_RSS_CONFIG, &[&types, &mask, &unclassified, &table, &pairs.to_le_bytes(), &key], look)
     }
 
     /// Section 5.1.6.5.5: the device sends a flow to the pair that the flow's frames come from.

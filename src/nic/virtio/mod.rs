@@ -22,9 +22,12 @@ use self::queue::{Bell, Parts, VirtioQueue, Virtqueue};
 use self::ring::Memory;
 use self::spec::{NO_VECTOR, config, feature, status};
 use self::transport::Transport;
-use super::hw::{Port, TICK_MS, Watchdog};
+pub(super) use self::transport::is_network_card;
+use super::hw::{Meter, Port, TICK_MS, Watchdog};
+use super::rx_filter::RxFilter;
+use super::settings::{Adapter, Settings};
 use super::{
-    Device, Hardware, Link, MTU_MIN, MULTICAST_MAX, MulticastList, Nic, NicEnv, NicError, NicQueue, Offloads,
+    Device, Hardware, Link, MTU_MIN, MulticastList, Nic as _, NicEnv, NicError, NicQueue, NicStats, Offloads,
     QUEUES_MAX,
 };
 use crate::mem::region::Region;
@@ -66,13 +69,10 @@ struct Virtio {
     pairs: Vec<(Arc<Virtqueue>, Arc<Virtqueue>)>,
     control: Option<(Control, Arc<Virtqueue>)>,
     features: u64,
-    supported: Offloads,
+    settings: Settings,
     vectors: u32,
-    mtu_max: u32,
     /// The address that the device has after a reset.
     own_mac: Option<[u8; 6]>,
-    all_multicast: bool,
-    multicast: Box<MulticastList>,
     watchdog: Watchdog,
 }
 
@@ -91,7 +91,7 @@ fn choose(offered: u64, config: &VirtioConfig) -> u64 {
     if offered & CTRL_VQ != 0 {
         wanted |= CTRL_VQ | CTRL_RX | CTRL_MAC_ADDR;
         if config.queues > 1 {
-            wanted |= MQ;
+            wanted |= MQ | RSS;
         }
     }
     let mut chosen = offered & wanted;
@@ -124,8 +124,8 @@ pub fn open(given: &VirtioConfig, env: NicEnv) -> Result<Device, NicError> {
     if !(1..=QUEUES_MAX).contains(&given.queues) || !given.ring_size.is_power_of_two() {
         return Err(NicError::Invalid("queues or ring size"));
     }
-    let regs = env.registers.clone().ok_or(NicError::State("the device's registers are missing"))?;
-    let transport = Transport::find(regs)?;
+    let regs = Meter::of(&env)?;
+    let transport = Transport::find(regs.clone())?;
     // Section 3.1.1: reset, notice, drive; then the features.
     if !transport.reset() {
         return Err(NicError::State("the device does not reset"));
@@ -152,10 +152,11 @@ pub fn open(given: &VirtioConfig, env: NicEnv) -> Result<Device, NicError> {
     }
     let own_mac = (features & feature::MAC != 0)
         .then(|| transport.config_stable(|t| core::array::from_fn(|i| t.config8(config::MAC + i as u64))));
-    let max_pairs = if features & feature::MQ != 0 { transport.config16(config::MAX_PAIRS).max(1) } else { 1 };
+    let has_pairs = features & (feature::MQ | feature::RSS) != 0;
+    let max_pairs = if has_pairs { transport.config16(config::MAX_PAIRS).max(1) } else { 1 };
     let pairs = given.queues.min(usize::from(max_pairs));
     let supported = offloads_of(features);
-    let port = Port::new(&env, own_mac.unwrap_or(given.mac), given.mtu.min(mtu_max), pairs, supported)?;
+    let port = Port::new(&env, regs, own_mac.unwrap_or(given.mac), given.mtu.min(mtu_max), pairs, supported)?;
     let packed = features & feature::RING_PACKED != 0;
     let event_idx = features & feature::EVENT_IDX != 0;
     let virtqueue = |number: u16, wanted: usize| -> Result<Arc<Virtqueue>, NicError> {
@@ -212,12 +213,9 @@ pub fn open(given: &VirtioConfig, env: NicEnv) -> Result<Device, NicError> {
         pairs: shared,
         control,
         features,
-        supported,
+        settings: Settings::new(mtu_max, supported),
         vectors,
-        mtu_max,
         own_mac,
-        all_multicast: false,
-        multicast: Box::default(),
         watchdog,
     };
     nic.read_link();
@@ -312,8 +310,22 @@ impl Virtio {
                 port.set_gone();
             }
         };
-        let context = Context { look: &look, multicast: &self.multicast, all_multicast: self.all_multicast };
+        let (multicast, all_multicast) = (&*self.settings.multicast, self.settings.all_multicast);
+        let context = Context { look: &look, multicast, all_multicast };
         self.control.as_mut().is_none_or(|(control, _)| run(control, &context))
+    }
+
+    /// The hashes to steer by; 0: none that both know.
+    fn hashes(&self) -> u32 {
+        if !self.has(feature::RSS) {
+            return 0;
+        }
+        let (key, table) =
+            (self.transport.config8(config::RSS_KEY_MAX), self.transport.config16(config::RSS_TABLE_MAX));
+        if usize::from(key) < control::RSS_KEY || table < control::RSS_TABLE {
+            return 0;
+        }
+        self.transport.config32(config::RSS_TYPES) & spec::control::HASH_TYPES
     }
 
     /// Tells a device that was just reset everything that it has to know.
@@ -321,26 +333,20 @@ impl Virtio {
         let (pairs, mac) = (self.pairs.len() as u16, self.port.filter.mac());
         let promiscuous = self.port.filter.promiscuous();
         let (has_rx, has_mac) = (self.has(feature::CTRL_RX), self.has(feature::CTRL_MAC_ADDR));
-        let (own, has_pairs) = (self.own_mac == Some(mac), self.has(feature::MQ));
+        let own = self.own_mac == Some(mac);
+        let (has_pairs, hashes) = (self.has(feature::MQ), self.hashes());
         let done = self.with_control(|control, context| {
             let look = context.look;
-            (!has_pairs || control.set_pairs(pairs, look))
+            // Section 5.1.6.5.7.1: RSS sets the number of pairs too; a device that refuses it steers by itself.
+            let steered = hashes != 0 && control.set_rss(pairs, hashes, look);
+            (steered || !has_pairs || control.set_pairs(pairs, look))
                 && (own || !has_mac || control.set_mac(&mac, look))
                 && (!has_rx
                     || control.set_table(context.multicast, look)
                         && control.set_receive_mode(promiscuous, context.all_multicast, look))
         });
-        if !done && has_pairs && pairs > 1 {
+        if !done && pairs > 1 {
             self.port.violation();
-        }
-    }
-
-    fn apply_mode(&mut self) {
-        let promiscuous = self.port.filter.promiscuous();
-        if self.has(feature::CTRL_RX) {
-            self.with_control(|control, context| {
-                control.set_receive_mode(promiscuous, context.all_multicast, context.look)
-            });
         }
     }
 }
@@ -358,15 +364,58 @@ impl Drop for Virtio {
     }
 }
 
-impl Nic for Virtio {
+impl Adapter for Virtio {
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
+
+    fn filter(&self) -> &RxFilter {
+        &self.port.filter
+    }
+
+    fn station_changed(&mut self) {
+        let mac = self.port.filter.mac();
+        if self.has(feature::CTRL_MAC_ADDR) {
+            self.with_control(|control, context| control.set_mac(&mac, context.look));
+        }
+    }
+
+    fn groups_changed(&mut self) {
+        if self.has(feature::CTRL_RX) {
+            self.with_control(|control, context| control.set_table(context.multicast, context.look));
+        }
+    }
+
+    fn mode_changed(&mut self) {
+        let promiscuous = self.port.filter.promiscuous();
+        if self.has(feature::CTRL_RX) {
+            self.with_control(|control, context| {
+                control.set_receive_mode(promiscuous, context.all_multicast, context.look)
+            });
+        }
+    }
+
+    fn offloads(&self) -> Offloads {
+        self.port.offloads()
+    }
+
+    fn offloads_changed(&mut self, offloads: Offloads) {
+        self.port.set_offloads(offloads);
+    }
+
     fn queues(&self) -> usize {
         self.pairs.len()
     }
 
-    fn enable(&mut self, on: bool) -> Result<(), NicError> {
-        if on == self.port.is_enabled() {
-            return Ok(());
-        }
+    fn is_enabled(&self) -> bool {
+        self.port.is_enabled()
+    }
+
+    fn turn(&mut self, on: bool) -> Result<(), NicError> {
         if on {
             let started = self.start();
             if started.is_err() {
@@ -384,85 +433,12 @@ impl Nic for Virtio {
         Ok(())
     }
 
-    fn is_enabled(&self) -> bool {
-        self.port.is_enabled()
-    }
-
-    fn mac(&self) -> [u8; 6] {
-        self.port.filter.mac()
-    }
-
-    fn set_mac(&mut self, mac: [u8; 6]) -> Result<(), NicError> {
-        self.port.filter.set_mac(mac)?;
-        if self.has(feature::CTRL_MAC_ADDR) {
-            self.with_control(|control, context| control.set_mac(&mac, context.look));
-        }
-        Ok(())
-    }
-
-    fn set_promiscuous(&mut self, on: bool) {
-        self.port.filter.set_promiscuous(on);
-        self.apply_mode();
-    }
-
-    fn promiscuous(&self) -> bool {
-        self.port.filter.promiscuous()
-    }
-
-    fn set_all_multicast(&mut self, on: bool) {
-        self.port.filter.set_all_multicast(on);
-        self.all_multicast = on;
-        self.apply_mode();
-    }
-
-    fn set_multicast(&mut self, list: &MulticastList) -> Result<(), NicError> {
-        self.port.filter.set_multicast(list)?;
-        debug_assert!(list.len() <= MULTICAST_MAX);
-        *self.multicast = list.clone();
-        if self.has(feature::CTRL_RX) {
-            self.with_control(|control, context| control.set_table(context.multicast, context.look));
-        }
-        Ok(())
-    }
-
-    fn multicast_count(&self) -> usize {
-        self.port.filter.multicast_count()
-    }
-
-    fn mtu(&self) -> u32 {
-        self.port.filter.mtu()
-    }
-
-    fn set_mtu(&mut self, mtu: u32) -> Result<(), NicError> {
-        if !(MTU_MIN..=self.mtu_max).contains(&mtu) {
-            return Err(NicError::Invalid("MTU must be 68 to its maximum"));
-        }
-        self.port.filter.set_mtu(mtu);
-        Ok(())
-    }
-
-    fn offloads_supported(&self) -> Offloads {
-        self.supported
-    }
-
-    fn offloads(&self) -> Offloads {
-        self.port.offloads()
-    }
-
-    fn set_offloads(&mut self, offloads: Offloads) -> Result<(), NicError> {
-        if !self.supported.contains(offloads) {
-            return Err(NicError::Unsupported);
-        }
-        self.port.set_offloads(offloads);
-        Ok(())
-    }
-
     fn link(&self) -> Link {
         self.port.link()
     }
 
     fn hardware(&self) -> Hardware {
-        Hardware { mtu_max: self.mtu_max, vectors: self.vectors, tick_ms: TICK_MS, wake: false }
+        Hardware { mtu_max: self.settings.mtu_max, vectors: self.vectors, tick_ms: TICK_MS, wake: false }
     }
 
     fn interrupt(&mut self, vector: u32) -> u32 {
@@ -488,8 +464,12 @@ impl Nic for Virtio {
         self.port.wake_all();
         self.read_link();
         // Section 2.1.2: DEVICE_NEEDS_RESET.
-        let forgot = now & status::DRIVER_OK == 0;
-        now & status::NEEDS_RESET != 0 || forgot || self.port.is_broken() || self.watchdog.look(&self.port, now_ns)
+        let forgot = now & status::DRIVER_OK == 0 || now & status::NEEDS_RESET != 0;
+        self.watchdog.must_reset(&self.port, now_ns, forgot)
+    }
+
+    fn stats(&self) -> NicStats {
+        self.port.stats()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::mem::packet::BURST_MAX;
 use crate::mem::region::Region;
 use crate::mem::{Burst, Packet, Status};
 use crate::nic::hw::{self, Port, Slots};
-use crate::nic::{NicQueue, Offloads, QueueGauges, Reclaimed, Refused};
+use crate::nic::{NicQueue, Offloads, QueueGauges, Reclaimed, Refused, Registers as _};
 
 /// Bytes between two headers in their region.
 const HEADER_STRIDE: usize = 16;
@@ -34,6 +34,7 @@ impl Bell {
     pub fn ring(&self, port: &Port, queue: u16) {
         let place = self.0.load(Ordering::Relaxed);
         port.regs.write16((place >> 48) as u32, place & 0xffff_ffff_ffff, queue);
+        port.note_doorbell(usize::from(queue / 2));
     }
 }
 
@@ -152,6 +153,7 @@ impl VirtioQueue {
                 if let Some(to) = first.frame_mut().get_mut(old..) {
                     to.copy_from_slice(part.frame());
                 }
+                self.port.note_copy(self.index);
             } else {
                 fits = false;
             }
@@ -348,6 +350,7 @@ impl NicQueue for VirtioQueue {
         if self.awake() && self.receive(out, budget).is_err() {
             self.port.violation();
         }
+        self.port.note_rx(self.index, out.len() - before);
         out.len() - before
     }
 

@@ -69,6 +69,7 @@ pub mod feature {
     pub const ACCESS_PLATFORM: u64 = 1 << 33;
     pub const RING_PACKED: u64 = 1 << 34;
     pub const ORDER_PLATFORM: u64 = 1 << 36;
+    pub const RSS: u64 = 1 << 60;
     pub const SPEED_DUPLEX: u64 = 1 << 63;
 }
 
@@ -80,6 +81,10 @@ pub mod config {
     pub const MTU: u64 = 10;
     pub const SPEED: u64 = 12;
     pub const DUPLEX: u64 = 16;
+    /// RSS: the longest key, the longest table, the hashes that there are.
+    pub const RSS_KEY_MAX: u64 = 17;
+    pub const RSS_TABLE_MAX: u64 = 18;
+    pub const RSS_TYPES: u64 = 20;
     /// `status`: carrier.
     pub const LINK_UP: u16 = 1;
     /// `speed` that is not known.
@@ -99,6 +104,9 @@ pub mod control {
     /// Queue pairs and steering.
     pub const MQ: u8 = 4;
     pub const MQ_VQ_PAIRS_SET: u8 = 0;
+    pub const MQ_RSS_CONFIG: u8 = 1;
+    /// Hashes of addresses, and of addresses and TCP ports, of IPv4 and IPv6 (section 5.1.6.4.3.1).
+    pub const HASH_TYPES: u32 = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 4;
     /// The device's answer.
     pub const OK: u8 = 0;
 }

@@ -38,6 +38,11 @@ pub(super) struct Doorbell {
     pub offset: u64,
 }
 
+/// Section 4.1.2.1: a modern network card.
+pub(in crate::nic) fn is_network_card(identity: u32) -> bool {
+    identity & 0xffff == VENDOR && identity >> 16 == NETWORK_DEVICE
+}
+
 impl Transport {
     /// Finds the structures. Allocates nothing.
     pub fn find(regs: Arc<dyn Registers>) -> Result<Self, NicError> {
@@ -45,7 +50,7 @@ impl Transport {
         if identity == u32::MAX {
             return Err(NicError::State("the device is gone"));
         }
-        if identity & 0xffff != VENDOR || identity >> 16 != NETWORK_DEVICE {
+        if !is_network_card(identity) {
             return Err(NicError::Invalid("the device is not a modern virtio network card"));
         }
         let (mut common, mut notify, mut device) = (None, None, None);

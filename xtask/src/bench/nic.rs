@@ -8,15 +8,18 @@ use anyhow::{Context, Result, bail};
 
 use crate::sh;
 
-/// Frames that a `cost_` test moves: 64 rounds of 32 each way.
-const FRAMES: f64 = 64.0 * 64.0;
+/// Frames that a `cost_` test moves: 2048 each way.
+const FRAMES: f64 = 2.0 * 2048.0;
 /// Calls of the data path.
 const CALLS: [&str; 5] = ["rx_post", "rx_burst", "tx_burst", "tx_reap", "arm"];
-/// Name, test, and the type whose calls count.
-const BACK_ENDS: [(&str, &str, &str); 3] = [
+/// Frames a burst.
+const BURSTS: [u32; 2] = [32, 1];
+/// Name, the test's without its burst, and the type whose calls count.
+const BACK_ENDS: [(&str, &str, &str); 4] = [
     ("virtio, split", "nic::virtio::tests::cost_of_split_rings", "VirtioQueue"),
     ("virtio, packed", "nic::virtio::tests::cost_of_packed_rings", "VirtioQueue"),
-    ("e1000e", "nic::intel::tests::cost_at_burst_32", "IntelQueue"),
+    ("e1000e", "nic::intel::tests::cost_of_e1000e", "IntelQueue"),
+    ("igc", "nic::intel::tests::cost_of_igc", "IntelQueue"),
 ];
 
 /// # Errors
@@ -28,28 +31,45 @@ pub fn run(json: bool) -> Result<()> {
     let program = test_program()?;
     let mut objects = Vec::new();
     if !json {
-        println!("instructions per frame, bursts of 32 each way, 60-byte frames");
-        println!(
-            "{:<16}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
-            "", "rx_post", "rx_burst", "tx_burst", "tx_reap", "arm", "sum"
-        );
+        println!("per 60-byte frame, as many sent as received a burst; an interrupt whenever the queue was armed");
+        print!("{:<16}{:>6}", "", "burst");
+        CALLS.iter().for_each(|call| print!("{call:>9}"));
+        println!("{:>13}{:>11}{:>11}{:>12}", "instructions", "registers", "doorbells", "interrupts");
     }
     for (name, test, queue) in BACK_ENDS {
-        let counts = CALLS.iter().map(|call| count(&program, test, queue, call)).collect::<Result<Vec<_>>>()?;
-        let per_frame: Vec<f64> = counts.iter().map(|n| *n as f64 / FRAMES).collect();
-        let sum: f64 = per_frame.iter().sum();
-        if json {
-            objects.push(format!("{{\"back_end\":\"{name}\",\"instructions_per_frame\":{sum:.1}}}"));
-        } else {
-            print!("{name:<16}");
-            per_frame.iter().for_each(|n| print!("{n:>9.1}"));
-            println!("{sum:>9.1}");
+        for burst in BURSTS {
+            let test = format!("{test}_at_burst_{burst}");
+            let counts = CALLS.iter().map(|call| count(&program, &test, queue, call)).collect::<Result<Vec<_>>>()?;
+            let per_frame: Vec<f64> = counts.iter().map(|n| *n as f64 / FRAMES).collect();
+            let sum: f64 = per_frame.iter().sum();
+            let [registers, doorbells, interrupts] = accesses(&program, &test)?.map(|n| n as f64 / FRAMES);
+            if json {
+                objects.push(format!(
+                    "{{\"back_end\":\"{name}\",\"burst\":{burst},\"instructions_per_frame\":{sum:.1},\
+                     \"registers_per_frame\":{registers:.4},\"doorbells_per_frame\":{doorbells:.4},\
+                     \"interrupts_per_frame\":{interrupts:.4}}}"
+                ));
+            } else {
+                print!("{name:<16}{burst:>6}");
+                per_frame.iter().for_each(|n| print!("{n:>9.1}"));
+                println!("{sum:>13.1}{registers:>11.4}{doorbells:>11.4}{interrupts:>12.4}");
+            }
         }
     }
     if json {
         println!("[{}]", objects.join(","));
     }
     Ok(())
+}
+
+/// Register accesses, doorbells and times that the queue was armed, as the test says them.
+fn accesses(program: &str, test: &str) -> Result<[u64; 3]> {
+    let run = Command::new(program).args([test, "--exact", "--nocapture"]).output().context("the test program")?;
+    let text = String::from_utf8_lossy(&run.stdout);
+    let line = text.lines().find_map(|line| line.split_once("cost: ").map(|(_, numbers)| numbers));
+    let numbers = line.with_context(|| format!("{test} says no cost"))?.split_whitespace();
+    let numbers: Vec<u64> = numbers.map(str::parse).collect::<Result<_, _>>().context("its cost")?;
+    numbers.try_into().map_err(|_| anyhow::anyhow!("its cost is not three numbers"))
 }
 
 /// Builds the core's tests as they are released and finds them.

@@ -209,7 +209,8 @@ impl Config {
             Model::E1000e => format!("e1000e,netdev=net0,mac={mac},addr=0x4"),
             Model::VirtioNet { packed } => {
                 let packed = if packed { "on" } else { "off" };
-                let multi = if queues > 1 { format!(",mq=on,vectors={}", 2 * queues + 2) } else { String::new() };
+                let multi =
+                    if queues > 1 { format!(",mq=on,rss=on,vectors={}", 2 * queues + 2) } else { String::new() };
                 format!(
                     "virtio-net-pci,netdev=net0,mac={mac},addr=0x4,disable-legacy=on,iommu_platform=on,packed={packed}{multi}"
                 )

@@ -284,6 +284,9 @@ impl Drop for Shared {
     }
 }
 
+/// Bytes of header that stand before each frame of [`open_queues`]'s.
+pub const HEADER_LEN: usize = super::vnet::LEN;
+
 /// Opens `count` queues of a TAP interface, makes it if there is none, and brings it up: for a device model in another
 /// process, which then is the interface's other side.
 ///

@@ -5,7 +5,7 @@
 //! the same seed gives the same run.
 
 mod descriptors;
-mod far;
+use crate::far;
 mod ncm;
 mod rndis;
 mod serve;

@@ -6,17 +6,24 @@ mod model;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use self::model::Model;
-use super::e1000e::{IntelConfig, open};
+use self::model::{Kind, Model};
+use super::{IntelConfig, e1000e, igc};
 use crate::mem::packet::{PacketFlags, PartialCsum};
 use crate::nic::Offloads;
 use crate::nic::tests::rig::{BUF_LEN, MAC, Rig, fuzz};
 use crate::wire::tso::Segmenter;
 use crate::wire::{self, offload};
 
+const KINDS: [Kind; 2] = [Kind::I82574, Kind::I225];
+
 fn rig() -> (Arc<Model>, Rig) {
+    rig_of(Kind::I82574)
+}
+
+fn rig_of(kind: Kind) -> (Arc<Model>, Rig) {
     let config = IntelConfig { queues: 1, ring_size: 128, mtu: 1500, mtu_max: 9000, buf_len: BUF_LEN, vectors: 2 };
-    let model = Arc::new(Model::new());
+    let model = Arc::new(Model::new(kind));
+    let open = if kind == Kind::I225 { igc::open } else { e1000e::open };
     let rig = Rig::new(model.clone(), 512, 0, |env| open(&config, env));
     (model, rig)
 }
@@ -51,24 +58,26 @@ fn tcp(v6: bool, payload: usize) -> Vec<u8> {
 
 #[test]
 fn frames_pass_and_nothing_is_missing() {
-    let (model, mut rig) = rig();
-    rig.nic.enable(true).unwrap();
-    assert_eq!(rig.nic.mac(), MAC);
-    for round in 0..300 {
-        rig.post();
-        let count = round % 50;
-        rig.send(count, |packet| assert!(packet.write(&frame(60 + round))));
-        let sent = model.transmit(&rig.dma);
-        assert_eq!(sent, (0..count).map(|_| frame(60 + round)).collect::<Vec<_>>());
-        assert_eq!(rig.reap(), count);
-        for i in 0..count {
-            assert!(model.receive(&rig.dma, &frame(60 + i), 3));
+    for kind in KINDS {
+        let (model, mut rig) = rig_of(kind);
+        rig.nic.enable(true).unwrap();
+        assert_eq!(rig.nic.mac(), MAC);
+        for round in 0..300 {
+            rig.post();
+            let count = round % 50;
+            rig.send(count, |packet| assert!(packet.write(&frame(60 + round))));
+            let sent = model.transmit(&rig.dma);
+            assert_eq!(sent, (0..count).map(|_| frame(60 + round)).collect::<Vec<_>>());
+            assert_eq!(rig.reap(), count);
+            for i in 0..count {
+                assert!(model.receive(&rig.dma, &frame(60 + i), 3));
+            }
+            assert_eq!(rig.receive(), (0..count).map(|i| frame(60 + i)).collect::<Vec<_>>());
         }
-        assert_eq!(rig.receive(), (0..count).map(|i| frame(60 + i)).collect::<Vec<_>>());
+        assert!(!rig.queues[0].arm());
+        assert_eq!(rig.dma.faults.load(Ordering::Relaxed), 0);
+        rig.stop();
     }
-    assert!(!rig.queues[0].arm());
-    assert_eq!(rig.dma.faults.load(Ordering::Relaxed), 0);
-    rig.stop();
 }
 
 /// Section 7.3: segments as the device makes them of the context are the reference's, byte for byte.
@@ -201,39 +210,73 @@ fn a_hung_transmitter_is_noticed() {
     rig.stop();
 }
 
-#[test]
-fn a_hostile_device_breaks_nothing() {
+/// A device that says anything: 200 seeds here, and for ten minutes where `WEIR_FUZZ_SECONDS` says so.
+fn hostile(kind: Kind) {
     let seconds: u64 = std::env::var("WEIR_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
     let start = std::time::Instant::now();
     for seed in 1u64.. {
         if seed > 200 && start.elapsed().as_secs() >= seconds {
             break;
         }
-        let (model, mut rig) = rig();
+        let (model, mut rig) = rig_of(kind);
         fuzz(&mut rig, &*model, seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), 400);
     }
 }
 
-/// What `cargo xtask bench nic` runs under callgrind.
 #[test]
-fn cost_at_burst_32() {
-    let (model, mut rig) = rig();
+fn a_hostile_device_breaks_nothing() {
+    hostile(Kind::I82574);
+}
+
+#[test]
+fn a_hostile_device_of_the_next_family_breaks_nothing() {
+    hostile(Kind::I225);
+}
+
+/// What `cargo xtask bench nic` runs under callgrind, and reads the accesses of.
+fn cost(kind: Kind, burst: usize) {
+    let (model, mut rig) = rig_of(kind);
     rig.nic.enable(true).unwrap();
+    rig.post();
     let before = model.accesses();
-    let rounds = 64u64;
+    let (start, rounds) = (rig.nic.stats(), 2048 / burst as u64);
     for _ in 0..rounds {
         rig.post();
-        rig.send(32, |packet| assert!(packet.write(&[0x5a; 60])));
-        assert_eq!(model.transmit(&rig.dma).len(), 32);
-        for _ in 0..32 {
+        rig.send(burst, |packet| assert!(packet.write(&[0x5a; 60])));
+        assert_eq!(model.transmit(&rig.dma).len(), burst);
+        for _ in 0..burst {
             assert!(model.receive(&rig.dma, &frame(60), 3));
         }
-        assert_eq!(rig.receive().len(), 32);
-        assert_eq!(rig.reap(), 32);
+        assert_eq!(rig.receive().len(), burst);
+        assert_eq!(rig.reap(), burst);
         assert!(!rig.queues[0].arm());
     }
     let accesses = model.accesses() - before;
-    println!("e1000e: {accesses} register accesses for {} frames", rounds * 64);
+    let stats = rig.nic.stats();
+    assert_eq!(stats.frames_in + stats.frames_out, 2 * 2048);
+    assert_eq!(stats.registers - start.registers, accesses);
+    println!("cost: {accesses} {} {rounds}", stats.doorbells - start.doorbells);
+    // A doorbell for each ring, one for what was refilled, and one to arm.
     assert!(accesses <= rounds * 4);
     rig.stop();
+}
+
+#[test]
+fn cost_of_e1000e_at_burst_32() {
+    cost(Kind::I82574, 32);
+}
+
+#[test]
+fn cost_of_e1000e_at_burst_1() {
+    cost(Kind::I82574, 1);
+}
+
+#[test]
+fn cost_of_igc_at_burst_32() {
+    cost(Kind::I225, 32);
+}
+
+#[test]
+fn cost_of_igc_at_burst_1() {
+    cost(Kind::I225, 1);
 }

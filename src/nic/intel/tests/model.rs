@@ -1,4 +1,5 @@
-//! An 82574 as far as one queue pair goes: registers that remember, rings, and the transmit engine.
+//! An 82574 or an I225 as far as one queue pair goes: registers that remember, rings, and the transmit engine. What the latter
+//! makes of contexts is the business of the model in the runtime.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::HashMap;
@@ -9,6 +10,7 @@ use crate::nic::Registers;
 use crate::nic::tests::rig::{Hostile, Lie, MAC, Random};
 
 struct State {
+    kind: Kind,
     registers: HashMap<u64, u32>,
     /// Last context descriptor.
     context: [u32; 4],
@@ -16,8 +18,30 @@ struct State {
     random: Random,
 }
 
+/// Which device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    I82574,
+    I225,
+}
+
+impl Kind {
+    fn identity(self) -> u32 {
+        if self == Kind::I225 { 0x15f3_8086 } else { 0x10d3_8086 }
+    }
+
+    fn rx(self) -> u64 {
+        if self == Kind::I225 { 0xc000 } else { 0x2800 }
+    }
+
+    fn tx(self) -> u64 {
+        if self == Kind::I225 { 0xe000 } else { 0x3800 }
+    }
+}
+
 /// See the module.
 pub(super) struct Model {
+    kind: Kind,
     state: Mutex<State>,
     accesses: AtomicU64,
 }
@@ -117,10 +141,10 @@ fn offload(context: &[u32; 4], options: u32, segment: bool, packet: &[u8]) -> Ve
 }
 
 impl Model {
-    pub fn new() -> Self {
-        let mut state = State { registers: HashMap::new(), context: [0; 4], lie: Lie::Truth, random: Random(1) };
+    pub fn new(kind: Kind) -> Self {
+        let mut state = State { kind, registers: HashMap::new(), context: [0; 4], lie: Lie::Truth, random: Random(1) };
         state.power_on();
-        Self { state: Mutex::new(state), accesses: AtomicU64::new(0) }
+        Self { kind, state: Mutex::new(state), accesses: AtomicU64::new(0) }
     }
 
     pub fn accesses(&self) -> u64 {
@@ -131,19 +155,21 @@ impl Model {
     pub fn transmit(&self, dma: &TestDma) -> Vec<Vec<u8>> {
         let mut state = self.state.lock().unwrap();
         assert_eq!(state.get(0x400) >> 1 & 1, 1, "the transmitter is on");
-        let (base, entries) = (state.base(0x3800), state.entries(0x3800));
+        let tx = self.kind.tx();
+        let (base, entries) = (state.base(tx), state.entries(tx));
         let mut frames = Vec::new();
         let mut packet = Vec::new();
-        while state.get(0x3810) != state.get(0x3818) {
-            let head = u64::from(state.get(0x3810));
+        while state.get(tx + 0x10) != state.get(tx + 0x18) {
+            let head = u64::from(state.get(tx + 0x10));
             let at = base + 16 * head;
             let words: Vec<u32> = (0..4).map(|i| dma.number(at + 4 * i, 4) as u32).collect();
             assert_eq!(words[2] >> 29 & 1, 1, "extended");
-            if words[2] >> 20 & 0xf == 0 {
+            if [0, 2].contains(&(words[2] >> 20 & 0xf)) {
                 state.context = words.try_into().unwrap();
             } else {
                 let address = u64::from(words[0]) | u64::from(words[1]) << 32;
-                packet.extend(dma.read(address, (words[2] & 0xf_ffff) as usize));
+                let mask = if self.kind == Kind::I225 { 0xffff } else { 0xf_ffff };
+                packet.extend(dma.read(address, (words[2] & mask) as usize));
                 if words[2] >> 24 & 1 == 1 {
                     let options = words[3] >> 8 & 0xff;
                     let whole = core::mem::take(&mut packet);
@@ -152,7 +178,7 @@ impl Model {
                     dma.write(at + 12, &(words[3] | 1).to_le_bytes());
                 }
             }
-            state.registers.insert(0x3810, ((head + 1) % entries) as u32);
+            state.registers.insert(tx + 0x10, ((head + 1) % entries) as u32);
         }
         frames
     }
@@ -164,17 +190,18 @@ impl Model {
     /// Writes a frame into the next buffer and says that it has `len` bytes.
     pub fn receive_as(&self, dma: &TestDma, frame: &[u8], status: u32, len: u16) -> bool {
         let mut state = self.state.lock().unwrap();
-        let (head, tail) = (state.get(0x2810), state.get(0x2818));
+        let rx = self.kind.rx();
+        let (head, tail) = (state.get(rx + 0x10), state.get(rx + 0x18));
         if state.get(0x100) & 2 == 0 || head == tail {
             return false;
         }
-        let at = state.base(0x2800) + 16 * u64::from(head);
+        let at = state.base(rx) + 16 * u64::from(head);
         dma.write(dma.number(at, 8), frame);
         dma.write(at, &[0; 8]);
         dma.write(at + 12, &len.to_le_bytes());
         dma.write(at + 8, &status.to_le_bytes());
-        let next = (u64::from(head) + 1) % state.entries(0x2800);
-        state.registers.insert(0x2810, next as u32);
+        let next = (u64::from(head) + 1) % state.entries(rx);
+        state.registers.insert(rx + 0x10, next as u32);
         true
     }
 }
@@ -213,12 +240,20 @@ impl Registers for Model {
             }
             _ => {
                 state.registers.insert(offset, value);
+                let kind = state.kind;
+                for queue in [kind.rx(), kind.tx()] {
+                    // I210 datasheet section 8.12.15: a queue that is enabled starts at its first descriptor.
+                    if kind == Kind::I225 && offset == queue + 0x28 && value >> 25 & 1 == 1 {
+                        state.registers.insert(queue + 0x10, 0);
+                        state.registers.insert(queue + 0x18, 0);
+                    }
+                }
             }
         }
     }
 
     fn config_read32(&self, offset: u64) -> u32 {
-        if offset == 0 { 0x10d3_8086 } else { 0 }
+        if offset == 0 { self.kind.identity() } else { 0 }
     }
 
     fn config_write32(&self, _offset: u64, _value: u32) {}
@@ -227,7 +262,7 @@ impl Registers for Model {
 impl Hostile for Model {
     fn scribble(&self, dma: &TestDma, random: &mut Random) {
         let mut state = self.state.lock().unwrap();
-        let queue = if random.one_in(2) { 0x2800 } else { 0x3800 };
+        let queue = if random.one_in(2) { self.kind.rx() } else { self.kind.tx() };
         let (base, entries) = (state.base(queue), state.entries(queue));
         if base == 0 {
             return;
@@ -239,7 +274,7 @@ impl Hostile for Model {
                 let at = base + 16 * (head % entries);
                 let len = if random.one_in(20) { random.next() as u16 } else { 14 + random.below(1500) as u16 };
                 let status = if random.one_in(4) { random.next() as u32 } else { 3 };
-                if queue == 0x2800 {
+                if queue == self.kind.rx() {
                     dma.write(dma.number(at, 8), &MAC);
                     dma.write(at + 12, &len.to_le_bytes());
                     dma.write(at + 8, &status.to_le_bytes());

@@ -10,7 +10,9 @@ pub use link::Link;
 
 use super::port::{ALL_PIPES, Port, Rest};
 use super::{PIPE_OUT, UsbConfig};
-use crate::nic::{self, Hardware, MTU_MIN, MulticastList, Nic, NicError, NicStats, Offloads};
+use crate::nic::rx_filter::RxFilter;
+use crate::nic::settings::{Adapter, Settings};
+use crate::nic::{self, Hardware, Nic as _, NicError, NicStats, Offloads};
 
 /// How long a transfer may take before it is aborted.
 const OUT_TIMEOUT_NS: u64 = 5_000_000_000;
@@ -20,17 +22,20 @@ const PERIOD_MS: u32 = 100;
 const START_ATTEMPTS: u32 = 3;
 const START_WAIT_MS: u32 = 100;
 
-fn wanted<'a>(port: &Port, all_multicast: bool, multicast: &'a MulticastList) -> link::Wanted<'a> {
-    link::Wanted { mtu: port.filter.mtu(), promiscuous: port.filter.promiscuous(), all_multicast, multicast }
+fn wanted<'a>(port: &Port, settings: &'a Settings) -> link::Wanted<'a> {
+    link::Wanted {
+        mtu: port.filter.mtu(),
+        promiscuous: port.filter.promiscuous(),
+        all_multicast: settings.all_multicast,
+        multicast: &settings.multicast,
+    }
 }
 
 /// See the module.
 pub(super) struct UsbNic {
     port: Arc<Port>,
     link: Link,
-    mtu_max: u32,
-    all_multicast: bool,
-    multicast: MulticastList,
+    settings: Settings,
     /// When OUT transfers were last seen to end, and how many had then.
     progress: (u64, u64),
     backing_off: bool,
@@ -43,9 +48,8 @@ impl UsbNic {
         Self {
             port,
             link,
-            mtu_max: config.mtu_max,
-            all_multicast: false,
-            multicast: MulticastList::new(),
+            // None of the classes has an offload.
+            settings: Settings::new(config.mtu_max, Offloads::empty()),
             progress: (0, 0),
             backing_off: false,
             asked_ns: None,
@@ -55,8 +59,8 @@ impl UsbNic {
     /// Tells the device what to let through. A device that cannot be told lets everything through, and the filter in
     /// software stands.
     fn program_filter(&mut self) {
-        if self.is_enabled() && !self.port.is_gone() {
-            let wanted = wanted(&self.port, self.all_multicast, &self.multicast);
+        if self.port.is_enabled() && !self.port.is_gone() {
+            let wanted = wanted(&self.port, &self.settings);
             if self.link.set_filter(&wanted).is_err() {
                 self.port.tallies.failed_transfers.add(1);
             }
@@ -66,7 +70,7 @@ impl UsbNic {
     fn start(&mut self) -> Result<(), NicError> {
         let mut attempt = 0;
         let known = loop {
-            let wanted = wanted(&self.port, self.all_multicast, &self.multicast);
+            let wanted = wanted(&self.port, &self.settings);
             match self.link.start(&wanted) {
                 Ok(known) => break known,
                 Err(error) => {
@@ -164,15 +168,46 @@ impl Drop for UsbNic {
     }
 }
 
-impl Nic for UsbNic {
+impl Adapter for UsbNic {
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
+
+    fn filter(&self) -> &RxFilter {
+        &self.port.filter
+    }
+
+    fn station_changed(&mut self) {
+        self.link.set_mac(self.port.filter.mac());
+    }
+
+    fn groups_changed(&mut self) {
+        self.program_filter();
+    }
+
+    fn mode_changed(&mut self) {
+        self.program_filter();
+    }
+
+    fn offloads(&self) -> Offloads {
+        Offloads::empty()
+    }
+
+    fn offloads_changed(&mut self, _none: Offloads) {}
+
     fn queues(&self) -> usize {
         1
     }
 
-    fn enable(&mut self, on: bool) -> Result<(), NicError> {
-        if on == self.port.is_enabled() {
-            return Ok(());
-        }
+    fn is_enabled(&self) -> bool {
+        self.port.is_enabled()
+    }
+
+    fn turn(&mut self, on: bool) -> Result<(), NicError> {
         if on {
             if self.port.is_gone() {
                 return Err(NicError::State("the device was unplugged"));
@@ -187,82 +222,21 @@ impl Nic for UsbNic {
         Ok(())
     }
 
-    fn is_enabled(&self) -> bool {
-        self.port.is_enabled()
-    }
-
-    fn mac(&self) -> [u8; 6] {
-        self.port.filter.mac()
-    }
-
-    fn set_mac(&mut self, mac: [u8; 6]) -> Result<(), NicError> {
-        self.port.filter.set_mac(mac)?;
-        self.link.set_mac(mac);
-        Ok(())
-    }
-
-    fn set_promiscuous(&mut self, on: bool) {
-        self.port.filter.set_promiscuous(on);
-        self.program_filter();
-    }
-
-    fn promiscuous(&self) -> bool {
-        self.port.filter.promiscuous()
-    }
-
-    fn set_all_multicast(&mut self, on: bool) {
-        self.port.filter.set_all_multicast(on);
-        self.all_multicast = on;
-        self.program_filter();
-    }
-
-    fn set_multicast(&mut self, list: &MulticastList) -> Result<(), NicError> {
-        self.port.filter.set_multicast(list)?;
-        self.multicast.clone_from(list);
-        self.program_filter();
-        Ok(())
-    }
-
-    fn multicast_count(&self) -> usize {
-        self.port.filter.multicast_count()
-    }
-
-    fn mtu(&self) -> u32 {
-        self.port.filter.mtu()
-    }
-
-    fn set_mtu(&mut self, mtu: u32) -> Result<(), NicError> {
-        if !(MTU_MIN..=self.mtu_max).contains(&mtu) {
-            return Err(NicError::Invalid("MTU must be 68 to its maximum"));
-        }
-        self.port.filter.set_mtu(mtu);
-        Ok(())
-    }
-
-    fn offloads_supported(&self) -> Offloads {
-        // None of the classes has any.
-        Offloads::empty()
-    }
-
-    fn offloads(&self) -> Offloads {
-        Offloads::empty()
-    }
-
-    fn set_offloads(&mut self, offloads: Offloads) -> Result<(), NicError> {
-        if offloads.is_empty() { Ok(()) } else { Err(NicError::Unsupported) }
-    }
-
     fn link(&self) -> nic::Link {
         nic::Link { up: self.port.is_up(), full_duplex: true, speed_bps: self.port.speed_bps() }
     }
 
     fn hardware(&self) -> Hardware {
-        Hardware { mtu_max: self.mtu_max, vectors: 0, tick_ms: PERIOD_MS, wake: false }
+        Hardware { mtu_max: self.settings.mtu_max, vectors: 0, tick_ms: PERIOD_MS, wake: false }
+    }
+
+    fn interrupt(&mut self, _vector: u32) -> u32 {
+        0
     }
 
     /// Recovers by itself: no restart of the data path is needed.
     fn tick(&mut self, now_ns: u64) -> bool {
-        if self.is_enabled() && !self.port.is_gone() {
+        if self.port.is_enabled() && !self.port.is_gone() {
             self.check_progress(now_ns);
             self.recover();
             self.keep_alive(now_ns);

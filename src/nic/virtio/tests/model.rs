@@ -157,6 +157,17 @@ impl Model {
         sent
     }
 
+    /// Puts a frame into the driver's next buffer and lies about which it was, and how long.
+    pub fn receive_as(&self, dma: &TestDma, frame: &[u8], len: fn(u32) -> u32, id: fn(u16) -> u16) -> bool {
+        let mut state = self.state.lock().unwrap();
+        let queue = &mut state.queues[0];
+        let Some(taken) = self.take(dma, queue) else { return false };
+        let bytes = [&[0; 12][..], frame].concat();
+        dma.write(taken.parts[0].0, &bytes);
+        self.put(dma, queue, id(taken.id), taken.descriptors, len(bytes.len() as u32));
+        true
+    }
+
     /// Puts a frame into the driver's next buffer.
     pub fn receive(&self, dma: &TestDma, frame: &[u8], header: &[u8; 12], _buffers: u16) -> bool {
         self.receive_parts(dma, header, &[frame])

@@ -71,3 +71,61 @@ pub fn udp4(source: [u8; 6], destination: [u8; 6], len: usize) -> Vec<u8> {
     frame.extend(payload(len));
     frame
 }
+
+/// TCP over IPv4 from the peer, of the flow that `port` names.
+pub fn flow(destination: [u8; 6], port: u16, len: usize) -> Vec<u8> {
+    let mut frame = tcp4(super::bench::PEER, destination, len);
+    frame[34..36].copy_from_slice(&port.to_be_bytes());
+    frame
+}
+
+/// Who has 192.0.2.99?
+pub fn arp_request(source: [u8; 6]) -> Vec<u8> {
+    let mut frame = ethernet(source, [0xff; 6], 0x0806);
+    frame.extend_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
+    frame.extend_from_slice(&source);
+    frame.extend_from_slice(&[192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 192, 0, 2, 99]);
+    frame.resize(60, 0);
+    frame
+}
+
+/// An echo request with `len` bytes of data.
+pub fn ping(source: [u8; 6], destination: [u8; 6], sequence: u16, len: usize) -> Vec<u8> {
+    let mut frame = ethernet(source, destination, 0x0800);
+    ipv4(&mut frame, 1, 8 + len);
+    let start = frame.len();
+    frame.extend_from_slice(&[8, 0, 0, 0, 0x12, 0x34]);
+    frame.extend_from_slice(&sequence.to_be_bytes());
+    frame.extend(payload(len));
+    let checksum = sum(&frame[start..]);
+    frame[start + 2..start + 4].copy_from_slice(&checksum.to_be_bytes());
+    frame.resize(frame.len().max(60), 0);
+    frame
+}
+
+/// What the peer answers to the two above (RFC 826, RFC 792).
+pub fn answer(frame: &[u8]) -> Option<Vec<u8>> {
+    let peer = super::bench::PEER;
+    let mut reply = frame.to_vec();
+    reply[..6].copy_from_slice(&frame[6..12]);
+    reply[6..12].copy_from_slice(&peer);
+    match (&frame[12..14], frame[23]) {
+        ([8, 6], _) => {
+            reply[21] = 2;
+            reply[22..28].copy_from_slice(&peer);
+            reply[28..32].copy_from_slice(&frame[38..42]);
+            reply[32..42].copy_from_slice(&frame[22..32]);
+        }
+        ([8, 0], 1) => {
+            reply[26..30].copy_from_slice(&frame[30..34]);
+            reply[30..34].copy_from_slice(&frame[26..30]);
+            let end = 14 + usize::from(u16::from_be_bytes([frame[16], frame[17]]));
+            reply[34] = 0;
+            reply[36..38].fill(0);
+            let checksum = sum(&reply[34..end]);
+            reply[36..38].copy_from_slice(&checksum.to_be_bytes());
+        }
+        _ => return None,
+    }
+    Some(reply)
+}

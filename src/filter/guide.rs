@@ -66,7 +66,7 @@ impl Guide {
                 v6.push(boxed(test, at, Family::V6, words));
             }
         }
-        Some(Self { v4: Classifier::new(&v4).ok()?, v6: Classifier::new(&v6).ok()?, always })
+        Some(Self { v4: Classifier::for_candidates(&v4).ok()?, v6: Classifier::for_candidates(&v6).ok()?, always })
     }
 
     /// The way of a packet through the list.

@@ -4,7 +4,9 @@
 //! Model check of everything that synchronises: `RUSTFLAGS="--cfg loom" cargo test -p weir-core --lib --release loom`.
 
 pub mod doorbell;
+pub mod eight;
 pub mod four;
+pub mod locate;
 pub mod packet;
 pub mod pool;
 pub mod prefetch;

@@ -41,6 +41,13 @@ impl Vector {
         }
     }
 
+    /// AVX2, if there is any.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(super) const fn avx2(self) -> Option<crate::mem::simd::Avx2> {
+        self.avx2
+    }
+
     #[cfg(test)]
     pub(super) const fn none() -> Self {
         Self {
@@ -59,8 +66,10 @@ struct Group {
 }
 
 impl<const W: usize> Classifier<W> {
-    /// The priority of the best rule that matches each header, [`NONE`] if none does. Headers beyond the shorter of
-    /// the two slices are left out.
+    /// The priority of the best rule that matches each header, [`NONE`] if none does: what a scan of all rules finds, after
+    /// any number of inserts and removals. Headers beyond the shorter of the two slices are left out, and what is in
+    /// `found` behind them stays. It does not allocate and takes bursts of any length; 32 at a time go through together,
+    /// and multiples of that are the cheapest.
     pub fn lookup_burst(&self, keys: &[Key<W>], found: &mut [u32]) {
         for (keys, found) in keys.chunks(GROUP).zip(found.chunks_mut(GROUP)) {
             self.lookup_group(keys, found);
@@ -77,12 +86,30 @@ impl<const W: usize> Classifier<W> {
     }
 
     fn lookup_group(&self, keys: &[Key<W>], found: &mut [u32]) {
+        match self.grid.as_ref().filter(|grid| grid.is_active()) {
+            Some(grid) => {
+                grid.lookup(self.vector, keys, found);
+                if !grid.is_whole() {
+                    for (key, found) in keys.iter().zip(&mut *found).filter(|(_, found)| grid.is_dead(**found)) {
+                        // What the grid does not know is the next one: all tables have all rules.
+                        *found = self.lookup_in_all(key);
+                    }
+                }
+            }
+            None => found.fill(NONE),
+        }
+        let mut tables = self.tables.iter().zip(&self.masks).filter(|(table, _)| table.loose > 0).peekable();
+        if tables.peek().is_none() {
+            return;
+        }
         let mut group = Group { words: [[0; GROUP]; WORDS], hashes: [0; GROUP], limits: [u32::MAX >> 1; GROUP] };
         group.fill(keys);
-        found.fill(NONE);
+        for (limit, found) in group.limits.iter_mut().zip(&*found) {
+            *limit = coarse_of(self.coarse, *found);
+        }
         let mut work = Sifted::<WORK>::new();
         let mut is_first = true;
-        for (table, mask) in self.tables.iter().zip(&self.masks).filter(|(table, _)| table.rules > 0) {
+        for (table, mask) in tables {
             self.sift(&mut group, keys.len(), *table, mask, &mut work);
             if is_first || work.len >= ENOUGH {
                 self.work_off(&mut work, keys, found);
@@ -93,6 +120,20 @@ impl<const W: usize> Classifier<W> {
             }
         }
         self.work_off(&mut work, keys, found);
+    }
+
+    /// The priority of the best rule of all tables that matches.
+    #[inline(never)]
+    fn lookup_in_all(&self, key: &Key<W>) -> u32 {
+        let mut best = NONE;
+        for (table, mask) in self.tables.iter().zip(&self.masks).filter(|(table, _)| table.rules > 0) {
+            let hash = mask.hash(key);
+            let slot = self.slots.get(table.slot(hash)).copied().unwrap_or(0);
+            if table.admits(slot, hash, coarse_of(self.coarse, best)) {
+                best = best.min(self.leaves.find(leaf_of(slot), key));
+            }
+        }
+        best
     }
 
     /// Asks a table about a group.

@@ -9,12 +9,15 @@
 //!    priority behind it that nothing better can;
 //! 3. compare the headers that are left with blocks of four rules at once.
 //!
+//! Where many tables have few rules, a grid over both addresses answers for them, and lookups leave the tables out.
+//!
 //! Rules are inserted and removed one by one, in place.
 #![forbid(unsafe_code)]
 
 mod block;
 mod burst;
 mod candidates;
+mod grid;
 mod leaf;
 mod mask;
 mod plan;
@@ -117,6 +120,8 @@ pub struct Classifier<const W: usize> {
     /// How far a priority is shifted to fit into a slot.
     coarse: u32,
     rules: usize,
+    /// What answers for the rules of small tables.
+    grid: Option<grid::Grid<W>>,
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "there is nothing in it"))]
     vector: burst::Vector,
 }
@@ -127,7 +132,16 @@ impl<const W: usize> Classifier<W> {
     /// # Errors
     /// [`Refused`].
     pub fn new(rules: &[Rule<W>]) -> Result<Self, Refused> {
-        table::build(rules)
+        table::build(rules, table::Wanted::Fast)
+    }
+
+    /// Builds what [`Classifier::candidates`] needs: less than [`Classifier::new`]. Lookups are right, and slower where
+    /// rules are few. Allocates.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn for_candidates(rules: &[Rule<W>]) -> Result<Self, Refused> {
+        table::build(rules, table::Wanted::Tables)
     }
 
     /// Number of rules.
@@ -146,12 +160,19 @@ impl<const W: usize> Classifier<W> {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let tables = self.tables.capacity() * (size_of::<Table>() + size_of::<Mask<W>>());
-        tables + self.slots.capacity() * size_of::<u32>() + self.leaves.memory_bytes()
+        let grid = self.grid.as_ref().map_or(0, grid::Grid::memory_bytes);
+        tables + self.slots.capacity() * size_of::<u32>() + self.leaves.memory_bytes() + grid
     }
 
     /// Number of hash tables.
     #[must_use]
     pub fn tables(&self) -> usize {
         self.tables.len()
+    }
+
+    /// Number of hash tables that a lookup asks: those with rules for which no grid answers.
+    #[must_use]
+    pub fn tables_asked(&self) -> usize {
+        self.tables.iter().filter(|table| table.loose > 0).count()
     }
 }

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::grid;
 use super::leaf::Leaves;
 use super::plan::{self, Plan};
 use super::{Classifier, NONE, PRIORITY_MAX, Refused, Rule};
@@ -16,6 +17,25 @@ const COARSE_MASK: u32 = (1 << COARSE_BITS) - 1;
 /// All zero: no leaf.
 const KNOWN_SHIFT: u32 = LEAF_BITS + COARSE_BITS;
 
+/// What a lookup saves with each table that it need not ask, and with the last one, in tenths of a nanosecond.
+const TABLE: u32 = 13;
+const LAST_TABLE: u32 = 73;
+
+/// How much longer another leaf may be before a rule goes into a table that lookups leave out so far.
+const DORMANT: u32 = 12;
+
+/// What to build.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Nothing beside the tables.
+    Tables,
+    /// A grid too, if it makes lookups faster.
+    Fast,
+    /// A grid too, if there can be one.
+    #[cfg(test)]
+    Grid,
+}
+
 /// One hash table; its mask is in [`Classifier::masks`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Table {
@@ -25,6 +45,8 @@ pub(super) struct Table {
     pub shift: u32,
     /// How many rules it has.
     pub rules: u32,
+    /// How many of them are in no grid; without any, lookups leave the table out.
+    pub loose: u32,
 }
 
 impl Table {
@@ -52,7 +74,7 @@ pub(super) const fn leaf_of(slot: u32) -> u32 {
 }
 
 /// Builds a classifier.
-pub(super) fn build<const W: usize>(rules: &[Rule<W>]) -> Result<Classifier<W>, Refused> {
+pub(super) fn build<const W: usize>(rules: &[Rule<W>], wanted: Wanted) -> Result<Classifier<W>, Refused> {
     if !rules.iter().all(Rule::is_valid) {
         return Err(Refused::Invalid);
     }
@@ -68,7 +90,7 @@ pub(super) fn build<const W: usize>(rules: &[Rule<W>]) -> Result<Classifier<W>, 
     let mut base = 0u32;
     for (size, mask) in sizes.iter().zip(&masks) {
         let bits = if *mask == super::Mask::NOTHING { 1 } else { (size * 5 / 2).max(2).ilog2() + 1 };
-        tables.push(Table { base, shift: 32 - bits, rules: *size as u32 });
+        tables.push(Table { base, shift: 32 - bits, rules: *size as u32, loose: *size as u32 });
         base += 1 << bits;
     }
     let mut slots = Vec::new();
@@ -103,7 +125,11 @@ pub(super) fn build<const W: usize>(rules: &[Rule<W>]) -> Result<Classifier<W>, 
         }
     }
     let vector = super::burst::Vector::detect();
-    Ok(Classifier { tables, masks, slots, leaves, coarse, rules: rules.len(), vector })
+    let mut classifier = Classifier { tables, masks, slots, leaves, coarse, rules: rules.len(), grid: None, vector };
+    if wanted != Wanted::Tables {
+        classifier.add_grid(rules, &table_of, wanted);
+    }
+    Ok(classifier)
 }
 
 const fn encode(known: u32, coarse: u32, leaf: u32) -> u32 {
@@ -128,15 +154,30 @@ impl<const W: usize> Classifier<W> {
             return Err(Refused::Invalid);
         }
         let own = super::Mask::of(rule);
+        let is_loose = !self.grid.as_mut().is_some_and(|grid| grid.revive(rule));
+        let placed = self.place(rule, &own, is_loose);
+        if placed.is_err()
+            && !is_loose
+            && let Some(grid) = &mut self.grid
+        {
+            // It was dead until now, so there is room.
+            grid.bury(rule);
+        }
+        placed
+    }
+
+    fn place(&mut self, rule: &Rule<W>, own: &super::Mask<W>, is_loose: bool) -> Result<(), Refused> {
         // The table where the rule's leaf is the shortest.
         let mut choice: Option<(usize, usize, u32, u32)> = None;
         for (number, (mask, table)) in self.masks.iter().zip(&self.tables).enumerate() {
-            if !mask.within(&own) {
+            if !mask.within(own) {
                 continue;
             }
             let hash = mask.hash_rule(rule);
             let at = table.slot(hash);
             let length = self.slots.get(at).map_or(u32::MAX, |slot| self.length(*slot));
+            // A table that no lookup asks so far would be one more for all.
+            let length = if is_loose && table.loose == 0 { length + DORMANT } else { length };
             if choice.is_none_or(|(.., shortest)| length < shortest) {
                 choice = Some((at, number, hash, length));
             }
@@ -158,8 +199,47 @@ impl<const W: usize> Classifier<W> {
         known |= 0x80 >> table.known(hash);
         *slot = encode(known, best.min(coarse_of(self.coarse, rule.priority)), leaf);
         table.rules += 1;
+        table.loose += u32::from(is_loose);
         self.rules += 1;
         Ok(())
+    }
+
+    /// Builds a grid for the rules of as many tables as it may hold, the smallest first, if that makes lookups faster.
+    /// `table_of` has the table of each rule. Allocates.
+    fn add_grid(&mut self, rules: &[Rule<W>], table_of: &[u16], wanted: Wanted) {
+        let mut by_size: heapless::Vec<(u32, u16), { plan::MAX_TABLES }> = heapless::Vec::new();
+        for (number, table) in (0u16..).zip(&self.tables).filter(|(_, table)| table.rules > 0) {
+            let _ = by_size.push((table.rules, number));
+        }
+        by_size.sort_unstable();
+        let all = by_size.len();
+        let mut inside = Vec::new();
+        loop {
+            let mut saved = by_size.len() as u32 * TABLE + if by_size.len() == all { LAST_TABLE - TABLE } else { 0 };
+            if wanted != Wanted::Fast {
+                saved = u32::MAX;
+            }
+            if by_size.is_empty() || saved < grid::LEAST_COST {
+                return;
+            }
+            let count: u32 = by_size.iter().map(|(rules, _)| *rules).sum();
+            if count as usize <= grid::MOST_RULES && inside.try_reserve(count as usize).is_ok() {
+                let is_small = |table: &u16| by_size.iter().any(|(_, number)| number == table);
+                let rules = || rules.iter().zip(table_of).filter(|(rule, table)| is_small(table) && grid::fits(rule));
+                inside.clear();
+                inside.extend(rules().map(|(rule, _)| *rule));
+                if let Some(grid) = grid::build(&inside, grid::LIMITS).filter(|grid| grid.cost() < saved) {
+                    for (_, number) in rules() {
+                        if let Some(table) = self.tables.get_mut(usize::from(*number)) {
+                            table.loose = table.loose.saturating_sub(1);
+                        }
+                    }
+                    self.grid = Some(grid);
+                    return;
+                }
+            }
+            by_size.pop();
+        }
     }
 
     /// Blocks behind a slot, times four, up to a few.
@@ -194,6 +274,14 @@ impl<const W: usize> Classifier<W> {
             }
             table.rules = table.rules.saturating_sub(1);
             self.rules = self.rules.saturating_sub(1);
+            let Some(grid) = self.grid.as_mut().filter(|grid| grid.holds(rule)) else {
+                table.loose = table.loose.saturating_sub(1);
+                return true;
+            };
+            if !grid.bury(rule) {
+                grid.retire();
+                self.tables.iter_mut().for_each(|table| table.loose = table.rules);
+            }
             return true;
         }
         false

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use proptest::prelude::*;
 
+use super::table::{self, Wanted};
 use super::{Classifier, Key, NONE, PRIORITY_MAX, Refused, Rule};
 
 fn linear<const W: usize>(rules: &[Rule<W>], key: &Key<W>) -> u32 {
@@ -76,6 +77,11 @@ fn key<const W: usize>() -> impl Strategy<Value = Key<W>> {
         .prop_map(|(src, dst, a, b, class)| Key { src, dst, ports: [a, b], class })
 }
 
+/// With tables only and with a grid whether it is worth it or not.
+fn both<const W: usize>(rules: &[Rule<W>]) -> [Classifier<W>; 2] {
+    [Wanted::Tables, Wanted::Grid].map(|wanted| table::build(rules, wanted).unwrap())
+}
+
 fn agree<const W: usize>(classifier: &Classifier<W>, rules: &[Rule<W>], keys: &[Key<W>]) {
     let mut found = alloc::vec![0; keys.len()];
     // First without the vector instructions that not every processor has.
@@ -97,17 +103,23 @@ proptest! {
 
     #[test]
     fn v4_agrees(rules in rules::<1>(0..200), keys in prop::collection::vec(key::<1>(), 1..100)) {
-        agree(&Classifier::new(&rules).unwrap(), &rules, &keys);
+        for classifier in both(&rules) {
+            agree(&classifier, &rules, &keys);
+        }
     }
 
     #[test]
     fn v6_agrees(rules in rules::<4>(0..100), keys in prop::collection::vec(key::<4>(), 1..100)) {
-        agree(&Classifier::new(&rules).unwrap(), &rules, &keys);
+        for classifier in both(&rules) {
+            agree(&classifier, &rules, &keys);
+        }
     }
 
     #[test]
     fn layer_2_agrees(rules in rules::<2>(0..100), keys in prop::collection::vec(key::<2>(), 1..100)) {
-        agree(&Classifier::new(&rules).unwrap(), &rules, &keys);
+        for classifier in both(&rules) {
+            agree(&classifier, &rules, &keys);
+        }
     }
 
     #[test]
@@ -117,7 +129,7 @@ proptest! {
         keys in prop::collection::vec(key::<1>(), 32),
     ) {
         let (mut inside, mut outside): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| rule.priority % 2 == 0);
-        let mut classifier = Classifier::new(&inside).unwrap();
+        let [mut tables, mut classifier] = both(&inside);
         for (insert, pick) in steps {
             let (from, to) = if insert { (&mut outside, &mut inside) } else { (&mut inside, &mut outside) };
             if from.is_empty() {
@@ -125,14 +137,17 @@ proptest! {
             }
             let rule = from.swap_remove(pick.index(from.len()));
             to.push(rule);
-            if insert {
-                prop_assert_eq!(classifier.insert(&rule), Ok(()));
-            } else {
-                prop_assert!(classifier.remove(&rule));
-                prop_assert!(!classifier.remove(&rule));
+            for classifier in [&mut tables, &mut classifier] {
+                if insert {
+                    prop_assert_eq!(classifier.insert(&rule), Ok(()));
+                } else {
+                    prop_assert!(classifier.remove(&rule));
+                    prop_assert!(!classifier.remove(&rule));
+                }
+                prop_assert_eq!(classifier.len(), inside.len());
             }
-            prop_assert_eq!(classifier.len(), inside.len());
         }
+        agree(&tables, &inside, &keys);
         agree(&classifier, &inside, &keys);
     }
 }
@@ -205,5 +220,47 @@ fn rules_that_hash_alike_are_still_right() {
     let keys: Vec<_> = (0..200u16)
         .map(|number| Key { src: [0x0a01_0203], dst: [5], ports: [number * 150, 27_000 + number * 30], class: 6 })
         .collect();
+    agree(&classifier, &rules, &keys);
+}
+
+/// A priority that is used again by another rule, and more dead rules than a grid remembers.
+#[test]
+fn a_grid_forgets_what_is_removed() {
+    let rule = |number: u32, port: u16| Rule::<1> {
+        src: [0x0a00_0000 | number << 8],
+        src_mask: [0xffff_ff00],
+        dst: [0xc0a8_0000 | number % 7],
+        dst_mask: [u32::MAX],
+        low: [0, port],
+        high: [u16::MAX, port],
+        class: 6,
+        class_mask: 0xff,
+        priority: number,
+    };
+    let mut rules: Vec<_> = (0..600).map(|number| rule(number, 80)).collect();
+    let keys: Vec<_> = (0..1200u32)
+        .map(|number| Key {
+            src: [0x0a00_0001 | (number / 2) << 8],
+            dst: [0xc0a8_0000 | number / 2 % 7],
+            ports: [7, if number & 1 == 0 { 80 } else { 81 }],
+            class: 6,
+        })
+        .collect();
+    let mut classifier = table::build(&rules, Wanted::Grid).unwrap();
+    assert_eq!(classifier.tables_asked(), 0);
+    for number in 0..600 {
+        let old = rules[number];
+        assert!(classifier.remove(&old));
+        rules[number] = rule(number as u32, 81);
+        assert_eq!(classifier.insert(&rules[number]), Ok(()));
+        if number % 100 == 9 {
+            agree(&classifier, &rules, &keys);
+            // There and back again.
+            assert!(classifier.remove(&rules[number]));
+            assert_eq!(classifier.insert(&old), Ok(()));
+            rules[number] = old;
+            agree(&classifier, &rules, &keys);
+        }
+    }
     agree(&classifier, &rules, &keys);
 }

@@ -1,0 +1,258 @@
+//! Rules by both their addresses: a grid with a class of source addresses a row and a class of destination addresses a
+//! column, whose cells say which rules are left to compare.
+//!
+//! A header needs two short searches, one read of a cell and mostly one comparison with eight rules, however many masks
+//! the rules have; so this takes what would fill tables with few rules each. It is built once; a rule that is removed
+//! is noted as dead.
+
+mod axis;
+mod cells;
+mod leaf;
+
+use alloc::vec::Vec;
+
+use super::burst::Vector;
+use super::{Key, NONE, Rule};
+#[cfg(target_arch = "x86_64")]
+use crate::mem::locate::Located;
+use crate::mem::locate::{GROUP, Locator, NODE};
+use crate::mem::prefetch;
+pub(super) use cells::{build, fits};
+use leaf::Block;
+
+/// Most rules of a grid.
+pub(super) const MOST_RULES: usize = 1 << 14;
+
+/// Where numbers of 16 bits end, and what can be built in a tenth of a second.
+pub(super) const LIMITS: cells::Limits = cells::Limits { cells: 1 << 23, blocks: 1 << 16, nodes: 1 << 12 };
+
+/// Most rules that may be dead.
+const DEAD: usize = 256;
+
+/// What a lookup takes at least, in tenths of a nanosecond.
+pub(super) const LEAST_COST: u32 = 90;
+
+/// What takes no more than this stays in a core's second-level cache.
+const NEAR: usize = 2 << 20;
+
+/// The grid.
+#[derive(Clone, Debug)]
+pub(super) struct Grid<const W: usize> {
+    /// What [`Locator`] reads.
+    roots: [Vec<u16>; 2],
+    nodes: Vec<u16>,
+    index: Vec<u16>,
+    index_columns: u32,
+    chunks: Vec<u16>,
+    kinds: Vec<u16>,
+    leaves: Vec<u16>,
+    blocks: Vec<Block>,
+    /// Priorities of the rules that are in it, in order.
+    priorities: Vec<u32>,
+    /// Rules that are in it and were removed, in the order of priority.
+    dead: Vec<Rule<W>>,
+    /// Too many died: it must not be asked.
+    is_retired: bool,
+    /// About how many blocks a header is compared with, beyond the first.
+    steps: u32,
+    /// It takes more than [`NEAR`].
+    is_far: bool,
+}
+
+impl<const W: usize> Grid<W> {
+    /// About what a lookup takes, in tenths of a nanosecond.
+    pub(super) const fn cost(&self) -> u32 {
+        let far = if self.is_far { 40 } else { 0 };
+        LEAST_COST + 30 * self.steps + far
+    }
+
+    /// What it takes, in bytes.
+    pub(super) const fn memory_bytes(&self) -> usize {
+        let [src, dst] = &self.roots;
+        let words = src.capacity() + dst.capacity() + self.nodes.capacity() + self.index.capacity();
+        let words = words + self.chunks.capacity() + self.kinds.capacity() + self.leaves.capacity();
+        words * size_of::<u16>()
+            + self.blocks.capacity() * size_of::<Block>()
+            + self.priorities.capacity() * size_of::<u32>()
+            + self.dead.capacity() * size_of::<Rule<W>>()
+    }
+
+    fn dead_at(&self, priority: u32) -> Result<usize, usize> {
+        self.dead.binary_search_by_key(&priority, |rule| rule.priority)
+    }
+
+    /// True if the rule is in the grid and alive.
+    pub(super) fn holds(&self, rule: &Rule<W>) -> bool {
+        let is_inside = self.priorities.binary_search(&rule.priority).is_ok();
+        is_inside && !self.is_retired && self.dead_at(rule.priority).is_err()
+    }
+
+    /// True if the rule with this priority was in the grid and is removed.
+    #[inline]
+    pub(super) fn is_dead(&self, priority: u32) -> bool {
+        self.dead_at(priority).is_ok()
+    }
+
+    /// True if no rule is dead.
+    #[inline]
+    pub(super) const fn is_whole(&self) -> bool {
+        self.dead.is_empty()
+    }
+
+    /// Gives up: nothing is in it from now on.
+    pub(super) const fn retire(&mut self) {
+        self.is_retired = true;
+    }
+
+    /// False if nothing is in it any more.
+    #[inline]
+    pub(super) const fn is_active(&self) -> bool {
+        !self.is_retired
+    }
+
+    /// Notes that a rule is removed. False if too many are.
+    pub(super) fn bury(&mut self, rule: &Rule<W>) -> bool {
+        match self.dead_at(rule.priority) {
+            Err(at) if self.dead.len() < self.dead.capacity() => {
+                self.dead.insert(at, *rule);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes a rule back that was removed. False if it is not the one that was.
+    pub(super) fn revive(&mut self, rule: &Rule<W>) -> bool {
+        match self.dead_at(rule.priority) {
+            Ok(at) if !self.is_retired && self.dead.get(at) == Some(rule) => {
+                self.dead.remove(at);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, block: u32) {
+        if let Some(block) = self.blocks.get(block as usize) {
+            prefetch::line(block, 0);
+            prefetch::line(block, 64);
+        }
+    }
+
+    #[inline(always)]
+    fn locator(&self) -> Locator<'_> {
+        let [src, dst] = &self.roots;
+        Locator {
+            roots: [src, dst],
+            nodes: &self.nodes,
+            index: &self.index,
+            index_columns: self.index_columns,
+            chunks: &self.chunks,
+            kinds: &self.kinds,
+            leaves: &self.leaves,
+        }
+    }
+
+    /// The number of the first block for each header.
+    #[inline(always)]
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "there is nothing in the token"))]
+    fn locate(&self, vector: Vector, keys: &[Key<W>], at: &mut [u32; GROUP]) {
+        let tables = self.locator();
+        #[cfg(target_arch = "x86_64")]
+        if W == 1
+            && let Some(avx2) = vector.avx2()
+        {
+            let mut headers = Located { src: [0; GROUP], dst: [0; GROUP], class: [0; GROUP], found: [0; GROUP] };
+            let words = headers.src.iter_mut().zip(&mut headers.dst).zip(&mut headers.class);
+            for (((src, dst), class), key) in words.zip(keys) {
+                (*src, *dst, *class) = (first(&key.src), first(&key.dst), key.class.into());
+            }
+            avx2.locate(&tables, &mut headers);
+            *at = headers.found;
+            return;
+        }
+        let mut entries = [[0u16; 2]; GROUP];
+        for (entries, key) in entries.iter_mut().zip(keys) {
+            *entries = [(0, first(&key.src)), (1, first(&key.dst))].map(|(side, addr)| tables.enter(side, addr));
+        }
+        for step in 2..4 * W {
+            let mut any = 0;
+            for (entries, key) in entries.iter_mut().zip(keys) {
+                let [row, column] = *entries;
+                any |= row | column;
+                let row = Locator::follow(&self.nodes, row, byte(&key.src, step));
+                *entries = [row, Locator::follow(&self.nodes, column, byte(&key.dst, step))];
+            }
+            if any & NODE == 0 {
+                break;
+            }
+        }
+        for ((at, [row, column]), key) in at.iter_mut().zip(entries).zip(keys) {
+            *at = tables.find_by_classes(row, column, key.class.into());
+        }
+    }
+
+    /// The best priority of the rules that match each header, dead or not.
+    pub(super) fn lookup(&self, vector: Vector, keys: &[Key<W>], found: &mut [u32]) {
+        let mut at = [0u32; GROUP];
+        self.locate(vector, keys, &mut at);
+        if self.is_far {
+            for (at, _) in at.iter().zip(keys) {
+                self.prefetch(*at);
+            }
+        }
+        let mut left = [0u8; GROUP];
+        let mut count = 0;
+        for ((number, at), (key, found)) in (0u8..).zip(&at).zip(keys.iter().zip(&mut *found)) {
+            let Some(block) = self.blocks.get(*at as usize) else {
+                continue;
+            };
+            let best = block.find(key);
+            *found = best;
+            if let Some(left) = left.get_mut(count & (GROUP - 1)) {
+                *left = number;
+            }
+            count += usize::from(u32::from(best == NONE) & block.goes_on() >> 31 != 0);
+        }
+        // Long leaves, a block at a time.
+        while count > 0 {
+            let mut still = 0;
+            for step in 0..if self.is_far { count } else { 0 } {
+                let number = left.get(step).copied().unwrap_or(0);
+                self.prefetch(at.get(usize::from(number)).map_or(0, |at| at.wrapping_add(1)));
+            }
+            for step in 0..count {
+                let number = left.get(step).copied().unwrap_or(0);
+                let index = usize::from(number);
+                let (Some(at), Some(key), Some(found)) = (at.get_mut(index), keys.get(index), found.get_mut(index))
+                else {
+                    continue;
+                };
+                *at = at.wrapping_add(1);
+                let Some(block) = self.blocks.get(*at as usize) else {
+                    continue;
+                };
+                let best = block.find(key);
+                *found = best;
+                if let Some(left) = left.get_mut(still & (GROUP - 1)) {
+                    *left = number;
+                }
+                still += usize::from(u32::from(best == NONE) & block.goes_on() >> 31 != 0);
+            }
+            count = still;
+        }
+    }
+}
+
+/// The upper word of an address.
+#[inline(always)]
+fn first<const W: usize>(addr: &[u32; W]) -> u32 {
+    addr.first().copied().unwrap_or(0)
+}
+
+/// A byte of an address.
+#[inline(always)]
+fn byte<const W: usize>(addr: &[u32; W], number: usize) -> u8 {
+    addr.get(number / 4).map_or(0, |word| (word >> (24 - 8 * (number & 3))) as u8)
+}

@@ -85,26 +85,6 @@ template <typename T> T *make_service(OSMetaClass *meta)
     return object;
 }
 
-const uint8_t *end_of(const IOUSBConfigurationDescriptor *configuration)
-{
-    return reinterpret_cast<const uint8_t *>(configuration) + configuration->wTotalLength;
-}
-
-const IOUSBDescriptorHeader *behind(const IOUSBConfigurationDescriptor *configuration, const IOUSBDescriptorHeader *one)
-{
-    if (configuration == nullptr) {
-        return nullptr;
-    }
-    const auto *at = reinterpret_cast<const uint8_t *>(one != nullptr ? one : nullptr);
-    const auto *first = reinterpret_cast<const uint8_t *>(configuration);
-    const uint8_t *next = at != nullptr ? at + at[0] : first;
-    const uint8_t *end = end_of(configuration);
-    if (next < first || end - next < 2 || next[0] < 2 || next[0] > end - next) {
-        return nullptr;
-    }
-    return reinterpret_cast<const IOUSBDescriptorHeader *>(next);
-}
-
 } // namespace
 
 // ---- IOUSBHostDevice -----------------------------------------------------------------------------------------------------
@@ -462,72 +442,6 @@ kern_return_t IOUSBHostInterface::AbortDeviceRequests(IOOptionBits options, IORe
 }
 
 // ---- descriptors -------------------------------------------------------------------------------------------------------------
-
-extern "C" const IOUSBDescriptorHeader *IOUSBGetNextDescriptor(const IOUSBConfigurationDescriptor *configuration,
-                                                               const IOUSBDescriptorHeader *current)
-{
-    return behind(configuration, current);
-}
-
-extern "C" const IOUSBDescriptorHeader *
-IOUSBGetNextDescriptorWithType(const IOUSBConfigurationDescriptor *configuration, const IOUSBDescriptorHeader *current,
-                               uint8_t type)
-{
-    do {
-        current = behind(configuration, current);
-    } while (current != nullptr && current->bDescriptorType != type);
-    return current;
-}
-
-extern "C" const IOUSBInterfaceDescriptor *
-IOUSBGetNextInterfaceDescriptor(const IOUSBConfigurationDescriptor *configuration, const IOUSBDescriptorHeader *current)
-{
-    const IOUSBDescriptorHeader *found =
-        IOUSBGetNextDescriptorWithType(configuration, current, kIOUSBDescriptorTypeInterface);
-    const bool whole = found != nullptr && found->bLength >= sizeof(IOUSBInterfaceDescriptor);
-    return whole ? reinterpret_cast<const IOUSBInterfaceDescriptor *>(found) : nullptr;
-}
-
-extern "C" const IOUSBEndpointDescriptor *
-IOUSBGetNextEndpointDescriptor(const IOUSBConfigurationDescriptor *configuration,
-                               const IOUSBInterfaceDescriptor *interface, const IOUSBDescriptorHeader *current)
-{
-    const IOUSBDescriptorHeader *one =
-        current != nullptr ? current : reinterpret_cast<const IOUSBDescriptorHeader *>(interface);
-    while ((one = behind(configuration, one)) != nullptr && one->bDescriptorType != kIOUSBDescriptorTypeInterface) {
-        if (one->bDescriptorType == kIOUSBDescriptorTypeEndpoint && one->bLength >= sizeof(IOUSBEndpointDescriptor)) {
-            return reinterpret_cast<const IOUSBEndpointDescriptor *>(one);
-        }
-    }
-    return nullptr;
-}
-
-extern "C" uint8_t IOUSBGetEndpointAddress(const IOUSBEndpointDescriptor *descriptor)
-{
-    return descriptor->bEndpointAddress;
-}
-
-extern "C" uint8_t IOUSBGetEndpointDirection(const IOUSBEndpointDescriptor *descriptor)
-{
-    return (descriptor->bEndpointAddress & kIOUSBEndpointDescriptorDirection) != 0 ? kIOUSBEndpointDirectionIn
-                                                                                  : kIOUSBEndpointDirectionOut;
-}
-
-extern "C" uint8_t IOUSBGetEndpointNumber(const IOUSBEndpointDescriptor *descriptor)
-{
-    return descriptor->bEndpointAddress & kIOUSBEndpointDescriptorNumber;
-}
-
-extern "C" uint8_t IOUSBGetEndpointType(const IOUSBEndpointDescriptor *descriptor)
-{
-    return descriptor->bmAttributes & kIOUSBEndpointDescriptorTransferType;
-}
-
-extern "C" uint16_t IOUSBGetEndpointMaxPacketSize(uint32_t usbDeviceSpeed, const IOUSBEndpointDescriptor *descriptor)
-{
-    (void)usbDeviceSpeed;
-    return descriptor->wMaxPacketSize & 0x7ff;
-}
 
 void IOUSBHostFreeDescriptor(const IOUSBDescriptor *descriptor)
 {

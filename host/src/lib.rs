@@ -18,6 +18,7 @@ pub mod net;
 pub mod pci;
 pub mod port;
 pub mod prop;
+pub mod provider;
 pub mod rt;
 pub mod sched;
 pub mod service;

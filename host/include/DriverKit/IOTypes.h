@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <DriverKit/IOReturn.h>
+#include <libkern/OSTypes.h>
 
 typedef uint32_t IOOptionBits;
 typedef int32_t  IOFixed;

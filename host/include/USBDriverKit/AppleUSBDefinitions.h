@@ -193,63 +193,10 @@ enum tIOUSBEndpointType {
     kIOUSBEndpointTypeInterrupt = 3
 };
 
-/* IOUSBHostDevice::GetSpeed. */
-enum tIOUSBHostConnectionSpeed {
-    kIOUSBHostConnectionSpeedNone = 0,
-    kIOUSBHostConnectionSpeedFull = 1,
-    kIOUSBHostConnectionSpeedLow = 2,
-    kIOUSBHostConnectionSpeedHigh = 3,
-    kIOUSBHostConnectionSpeedSuper = 4,
-    kIOUSBHostConnectionSpeedSuperPlus = 5,
-    kIOUSBHostConnectionSpeedSuperPlusBy2 = 6
-};
+#include <USBDriverKit/IOUSBHostFamilyDefinitions.h>
 
-/* Options of Abort. */
-enum IOUSBAbortOptions { kIOUSBAbortAsynchronous = 0, kIOUSBAbortSynchronous = 1 };
-typedef enum IOUSBAbortOptions IOUSBAbortOptions;
+#include <USBDriverKit/USBDriverKitDefs.h>
 
-/* Errors of the USB family: subsystem 1 of system 0x38. */
-#define kUSBHostReturnPipeStalled ((kern_return_t)0xe0005000)
-#define kUSBHostReturnNoPower ((kern_return_t)0xe0005001)
-#define kIOUSBHostReturnPipeStalled kUSBHostReturnPipeStalled
-
-/* Property keys of devices and interfaces, for matching. */
-#define kUSBHostMatchingPropertyVendorID "idVendor"
-#define kUSBHostMatchingPropertyProductID "idProduct"
-#define kUSBHostMatchingPropertyConfigurationValue "bConfigurationValue"
-#define kUSBHostMatchingPropertyInterfaceNumber "bInterfaceNumber"
-#define kUSBHostMatchingPropertyInterfaceClass "bInterfaceClass"
-#define kUSBHostMatchingPropertyInterfaceSubClass "bInterfaceSubClass"
-#define kUSBHostMatchingPropertyInterfaceProtocol "bInterfaceProtocol"
-
-/* The descriptor behind `current` in a configuration, or the first one for null; null at the end or where a descriptor
- * is broken. */
-#ifdef __cplusplus
-extern "C" {
-#endif
-const IOUSBDescriptorHeader *IOUSBGetNextDescriptor(const IOUSBConfigurationDescriptor *configuration,
-                                                    const IOUSBDescriptorHeader *current);
-const IOUSBDescriptorHeader *IOUSBGetNextDescriptorWithType(const IOUSBConfigurationDescriptor *configuration,
-                                                            const IOUSBDescriptorHeader *current, uint8_t type);
-const IOUSBInterfaceDescriptor *IOUSBGetNextInterfaceDescriptor(const IOUSBConfigurationDescriptor *configuration,
-                                                                const IOUSBDescriptorHeader *current);
-const IOUSBEndpointDescriptor *IOUSBGetNextEndpointDescriptor(const IOUSBConfigurationDescriptor *configuration,
-                                                              const IOUSBInterfaceDescriptor *interface,
-                                                              const IOUSBDescriptorHeader *current);
-uint8_t IOUSBGetEndpointAddress(const IOUSBEndpointDescriptor *descriptor);
-uint8_t IOUSBGetEndpointDirection(const IOUSBEndpointDescriptor *descriptor);
-uint8_t IOUSBGetEndpointNumber(const IOUSBEndpointDescriptor *descriptor);
-uint8_t IOUSBGetEndpointType(const IOUSBEndpointDescriptor *descriptor);
-uint16_t IOUSBGetEndpointMaxPacketSize(uint32_t usbDeviceSpeed, const IOUSBEndpointDescriptor *descriptor);
-#ifdef __cplusplus
-}
-
-/* Frees what a Copy method of a device or an interface returned; null is allowed. */
-void IOUSBHostFreeDescriptor(const IOUSBDescriptor *descriptor);
-void IOUSBHostFreeDescriptor(const IOUSBDeviceDescriptor *descriptor);
-void IOUSBHostFreeDescriptor(const IOUSBConfigurationDescriptor *descriptor);
-void IOUSBHostFreeDescriptor(const IOUSBBOSDescriptor *descriptor);
-void IOUSBHostFreeDescriptor(const IOUSBStringDescriptor *descriptor);
-#endif
+#include <USBDriverKit/AppleUSBDescriptorParsing.h>
 
 #endif /* WEIR_USBDRIVERKIT_APPLEUSBDEFINITIONS_H */

@@ -33,6 +33,14 @@ fn code(r: Option<i32>) -> IoResult<()> {
     IoReturn(r.unwrap_or(IoReturn::UNSUPPORTED.0)).ok()
 }
 
+/// What `getSupportedMediaArray` answers; `None` if the driver has no answer.
+fn supported_media(ops: &NetOps, object: Obj) -> Option<Vec<u32>> {
+    let mut media = [0u32; 64];
+    let mut n = media.len() as u32;
+    code(ops.get_supported_media.map(|f| f(object, media.as_mut_ptr(), &mut n))).ok()?;
+    Some(media.get(..n as usize)?.to_vec())
+}
+
 impl Svc {
     /// The registered interface.
     ///
@@ -76,16 +84,10 @@ impl Svc {
     fn ask(&self, ops: &NetOps, r: &Registration, media_reported: bool) -> IoResult<Answers> {
         let object = self.object();
         if !media_reported {
-            // The lowercase generation may answer with getSupportedMediaArray instead of reporting.
-            let mut media = [0u32; 64];
-            let mut n = media.len() as u32;
-            code(ops.get_supported_media.map(|f| f(object, media.as_mut_ptr(), &mut n)))
-                .map_err(|_| IoReturn::NOT_READY)?;
-            let list = media.get(..n as usize).unwrap_or_default();
-            if list.is_empty() {
-                return Err(IoReturn::NOT_READY);
-            }
-            lock(&self.config).media = Some(list.to_vec());
+            // The lowercase generation may answer with getSupportedMediaArray instead of reporting; one that knows its media
+            // only when it was started is asked again when the interface goes up.
+            let media = supported_media(ops, object).ok_or(IoReturn::NOT_READY)?;
+            lock(&self.config).media = Some(media).filter(|media| !media.is_empty());
         }
         let mut mac = r.mac.unwrap_or_default();
         if r.mac.is_none() {
@@ -157,8 +159,13 @@ impl Svc {
         if !enable {
             iface.begin_disable();
         }
+        let svc = self.clone();
         self.net_call(move |ops, object, lower| {
             if enable {
+                if lock(&svc.config).media.is_none() {
+                    let media = supported_media(ops, object);
+                    lock(&svc.config).media = media.filter(|media| !media.is_empty());
+                }
                 iface.begin_enable();
             }
             let r = ops.set_interface_enable.map(|f| f(object, lower, enable));

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::sim::{self, Model};
-use super::{UsbDevice, fs};
+use super::{Node, UsbDevice, fs};
 
 /// A USB device that a driver can be put on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,25 +69,53 @@ impl FromStr for UsbSpec {
 }
 
 impl UsbSpec {
-    /// Opens the device and finds its first network function: the device and `bInterfaceNumber`.
-    ///
-    /// # Errors
-    /// It is not there, cannot be opened, or has no such function.
-    pub fn open(&self) -> Result<(Arc<dyn UsbDevice>, u8), String> {
-        let (device, wanted): (Arc<dyn UsbDevice>, Option<u8>) = match self {
+    /// Opens the device; the configuration that was asked for.
+    fn device(&self) -> Result<(Arc<dyn UsbDevice>, Option<u8>), String> {
+        Ok(match self {
             Self::Sim(model) => (sim::SimDevice::new(*model, 0), None),
             Self::At { bus, device, configuration } => (fs::FsDevice::open(*bus, *device)?, *configuration),
             Self::Id { vendor, product, configuration } => {
                 let (bus, device) = fs::find(*vendor, *product)?;
                 (fs::FsDevice::open(bus, device)?, *configuration)
             }
-        };
+        })
+    }
+
+    /// Opens the device and finds its first network function: the device and `bInterfaceNumber`.
+    ///
+    /// # Errors
+    /// It is not there, cannot be opened, or has no such function.
+    pub fn open(&self) -> Result<(Arc<dyn UsbDevice>, u8), String> {
+        let (device, wanted) = self.device()?;
         let (value, interface) =
             network_function(&device, wanted).ok_or_else(|| format!("{self} has no network function"))?;
-        if device.configuration() != value {
-            device.set_configuration(value).map_err(|e| format!("{self}: configuration {value}: {e}"))?;
-        }
+        self.select(&device, value)?;
         Ok((device, interface))
+    }
+
+    /// Opens the device for a driver that knows it: with `bInterfaceNumber` of the first network function that a class
+    /// defines, or else of the first interface.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be opened.
+    pub fn open_any(&self) -> Result<(Arc<dyn UsbDevice>, Option<u8>), String> {
+        let (device, wanted) = self.device()?;
+        if let Some((value, interface)) = network_function(&device, wanted) {
+            self.select(&device, value)?;
+            return Ok((device, Some(interface)));
+        }
+        if let Some(value) = wanted {
+            self.select(&device, value)?;
+        }
+        let first = Node::new(device.clone(), None).interfaces().first().copied();
+        Ok((device, first))
+    }
+
+    fn select(&self, device: &Arc<dyn UsbDevice>, value: u8) -> Result<(), String> {
+        if device.configuration() == value {
+            return Ok(());
+        }
+        device.set_configuration(value).map_err(|e| format!("{self}: configuration {value}: {e}"))
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use weir_host::provider::ProviderSpec;
 use weir_host::stack::spec::StackSpec;
 use weir_host::{Fault, Prop};
 
@@ -36,6 +37,12 @@ pub struct RunArgs {
     /// Class to boot: IOUserClass of its personality.
     #[arg(long, value_name = "NAME")]
     pub class: String,
+    /// What the driver is put on; without it, on nothing (a virtual device). `usb:BUS-DEV` or `usb:VID:PID` (a device of
+    /// this machine, taken from its kernel driver) and `sim:ncm`, `sim:ecm`, `sim:rndis` (models) with `,config=N`,
+    /// `,interface=N` or `,device`; `qemu:e1000e,tap:NAME` and `qemu:virtio-net[,packed],tap:NAME` (QEMU's model of a PCI
+    /// NIC whose cable ends in a TAP interface).
+    #[arg(long, value_name = "SPEC")]
+    pub provider: Option<ProviderSpec>,
     /// What to attach: tap:NAME, smoltcp:ADDR/LEN or pcap:FILE, with options.
     #[arg(long, value_name = "SPEC")]
     pub stack: StackSpec,

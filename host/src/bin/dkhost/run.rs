@@ -82,7 +82,11 @@ fn session(host: &mut Host, args: &RunArgs, signals: &Receiver<Signal>) -> Resul
     if !classes.contains(&args.class) {
         return Err(format!("{dext} has no class {}; it has {}", args.class, classes.join(", ")));
     }
-    let service = host.boot(&args.class, properties(args)).map_err(|e| e.to_string())?;
+    let service = match args.provider.as_ref() {
+        None => host.boot(&args.class, properties(args)),
+        Some(spec) => host.boot_on(&args.class, properties(args), spec.open()?),
+    };
+    let service = service.map_err(|e| e.to_string())?;
     let attached = attach(host, &service, args);
     let waited = attached.inspect(|_| wait(host, args, signals));
     let outcome = waited.map(|id| (service.set_enabled(false), host.detach(id).unwrap_or_default()));

@@ -114,12 +114,14 @@ fn error_of_number(number: i32) -> IoReturn {
         libc::EPIPE => PIPE_STALLED,
         libc::ENOENT | libc::ECONNRESET => IoReturn::ABORTED,
         libc::ETIMEDOUT => IoReturn::TIMEOUT,
-        libc::ENODEV | libc::ESHUTDOWN => IoReturn::NO_DEVICE,
+        libc::ENODEV => IoReturn::NO_DEVICE,
         libc::EOVERFLOW => IoReturn::OVERRUN,
         libc::ENOMEM => IoReturn::NO_MEMORY,
         libc::EBUSY => IoReturn::EXCLUSIVE_ACCESS,
         libc::EINVAL => IoReturn::BAD_ARGUMENT,
-        libc::EPROTO | libc::EILSEQ | libc::ETIME => IoReturn::NOT_RESPONDING,
+        // ESHUTDOWN ends transfers of a device that is unplugged, but of one that is put to sleep, too: the next call tells
+        // which.
+        libc::EPROTO | libc::EILSEQ | libc::ETIME | libc::ESHUTDOWN => IoReturn::NOT_RESPONDING,
         libc::EACCES | libc::EPERM => IoReturn::NOT_PRIVILEGED,
         _ => IoReturn::IO_ERROR,
     }

@@ -20,10 +20,27 @@ pub struct Image {
     pub initramfs: PathBuf,
 }
 
-const INIT: &str = include_str!("init.sh");
+/// The first process.
+const INIT: &str = include_str!("common.sh");
+/// Each machine's own.
+const SCRIPTS: &[(&str, &str)] = &[("usb.sh", include_str!("usb.sh")), ("pci.sh", include_str!("pci.sh"))];
 /// Modules that the scenarios load; depmod finds what these need.
-const MODULES: &[&str] =
-    &["configfs", "tun", "dummy_hcd", "libcomposite", "usb_f_ncm", "usb_f_ecm", "usb_f_rndis", "xhci-pci", "e1000e"];
+const MODULES: &[&str] = &[
+    "configfs",
+    "tun",
+    "8021q",
+    "dummy_hcd",
+    "libcomposite",
+    "usb_f_ncm",
+    "usb_f_ecm",
+    "usb_f_rndis",
+    "xhci-pci",
+    "e1000e",
+    "virtio-net",
+    "virtio-pci",
+    "vfio-pci",
+    "vfio_iommu_type1",
+];
 /// Programs of this machine that the guest gets.
 const PROGRAMS: &[&str] = &["ip", "ping"];
 
@@ -53,7 +70,6 @@ pub fn make() -> Result<Image> {
     if !kernel.exists() {
         extract_kernel(&root.join("boot").join(format!("vmlinuz-{version}")), &kernel)?;
     }
-    sh::run(sh::cargo().args(["build", "--quiet", "-p", "weir-cli"]))?;
     let initramfs = folder.join("initramfs.cpio");
     let tree = folder.join("initramfs");
     fill(&tree, &root, &version)?;
@@ -72,7 +88,9 @@ fn kernel_package() -> Result<String> {
 }
 
 fn download(folder: &Path, package: &str, root: &Path) -> Result<()> {
-    sh::run(Command::new("apt-get").args(["-qq", "download", package]).current_dir(folder))?;
+    // apt's own user may not write here, which it would complain about.
+    let download = ["-qq", "-o", "APT::Sandbox::User=root", "download", package];
+    sh::run(Command::new("apt-get").args(download).current_dir(folder))?;
     let archive = fs::read_dir(folder)?.flatten().map(|entry| entry.path()).find(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         name.starts_with(package) && name.ends_with(".deb")
@@ -142,6 +160,16 @@ fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     Ok(text.lines().filter_map(path).collect())
 }
 
+/// The command that the guest runs: `WEIR_BIN`, as for the tests, or else the optimised build, for emulated instructions are
+/// dear.
+fn weir() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("WEIR_BIN") {
+        return Ok(path.into());
+    }
+    sh::run(sh::cargo().args(["build", "--quiet", "--release", "-p", "weir-cli"]))?;
+    Ok(sh::target_dir().join("release").join("weir"))
+}
+
 fn fill(tree: &Path, root: &Path, version: &str) -> Result<()> {
     if tree.exists() {
         fs::remove_dir_all(tree)?;
@@ -150,8 +178,13 @@ fn fill(tree: &Path, root: &Path, version: &str) -> Result<()> {
     let init = tree.join("init");
     fs::write(&init, INIT)?;
     fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;
+    let scripts = tree.join("lib/weir");
+    fs::create_dir_all(&scripts)?;
+    for (name, text) in SCRIPTS {
+        fs::write(scripts.join(name), text)?;
+    }
     install(&find("busybox")?, &tree.join("bin/busybox"))?;
-    let weir = sh::target_dir().join("debug").join("weir");
+    let weir = weir()?;
     let mut programs = vec![(weir, "weir")];
     for name in PROGRAMS {
         programs.push((find(name)?, name));
@@ -187,7 +220,7 @@ fn modules(tree: &Path, root: &Path, version: &str) -> Result<()> {
     for path in wanted {
         install(&all.join(&path), &to.join(&path))?;
     }
-    for file in ["modules.builtin", "modules.order"] {
+    for file in ["modules.builtin", "modules.builtin.modinfo", "modules.order"] {
         install(&all.join(file), &to.join(file))?;
     }
     sh::run(Command::new(depmod).arg("-b").arg(tree).arg(version))

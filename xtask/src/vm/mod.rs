@@ -1,5 +1,9 @@
-//! A small virtual machine with Debian's kernel, for what only a kernel of one's own shows: gadgets of Linux's on a software
-//! USB controller, QEMU's USB devices, owned by the driver through usbfs and held against the kernel's drivers.
+//! Small virtual machines with Debian's kernel, for what only a kernel of one's own shows: gadgets of Linux's on a software
+//! USB controller and QEMU's USB devices, owned by the driver through usbfs; PCI NICs behind an IOMMU, owned through vfio. Each
+//! is held against the kernel's own drivers.
+//!
+//! `common.sh` is the guest's first process; `usb.sh` and `pci.sh` are the scenarios of a machine. Everything runs under
+//! emulation: no machine of a CI service has to lend its processor's virtualisation.
 
 mod image;
 
@@ -10,50 +14,171 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use image::Image;
+
 use crate::setup::{self, Install, Purpose};
 use crate::sh;
 
-/// Every scenario of `init.sh`.
-const SCENARIOS: [&str; 6] = ["ncm", "ecm", "rndis", "android", "qemu-ecm", "qemu-rndis"];
-/// How long all of them may take under emulation.
-const LIMIT: Duration = Duration::from_secs(1200);
+/// A machine to boot: its devices, and what is done with them.
+struct Machine {
+    /// Names its script.
+    name: &'static str,
+    /// QEMU's arguments for its devices.
+    devices: &'static [&'static str],
+    /// More of the kernel's command line.
+    kernel: &'static str,
+    /// Scenarios of its script, in order.
+    scenarios: &'static [&'static str],
+}
+
+const MACHINES: &[Machine] = &[
+    Machine {
+        name: "usb",
+        devices: &[
+            "-device",
+            "qemu-xhci",
+            "-netdev",
+            "hubport,id=usb,hubid=0",
+            "-device",
+            "usb-net,netdev=usb",
+            "-netdev",
+            "hubport,id=peer,hubid=0",
+            "-device",
+            "e1000e,netdev=peer",
+        ],
+        kernel: "",
+        scenarios: &[
+            "ncm",
+            "ecm",
+            "rndis",
+            "android",
+            "qemu-ecm",
+            "qemu-rndis",
+            "unplug-ncm",
+            "unplug-ecm",
+            "unplug-rndis",
+            "sleep-ncm",
+            "sleep-ecm",
+            "sleep-rndis",
+        ],
+    },
+    // A NIC to drive at 00:10.0 and the kernel's own at 00:11.0, each two of a kind on one cable (pci.sh).
+    Machine {
+        name: "pci",
+        devices: &[
+            "-device",
+            "intel-iommu,intremap=on,caching-mode=on",
+            "-netdev",
+            "hubport,id=e0,hubid=0",
+            "-device",
+            "e1000e,netdev=e0,addr=10.0",
+            "-netdev",
+            "hubport,id=e1,hubid=0",
+            "-device",
+            "e1000e,netdev=e1,addr=11.0",
+            "-netdev",
+            "hubport,id=v0,hubid=1",
+            "-device",
+            "virtio-net-pci,netdev=v0,addr=12.0,disable-legacy=on,iommu_platform=on",
+            "-netdev",
+            "hubport,id=p0,hubid=2",
+            "-device",
+            "virtio-net-pci,netdev=p0,addr=13.0,disable-legacy=on,iommu_platform=on,packed=on",
+            "-netdev",
+            "hubport,id=v1,hubid=1",
+            "-device",
+            "e1000e,netdev=v1,addr=14.0",
+            "-netdev",
+            "hubport,id=p1,hubid=2",
+            "-device",
+            "e1000e,netdev=p1,addr=15.0",
+        ],
+        kernel: "intel_iommu=on",
+        scenarios: &[],
+    },
+];
+
+/// How long one machine may take under emulation.
+const LIMIT: Duration = Duration::from_secs(1800);
 /// isa-debug-exit gives QEMU the status 2 n + 1.
 const PASSED: i32 = 1;
 
-/// Boots the machine and runs the scenarios whose names contain `only`.
+/// Boots the machines and runs the scenarios whose names contain `only`.
 ///
 /// # Errors
 /// Something is missing, or a scenario failed.
 pub fn run(install: Install, only: Option<&str>) -> Result<()> {
     setup::ensure(Purpose::TestAll, install)?;
-    let chosen: Vec<&str> = SCENARIOS.into_iter().filter(|name| only.is_none_or(|text| name.contains(text))).collect();
+    let chosen: Vec<(&Machine, Vec<&str>)> = MACHINES
+        .iter()
+        .map(|machine| {
+            (machine, machine.scenarios.iter().copied().filter(|s| only.is_none_or(|o| s.contains(o))).collect())
+        })
+        .filter(|(_, scenarios): &(_, Vec<&str>)| !scenarios.is_empty())
+        .collect();
     if chosen.is_empty() {
-        bail!("no scenario is called so; there are {}", SCENARIOS.join(", "));
+        let all: Vec<&str> = MACHINES.iter().flat_map(|machine| machine.scenarios).copied().collect();
+        bail!("no scenario is called so; there are {}", all.join(", "));
     }
     let image = image::make()?;
-    let log_path = sh::target_dir().join("vm").join("console.log");
+    let mut failed = Vec::new();
+    let mut count = 0;
+    let start = Instant::now();
+    for (machine, scenarios) in &chosen {
+        count += scenarios.len();
+        if let Err(error) = boot(machine, scenarios, &image) {
+            println!("{}: {error:#}", machine.name);
+            failed.push(machine.name);
+        }
+    }
+    println!("{count} scenarios in {:.0} s", start.elapsed().as_secs_f64());
+    if !failed.is_empty() {
+        bail!("a scenario failed on: {}", failed.join(", "));
+    }
+    println!("{count} passed, 0 failed");
+    Ok(())
+}
+
+fn boot(machine: &Machine, scenarios: &[&str], image: &Image) -> Result<()> {
+    let log_path = sh::target_dir().join("vm").join(format!("{}.log", machine.name));
     let mut log = File::create(&log_path).with_context(|| format!("cannot write {}", log_path.display()))?;
     let mut qemu = Command::new("qemu-system-x86_64");
-    qemu.args(["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1024", "-smp", "1"])
-        .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"])
-        .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
-        .args(["-device", "qemu-xhci", "-netdev", "hubport,id=usb,hubid=0", "-device", "usb-net,netdev=usb"])
-        .args(["-netdev", "hubport,id=peer,hubid=0", "-device", "e1000e,netdev=peer"])
-        .arg("-kernel")
-        .arg(&image.kernel)
-        .arg("-initrd")
-        .arg(&image.initramfs)
-        .arg("-append")
-        .arg(format!("console=ttyS0 quiet panic=-1 net.ifnames=0 weir.run={}", chosen.join(",")));
-    let mut machine = qemu
+    qemu.args([
+        "-M",
+        "q35,kernel-irqchip=split",
+        "-accel",
+        "tcg,thread=multi",
+        "-cpu",
+        "max",
+        "-m",
+        "1024",
+        "-smp",
+        "1",
+    ])
+    .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"])
+    .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
+    .args(machine.devices)
+    .arg("-kernel")
+    .arg(&image.kernel)
+    .arg("-initrd")
+    .arg(&image.initramfs)
+    .arg("-append")
+    .arg(format!(
+        "console=ttyS0 quiet panic=-1 net.ifnames=0 {} weir.machine={} weir.run={}",
+        machine.kernel,
+        machine.name,
+        scenarios.join(",")
+    ));
+    println!("machine {} (emulated): {}", machine.name, scenarios.join(", "));
+    let mut child = qemu
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot start qemu-system-x86_64 (`cargo xtask setup --for test-all` installs it)")?;
-    let console = machine.stdout.take().context("no console")?;
+    let console = child.stdout.take().context("no console")?;
     let start = Instant::now();
     // The reader ends with the machine; whoever is late is ended.
-    let watched = std::thread::scope(|scope| -> Result<std::process::ExitStatus> {
+    let status = std::thread::scope(|scope| -> Result<std::process::ExitStatus> {
         let reader = scope.spawn(move || {
             let mut done = false;
             for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
@@ -61,18 +186,18 @@ pub fn run(install: Install, only: Option<&str>) -> Result<()> {
                 let _ = writeln!(log, "{line}");
                 done |= line == "vm: done";
                 if let Some(text) = line.strip_prefix("vm: ") {
-                    println!("{text}");
+                    println!("{:6.1} s  {text}", start.elapsed().as_secs_f64());
                 }
             }
             done
         });
         let status = loop {
-            if let Some(status) = machine.try_wait()? {
+            if let Some(status) = child.try_wait()? {
                 break status;
             }
             if start.elapsed() > LIMIT {
-                machine.kill()?;
-                machine.wait()?;
+                child.kill()?;
+                child.wait()?;
                 bail!("the machine did not finish in {} s; see {}", LIMIT.as_secs(), log_path.display());
             }
             std::thread::sleep(Duration::from_millis(100));
@@ -82,9 +207,8 @@ pub fn run(install: Install, only: Option<&str>) -> Result<()> {
         }
         Ok(status)
     })?;
-    if watched.code() != Some(PASSED) {
+    if status.code() != Some(PASSED) {
         bail!("a scenario failed; see {}", log_path.display());
     }
-    println!("{} passed, 0 failed", chosen.len());
     Ok(())
 }

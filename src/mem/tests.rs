@@ -3,6 +3,7 @@
 pub(crate) mod dma;
 #[cfg(target_arch = "x86_64")]
 mod locate;
+pub(crate) mod pipes;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -6,6 +6,7 @@ mod bindings;
 mod bundle;
 mod demo;
 mod dext;
+mod hostile;
 mod setup;
 mod sh;
 mod test;

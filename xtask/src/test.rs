@@ -68,7 +68,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "vm",
-        what: "USB gadgets and QEMU's USB NIC against Linux's own drivers in a virtual machine",
+        what: "NICs against Linux's own drivers in virtual machines: USB gadgets, QEMU's USB NIC",
         slow: true,
         run: machine,
     },
@@ -352,22 +352,10 @@ fn tsan() -> Result<Outcome> {
     sanitized("thread")
 }
 
-/// The back ends of PCI adapters against devices that say anything.
+/// Devices against drivers.
 fn hostile() -> Result<Outcome> {
-    let target = host_triple()?;
-    let clang = weir_iig::find_clang()?;
-    let flags = format!(
-        "-Zsanitizer=address -Zexternal-clangrt -Cunsafe-allow-abi-mismatch=sanitizer -Clinker={} -Clink-arg=-fsanitize=address",
-        clang.display()
-    );
-    passed(
-        sh::cargo()
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env("RUSTFLAGS", &flags)
-            .env("CARGO_TARGET_DIR", sh::target_dir().join("sanitize-address"))
-            .env("WEIR_FUZZ_SECONDS", "600")
-            .args(["test", "--quiet", "--target", &target, "-p", "weir-core", "--lib", "a_hostile_device"]),
-    )
+    crate::hostile::run()?;
+    Ok(Outcome::Passed)
 }
 
 /// The user client against programs that obey no rule.
@@ -434,7 +422,11 @@ fn sanitized(which: &str) -> Result<Outcome> {
     passed(&mut cargo)
 }
 
-fn host_triple() -> Result<String> {
+/// The triple of this machine's own compiler.
+///
+/// # Errors
+/// There is none, or it does not say.
+pub fn host_triple() -> Result<String> {
     let output = Command::new("rustc").arg("-vV").output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text.lines().find_map(|line| line.strip_prefix("host: "));

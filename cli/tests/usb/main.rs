@@ -1,5 +1,6 @@
 //! The driver on models of USB network devices, in virtual time.
 
+mod faults;
 mod rig;
 mod scenarios;
 #[path = "../dext/support.rs"]

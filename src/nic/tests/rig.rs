@@ -10,6 +10,7 @@ use crate::mem::pool::Pool;
 use crate::mem::region::Region;
 use crate::mem::tests::dma::TestDma;
 use crate::mem::{Burst, Packet};
+use crate::nic::usb::{Bus, Port};
 use crate::nic::{Device, Events, Nic, NicEnv, NicError, NicQueue, Registers};
 
 pub(crate) const MAC: [u8; 6] = [2, 0, 0, 0, 0, 7];
@@ -80,7 +81,23 @@ impl Rig {
     ) -> Rig {
         let dma = Arc::new(TestDma::default());
         let env = NicEnv { events: Arc::new(Deaf), dma: dma.clone(), registers: Some(registers), usb: None };
-        let Device { nic, queues, .. } = open(env).unwrap();
+        Self::of(open(env).unwrap(), dma, buffers, headroom)
+    }
+
+    /// On a USB device; `None` if the back end would not have it. What completes transfers comes with it.
+    pub fn usb(
+        bus: Bus,
+        buffers: usize,
+        open: impl FnOnce(NicEnv) -> Result<Device, NicError>,
+    ) -> Option<(Rig, Arc<Port>)> {
+        let dma = Arc::new(TestDma::default());
+        let env = NicEnv { events: Arc::new(Deaf), dma: dma.clone(), registers: None, usb: Some(bus) };
+        let mut device = open(env).ok()?;
+        let port = device.usb.take()?;
+        Some((Self::of(device, dma, buffers, 0), port))
+    }
+
+    fn of(Device { nic, queues, .. }: Device, dma: Arc<TestDma>, buffers: usize, headroom: u32) -> Rig {
         let region = Region::alloc(dma.clone(), buffers * BUF_LEN as usize, 4096).unwrap();
         let pool = Pool::for_own(region, BUF_LEN, headroom).unwrap();
         Rig { nic, queues, pool, dma, out: HashSet::new(), buffers }

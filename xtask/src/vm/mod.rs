@@ -1,8 +1,7 @@
 //! Small virtual machines with Debian's kernel, for what only a kernel of one's own shows: gadgets of Linux's on a software
-//! USB controller and QEMU's USB devices, owned by the driver through usbfs; PCI NICs behind an IOMMU, owned through vfio. Each
-//! is held against the kernel's own drivers.
+//! USB controller and QEMU's USB devices, owned by the driver through usbfs and held against the kernel's own drivers.
 //!
-//! `common.sh` is the guest's first process; `usb.sh` and `pci.sh` are the scenarios of a machine. Everything runs under
+//! `common.sh` is the guest's first process; each machine has its script of scenarios (`usb.sh`). Everything runs under
 //! emulation: no machine of a CI service has to lend its processor's virtualisation.
 
 mod image;
@@ -31,72 +30,33 @@ struct Machine {
     scenarios: &'static [&'static str],
 }
 
-const MACHINES: &[Machine] = &[
-    Machine {
-        name: "usb",
-        devices: &[
-            "-device",
-            "qemu-xhci",
-            "-netdev",
-            "hubport,id=usb,hubid=0",
-            "-device",
-            "usb-net,netdev=usb",
-            "-netdev",
-            "hubport,id=peer,hubid=0",
-            "-device",
-            "e1000e,netdev=peer",
-        ],
-        kernel: "",
-        scenarios: &[
-            "ncm",
-            "ecm",
-            "rndis",
-            "android",
-            "qemu-ecm",
-            "qemu-rndis",
-            "unplug-ncm",
-            "unplug-ecm",
-            "unplug-rndis",
-            "sleep-ncm",
-            "sleep-ecm",
-            "sleep-rndis",
-        ],
-    },
-    // A NIC to drive at 00:10.0 and the kernel's own at 00:11.0, each two of a kind on one cable (pci.sh).
-    Machine {
-        name: "pci",
-        devices: &[
-            "-device",
-            "intel-iommu,intremap=on,caching-mode=on",
-            "-netdev",
-            "hubport,id=e0,hubid=0",
-            "-device",
-            "e1000e,netdev=e0,addr=10.0",
-            "-netdev",
-            "hubport,id=e1,hubid=0",
-            "-device",
-            "e1000e,netdev=e1,addr=11.0",
-            "-netdev",
-            "hubport,id=v0,hubid=1",
-            "-device",
-            "virtio-net-pci,netdev=v0,addr=12.0,disable-legacy=on,iommu_platform=on",
-            "-netdev",
-            "hubport,id=p0,hubid=2",
-            "-device",
-            "virtio-net-pci,netdev=p0,addr=13.0,disable-legacy=on,iommu_platform=on,packed=on",
-            "-netdev",
-            "hubport,id=v1,hubid=1",
-            "-device",
-            "e1000e,netdev=v1,addr=14.0",
-            "-netdev",
-            "hubport,id=p1,hubid=2",
-            "-device",
-            "e1000e,netdev=p1,addr=15.0",
-        ],
-        kernel: "intel_iommu=on",
-        scenarios: &[],
-    },
-];
+const MACHINES: &[Machine] = &[Machine {
+    name: "usb",
+    devices: &[
+        "-device",
+        "qemu-xhci",
+        "-netdev",
+        "hubport,id=usb,hubid=0",
+        "-device",
+        "usb-net,netdev=usb",
+        "-netdev",
+        "hubport,id=peer,hubid=0",
+        "-device",
+        "e1000e,netdev=peer",
+    ],
+    kernel: "",
+    scenarios: &[
+        "ncm",
+        "ecm",
+        "rndis",
+        "android",
+        "qemu-ecm",
+        "qemu-rndis",
+        "unplug-ncm",
+        "unplug-ecm",
+        "unplug-rndis",
+    ],
+}];
 
 /// How long one machine may take under emulation.
 const LIMIT: Duration = Duration::from_secs(1800);

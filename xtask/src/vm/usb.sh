@@ -55,29 +55,6 @@ unplug() {
     ungadget "$1"
 }
 
-# The whole machine's devices sleep and wake, down to the controller, while frames are on their way (pm_test: nothing but the
-# processor stays awake for five seconds).
-sleepwake() {
-    gadget "$1"
-    if start "sleep-$1" usb:1d6b:0104 usb0; then
-        ip netns exec w ping -q -i 0.01 -s 1000 -w 40 10.55.0.1 > /dev/null 2>&1 &
-        pinger=$!
-        sleep 0.3
-        echo devices > /sys/power/pm_test
-        why=
-        echo freeze > /sys/power/state 2>/tmp/pm.log || why="the kernel did not sleep: $(cat /tmp/pm.log)"
-        kill $pinger 2>/dev/null
-        wait $pinger 2>/dev/null
-        verdict "$name/slept" "$why"
-        answers && verdict "$name/answers-again" || verdict "$name/answers-again" "no"
-        bad=
-        pings 100 -f -s 56 -c 100
-        verdict "$name/ping-100" "$bad"
-        stop
-    fi
-    ungadget "$1"
-}
-
 scenario() {
     case $1 in
     ncm | ecm | rndis)
@@ -98,9 +75,6 @@ scenario() {
         ;;
     unplug-*)
         unplug "${1#unplug-}"
-        ;;
-    sleep-*)
-        sleepwake "${1#sleep-}"
         ;;
     *)
         verdict "$1" "no such scenario"

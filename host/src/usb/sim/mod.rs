@@ -5,14 +5,12 @@
 //! the same seed gives the same run.
 
 mod descriptors;
-use crate::far;
+mod kinds;
 mod ncm;
 mod rndis;
 mod serve;
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -21,81 +19,12 @@ use crate::ioreturn::{IoResult, IoReturn};
 use crate::rt::Runtime;
 use crate::sched::{Expire, Item, Queue, lock};
 use descriptors::{IN, NOTIFY, OUT};
+pub use kinds::{Model, Quirk, Seen, Trap};
 use serve::fill;
 
 /// Time of one transfer's set-up, and of a byte at 480 Mb/s less protocol (USB 2.0 section 5.8.4: 53 MB/s), ns.
 const TRANSFER_NS: u64 = 25_000;
 const BYTE_NS: u64 = 19;
-
-/// Which class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Model {
-    /// NCM with 16-bit blocks.
-    Ncm,
-    /// NCM with 32-bit blocks too.
-    Ncm32,
-    /// ECM.
-    Ecm,
-    /// RNDIS.
-    Rndis,
-}
-
-impl Model {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Ncm, Self::Ncm32, Self::Ecm, Self::Rndis];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Ncm => "ncm",
-            Self::Ncm32 => "ncm32",
-            Self::Ecm => "ecm",
-            Self::Rndis => "rndis",
-        }
-    }
-}
-
-impl fmt::Display for Model {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Model {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|model| model.name() == text);
-        found.ok_or_else(|| format!("sim:{text}: there are sim:ncm, sim:ncm32, sim:ecm and sim:rndis"))
-    }
-}
-
-/// What a model saw.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// Bulk OUT transfers with something in them, and frames in them.
-    pub transfers_out: u64,
-    /// See `transfers_out`.
-    pub frames_out: u64,
-    /// Bulk IN transfers with something in them, and frames in them.
-    pub transfers_in: u64,
-    /// See `transfers_in`.
-    pub frames_in: u64,
-    /// Most bulk IN transfers that waited at once.
-    pub depth_in: usize,
-}
-
-/// How a device may misbehave on purpose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quirk {
-    /// The next transfer of the endpoint halts it.
-    StallIn,
-    /// See [`Quirk::StallIn`].
-    StallOut,
-    /// OUT transfers are not taken until [`SimDevice::go_on`].
-    HangOut,
-    /// IN transfers end with nothing in them, without end.
-    EmptyIn,
-}
 
 struct State {
     /// `None` until the driver selected the data interface's working setting, or always for RNDIS.
@@ -111,6 +40,12 @@ struct State {
     empty_in: bool,
     stall_in: bool,
     stall_out: bool,
+    babble_in: bool,
+    short_in: bool,
+    short_out: bool,
+    /// Calls so far, and which of them runs into what.
+    calls: u64,
+    trap: Option<(u64, Trap)>,
     notices: VecDeque<Vec<u8>>,
     to_host: VecDeque<Vec<u8>>,
     from_host: Vec<Vec<u8>>,
@@ -131,6 +66,8 @@ struct State {
 /// A model.
 pub struct SimDevice {
     model: Model,
+    /// What it says of itself, once and for all.
+    configuration: Vec<u8>,
     me: Weak<SimDevice>,
     state: Mutex<State>,
     rt: Mutex<Option<(Arc<Runtime>, Arc<Queue>)>>,
@@ -149,6 +86,25 @@ impl SimDevice {
     /// A device; a seed other than 0 makes it hostile: what it sends is damaged now and then.
     #[must_use]
     pub fn new(model: Model, seed: u64) -> Arc<Self> {
+        Self::with(model, seed, descriptors::configuration(model))
+    }
+
+    /// A hostile device that lies about what it is, too.
+    #[must_use]
+    pub fn impostor(model: Model, seed: u64) -> Arc<Self> {
+        let mut random = seed;
+        let mut configuration = descriptors::configuration(model);
+        for _ in 0..=next_random(&mut random) % 4 {
+            let at = (next_random(&mut random) as usize) % configuration.len();
+            configuration[at] = next_random(&mut random) as u8;
+        }
+        if next_random(&mut random).is_multiple_of(8) {
+            configuration.truncate((next_random(&mut random) as usize) % configuration.len());
+        }
+        Self::with(model, seed, configuration)
+    }
+
+    fn with(model: Model, seed: u64, configuration: Vec<u8>) -> Arc<Self> {
         let state = State {
             flowing: false,
             gone: false,
@@ -162,6 +118,11 @@ impl SimDevice {
             empty_in: false,
             stall_in: false,
             stall_out: false,
+            babble_in: false,
+            short_in: false,
+            short_out: false,
+            calls: 0,
+            trap: None,
             notices: VecDeque::new(),
             to_host: VecDeque::new(),
             from_host: Vec::new(),
@@ -176,7 +137,8 @@ impl SimDevice {
             hostile: seed != 0,
             scheduled: false,
         };
-        Arc::new_cyclic(|me| Self { model, me: me.clone(), state: Mutex::new(state), rt: Mutex::default() })
+        let state = Mutex::new(state);
+        Arc::new_cyclic(|me| Self { model, configuration, me: me.clone(), state, rt: Mutex::default() })
     }
 
     /// Its station address.
@@ -243,6 +205,9 @@ impl SimDevice {
             Quirk::StallOut => state.stall_out = true,
             Quirk::HangOut => state.hang_out = true,
             Quirk::EmptyIn => state.empty_in = true,
+            Quirk::BabbleIn => state.babble_in = true,
+            Quirk::ShortIn => state.short_in = true,
+            Quirk::ShortOut => state.short_out = true,
         }
         drop(state);
         self.kick(0);
@@ -254,6 +219,49 @@ impl SimDevice {
         (state.hang_out, state.empty_in) = (false, false);
         drop(state);
         self.kick(0);
+    }
+
+    /// The host's `nth` call from now on runs into `trap`.
+    pub fn set_trap(&self, nth: u64, trap: Trap) {
+        let mut state = lock(&self.state);
+        state.trap = Some((state.calls + nth, trap));
+    }
+
+    /// Calls of the host so far.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        lock(&self.state).calls
+    }
+
+    /// Its power fails for a moment, as it may while the host sleeps: it forgets what it was told.
+    pub fn lose_power(&self) {
+        let mut state = lock(&self.state);
+        (state.flowing, state.filter) = (false, 0);
+        state.multicast.clear();
+        state.ncm.restart();
+        state.rndis.lose_power();
+        state.notices.clear();
+        state.to_host.clear();
+    }
+
+    fn enter(&self) -> IoResult<()> {
+        let trap = {
+            let mut state = lock(&self.state);
+            state.calls += 1;
+            let now = state.calls;
+            if state.gone {
+                return Err(IoReturn::NO_DEVICE);
+            }
+            state.trap.take_if(|(at, _)| *at == now).map(|(_, trap)| trap)
+        };
+        match trap {
+            None => Ok(()),
+            Some(Trap::Fails(error)) => Err(error),
+            Some(Trap::Unplugged) => {
+                self.unplug();
+                Err(IoReturn::NO_DEVICE)
+            }
+        }
     }
 
     /// Asks the host whether it lives (RNDIS).
@@ -352,7 +360,7 @@ impl UsbDevice for SimDevice {
     }
 
     fn configurations(&self) -> Vec<Vec<u8>> {
-        vec![descriptors::configuration(self.model)]
+        vec![self.configuration.clone()]
     }
 
     fn configuration(&self) -> u8 {
@@ -365,16 +373,14 @@ impl UsbDevice for SimDevice {
     }
 
     fn claim(&self, _interface: u8) -> IoResult<()> {
-        if lock(&self.state).gone { Err(IoReturn::NO_DEVICE) } else { Ok(()) }
+        self.enter()
     }
 
     fn release(&self, _interface: u8) {}
 
     fn set_alternate(&self, interface: u8, alternate: u8) -> IoResult<()> {
+        self.enter()?;
         let mut state = lock(&self.state);
-        if state.gone {
-            return Err(IoReturn::NO_DEVICE);
-        }
         if interface != descriptors::DATA || self.model == Model::Rndis || alternate > 1 {
             return Err(PIPE_STALLED);
         }
@@ -394,10 +400,8 @@ impl UsbDevice for SimDevice {
     }
 
     fn control(&self, setup: Setup, data: &mut [u8], _timeout: Duration) -> IoResult<usize> {
+        self.enter()?;
         let mut state = lock(&self.state);
-        if state.gone {
-            return Err(IoReturn::NO_DEVICE);
-        }
         if let (0x80, 6, 3) = (setup.kind, setup.request, setup.value >> 8) {
             let string = descriptors::string(setup.value as u8).ok_or(PIPE_STALLED)?;
             let len = string.len().min(data.len());
@@ -420,6 +424,7 @@ impl UsbDevice for SimDevice {
             }
         };
         let result = match answered {
+            Ok(len) if state.hostile => state.lie(len, data),
             Ok(len) => Ok(len),
             Err(what) => {
                 state.fault(what);
@@ -432,10 +437,8 @@ impl UsbDevice for SimDevice {
     }
 
     fn submit(&self, endpoint: u8, transfer: Transfer) -> IoResult<()> {
+        self.enter()?;
         let mut state = lock(&self.state);
-        if state.gone {
-            return Err(IoReturn::NO_DEVICE);
-        }
         let halted = (endpoint == IN && state.halted_in) || (endpoint == OUT && state.halted_out);
         if halted {
             return Err(PIPE_STALLED);
@@ -471,10 +474,8 @@ impl UsbDevice for SimDevice {
     }
 
     fn clear_halt(&self, endpoint: u8) -> IoResult<()> {
+        self.enter()?;
         let mut state = lock(&self.state);
-        if state.gone {
-            return Err(IoReturn::NO_DEVICE);
-        }
         match endpoint {
             IN => state.halted_in = false,
             OUT => state.halted_out = false,

@@ -46,6 +46,12 @@ impl Rndis {
         self.responses.push_back(message(&[8, 0, 77], &[]));
     }
 
+    /// Forgets the session.
+    pub fn lose_power(&mut self) {
+        self.initialized = false;
+        self.responses.clear();
+    }
+
     /// Answered by the host, asked by the host.
     pub fn keepalives(&self) -> (u64, u64) {
         (self.answered, self.asked)

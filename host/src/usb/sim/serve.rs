@@ -1,6 +1,7 @@
 //! What a model does with the transfers that wait.
 
-use super::{Done, Model, State, far, next_random, rndis};
+use super::{Done, Model, State, next_random, rndis};
+use crate::far;
 use crate::ioreturn::{IoResult, IoReturn};
 use crate::mem::Mem;
 use crate::usb::PIPE_STALLED;
@@ -49,6 +50,11 @@ impl State {
         let mut bytes = vec![0; transfer.length as usize];
         if let Err(error) = transfer.memory.read(0, &mut bytes) {
             return Some((transfer.done, Err(error)));
+        }
+        if std::mem::take(&mut self.short_out) {
+            // What it took of a block or a frame is of no use to it.
+            self.ncm.lost = true;
+            return Some((transfer.done, Ok(transfer.length / 2)));
         }
         if !bytes.is_empty() {
             self.seen.transfers_out += 1;
@@ -107,8 +113,31 @@ impl State {
                 return Some((transfer.done, Err(PIPE_STALLED)));
             }
         }
+        if std::mem::take(&mut self.babble_in) {
+            return Some((transfer.done, Err(IoReturn::OVERRUN)));
+        }
+        if std::mem::take(&mut self.short_in) {
+            bytes.truncate(bytes.len() / 2);
+        }
         let result = fill(&transfer.memory, transfer.length, &bytes);
         Some((transfer.done, result))
+    }
+
+    /// A hostile device's answer to a request, `len` bytes of `data`: now and then it is damaged, cut short or refused.
+    pub(super) fn lie(&mut self, len: usize, data: &mut [u8]) -> IoResult<usize> {
+        if !self.chance(8) {
+            return Ok(len);
+        }
+        if self.chance(4) {
+            return Err([PIPE_STALLED, IoReturn::TIMEOUT][usize::from(self.chance(2))]);
+        }
+        let mut answer = data.get(..len).unwrap_or_default().to_vec();
+        self.damage(&mut answer, data.len());
+        let len = answer.len().min(data.len());
+        for (to, from) in data.iter_mut().zip(&answer) {
+            *to = *from;
+        }
+        Ok(len)
     }
 
     /// Changes what is sent: bytes anywhere, most of all in the first words, where headers are; its length; all of it.

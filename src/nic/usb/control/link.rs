@@ -224,7 +224,8 @@ impl Link {
                 let _ = session.query(OID_MAXIMUM_FRAME_SIZE, |value| (value.len() >= 4).then_some(()));
                 let _ = session.query(OID_LINK_SPEED, |value| (value.len() >= 4).then_some(()));
                 let status = session.query(OID_CONNECT_STATUS, |value| value.first_chunk().copied());
-                connected = status.ok().map(|value| u32::from_le_bytes(value) == 0);
+                // One that does not say is taken to be plugged: it need not tell of what did not change.
+                connected = Some(status.map_or(true, |value| u32::from_le_bytes(value) == 0));
             }
         }
         self.bus.ops.set_alternate(self.plan.data_alternate).map_err(unusable)?;

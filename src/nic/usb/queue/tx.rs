@@ -27,8 +27,8 @@ pub(super) struct Tx {
     loaded: VecDeque<Packet>,
     /// With a status.
     pub finished: VecDeque<Packet>,
-    /// Frames in each transfer that runs or is staged, oldest first.
-    frames: heapless::Deque<usize, SLOTS_MAX>,
+    /// Frames and bytes of each transfer that runs or is staged, oldest first.
+    frames: heapless::Deque<(usize, u32), SLOTS_MAX>,
     /// Bytes of transfers that are filled and not submitted.
     staged: heapless::Vec<u32, SLOTS_MAX>,
     /// Frames in the transfer that is being filled; `None` without one.
@@ -83,7 +83,7 @@ impl Tx {
         while self.frames.len() > running {
             let _ = self.frames.pop_back();
         }
-        for frames in self.frames.iter_mut() {
+        for (frames, _) in self.frames.iter_mut() {
             *frames = 0;
         }
     }
@@ -92,7 +92,7 @@ impl Tx {
     fn drop_unsent(&mut self, status: Status) {
         let mut unsent = self.open.take().unwrap_or(0);
         for _ in 0..self.staged.len() {
-            unsent = unsent.saturating_add(self.frames.pop_back().unwrap_or(0));
+            unsent = unsent.saturating_add(self.frames.pop_back().map_or(0, |(frames, _)| frames));
         }
         self.staged.clear();
         let running = self.loaded.len().saturating_sub(unsent);
@@ -109,9 +109,11 @@ impl Tx {
             let result = finished.map(<[u8]>::len);
             self.ring.release();
             port.out_done.fetch_add(1, Ordering::Relaxed);
-            let frames = self.frames.pop_front().unwrap_or(0);
+            let (frames, bytes) = self.frames.pop_front().unwrap_or((0, 0));
+            // A device that took a part has no use for it.
+            let result = result.and_then(|len| if len < bytes as usize { Err(TransferError::Failed) } else { Ok(()) });
             match result {
-                Ok(_) => {
+                Ok(()) => {
                     self.failures = 0;
                     port.tallies.frames_out.add(frames as u64);
                     self.finish_loaded(frames, Status::Ok);
@@ -137,10 +139,10 @@ impl Tx {
         let Ok(bytes) = u32::try_from(len) else { return };
         // A ring has as many slots as these have places.
         let _ = self.staged.push(bytes);
-        let _ = self.frames.push_back(frames);
+        let _ = self.frames.push_back((frames, bytes));
         if framing.wants_empty() && len.checked_rem(packet) == Some(0) && self.has_slot() {
             let _ = self.staged.push(0);
-            let _ = self.frames.push_back(0);
+            let _ = self.frames.push_back((0, 0));
         }
     }
 

@@ -1,10 +1,13 @@
 //! What hostile devices send: blocks and descriptors that have broken other drivers.
 
+mod hostile;
+
 use super::descriptor::{mac_of_string, probe};
 use super::framing::Next;
 use super::ncm::{Decoder, Encoder, Layout};
 use super::notify;
-use super::rndis::message::parse;
+use super::rndis::message::{Answer, Limits, parse};
+use super::rndis::packet::RndisFraming;
 
 const MAX: usize = 2048;
 
@@ -94,6 +97,37 @@ fn chains_that_loop_end() {
     assert_eq!(all(&block(200, 100, 16, 100, &[(0, 0)])), Some(vec![Next::Bad]));
 }
 
+/// Words as an RNDIS message has them.
+fn words(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+#[test]
+fn known_bad_rndis_messages() {
+    let limits = Limits { packets: 8, transfer: 16384, alignment: 2 };
+    // Offset and length of a query's answer wrap (CVE-2023-23559), or leave the message.
+    for (size, at) in [(u32::MAX, 16), (8, u32::MAX), (u32::MAX - 15, 24), (9, 16), (1, 24)] {
+        assert_eq!(parse(&words(&[0x8000_0004, 32, 7, 0, size, at, 1, 2])), None, "{size} {at}");
+    }
+    assert!(matches!(
+        parse(&words(&[0x8000_0004, 32, 7, 0, 8, 16, 1, 2])),
+        Some((7, Answer::Value([1, 0, 0, 0, 2, ..])))
+    ));
+    // Longer than what came, shorter than its head.
+    assert_eq!(parse(&words(&[0x8000_0002, 52, 7, 0, 1])), None);
+    assert_eq!(parse(&words(&[0x8000_0002, 24, 7, 0, 1, 0])), None);
+    // Packet messages: a length of nothing, a frame before the end of the head, one that wraps, one behind the message.
+    for (len, offset, size) in
+        [(0, 36, 16), (7, 36, 16), (60, 35, 16), (60, u32::MAX, 16), (60, 36, u32::MAX), (60, 36, 17)]
+    {
+        let message = words(&[1, len, offset, size, 0, 0, 0, 0, 0, 0, 0, 5, 5, 5, 5]);
+        let mut framing = RndisFraming::new(limits);
+        assert!(framing.open());
+        assert_eq!(framing.next(&message), Next::Bad, "{len} {offset} {size}");
+        assert_eq!(framing.next(&message), Next::End, "it ends");
+    }
+}
+
 #[test]
 fn random_blocks_and_messages_stay_inside_themselves() {
     let mut x = 88_172_645_463_325_252u64;
@@ -103,7 +137,12 @@ fn random_blocks_and_messages_stay_inside_themselves() {
         x ^= x << 17;
         x
     };
-    for _ in 0..20_000 {
+    let seconds: u64 = std::env::var("WEIR_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
+    let start = std::time::Instant::now();
+    for round in 0u64.. {
+        if round >= 20_000 && round % 1024 == 0 && start.elapsed().as_secs() >= seconds {
+            break;
+        }
         let len = 12 + random() as usize % 300;
         let table = random() as usize % (len + 8);
         let entries: Vec<_> = (0..random() % 6).map(|_| (random() as u16 % 400, random() as u16 % 400)).collect();

@@ -111,9 +111,9 @@ fn build((package, target): (&str, &str)) -> Result<PathBuf> {
     if !output.status.success() {
         bail!("{package} {target} does not build ({})", output.status);
     }
-    // The last artifact with an executable is the test: what it depends on comes before it.
+    // A package's commands are built along with its tests: only the test's profile says that it is one.
     let text = String::from_utf8_lossy(&output.stdout);
-    let path = text.lines().rev().find_map(|line| {
+    let path = text.lines().filter(|line| line.contains("\"test\":true")).find_map(|line| {
         let (_, rest) = line.split_once("\"executable\":\"")?;
         rest.split('"').next().map(PathBuf::from)
     });

@@ -23,7 +23,7 @@ pub struct Image {
 /// The first process.
 const INIT: &str = include_str!("common.sh");
 /// Each machine's own.
-const SCRIPTS: &[(&str, &str)] = &[("usb.sh", include_str!("usb.sh"))];
+const SCRIPTS: &[(&str, &str)] = &[("usb.sh", include_str!("usb.sh")), ("pci.sh", include_str!("pci.sh"))];
 /// Modules that the scenarios load; depmod finds what these need.
 const MODULES: &[&str] = &[
     "configfs",
@@ -36,6 +36,8 @@ const MODULES: &[&str] = &[
     "usb_f_rndis",
     "xhci-pci",
     "e1000e",
+    "vfio-pci",
+    "vfio_iommu_type1",
 ];
 /// Programs of this machine that the guest gets.
 const PROGRAMS: &[&str] = &["ip", "ping"];

@@ -30,33 +30,70 @@ struct Machine {
     scenarios: &'static [&'static str],
 }
 
-const MACHINES: &[Machine] = &[Machine {
-    name: "usb",
-    devices: &[
-        "-device",
-        "qemu-xhci",
-        "-netdev",
-        "hubport,id=usb,hubid=0",
-        "-device",
-        "usb-net,netdev=usb",
-        "-netdev",
-        "hubport,id=peer,hubid=0",
-        "-device",
-        "e1000e,netdev=peer",
-    ],
-    kernel: "",
-    scenarios: &[
-        "ncm",
-        "ecm",
-        "rndis",
-        "android",
-        "qemu-ecm",
-        "qemu-rndis",
-        "unplug-ncm",
-        "unplug-ecm",
-        "unplug-rndis",
-    ],
-}];
+const MACHINES: &[Machine] = &[
+    Machine {
+        name: "usb",
+        devices: &[
+            "-device",
+            "qemu-xhci",
+            "-netdev",
+            "hubport,id=usb,hubid=0",
+            "-device",
+            "usb-net,netdev=usb",
+            "-netdev",
+            "hubport,id=peer,hubid=0",
+            "-device",
+            "e1000e,netdev=peer",
+        ],
+        kernel: "",
+        scenarios: &[
+            "ncm",
+            "ecm",
+            "rndis",
+            "android",
+            "qemu-ecm",
+            "qemu-rndis",
+            "unplug-ncm",
+            "unplug-ecm",
+            "unplug-rndis",
+        ],
+    },
+    // NICs to drive at 00:10.0, 00:12.0 and 00:13.0, each with a NIC of the kernel's on its cable (pci.sh).
+    Machine {
+        name: "pci",
+        devices: &[
+            "-device",
+            "intel-iommu,intremap=on,caching-mode=on",
+            "-netdev",
+            "hubport,id=e0,hubid=0",
+            "-device",
+            "e1000e,netdev=e0,addr=10.0",
+            "-netdev",
+            "hubport,id=e1,hubid=0",
+            "-device",
+            "e1000e,netdev=e1,addr=11.0",
+            "-netdev",
+            "hubport,id=v0,hubid=1",
+            "-device",
+            "virtio-net-pci,netdev=v0,addr=12.0,disable-legacy=on,iommu_platform=on",
+            "-netdev",
+            "hubport,id=p0,hubid=2",
+            "-device",
+            "virtio-net-pci,netdev=p0,addr=13.0,disable-legacy=on,iommu_platform=on,packed=on",
+            "-netdev",
+            "hubport,id=v1,hubid=1",
+            "-device",
+            "e1000e,netdev=v1,addr=14.0",
+            "-netdev",
+            "hubport,id=p1,hubid=2",
+            "-device",
+            "e1000e,netdev=p1,addr=15.0",
+        ],
+        // An emulated timer on a busy machine may not tick in time for the kernel's test of it.
+        kernel: "intel_iommu=on no_timer_check",
+        scenarios: &["vfio-e1000e", "vfio-virtio", "vfio-packed"],
+    },
+];
 
 /// How long one machine may take under emulation.
 const LIMIT: Duration = Duration::from_secs(1800);

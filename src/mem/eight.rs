@@ -62,7 +62,7 @@ impl Eight {
     /// Words less words, wrapping.
     #[inline(always)]
     #[must_use]
-    pub fn sub(self, other: Self) -> Self {
+    pub fn less(self, other: Self) -> Self {
         // SAFETY: SSE2 is part of x86-64.
         Self(unsafe { _mm_sub_epi16(self.0, other.0) })
     }
@@ -132,10 +132,10 @@ impl Portable {
         self.zip(other, |a, b| a ^ b)
     }
 
-    /// As [`Eight::sub`].
+    /// As [`Eight::less`].
     #[inline(always)]
     #[must_use]
-    pub fn sub(self, other: Self) -> Self {
+    pub fn less(self, other: Self) -> Self {
         self.zip(other, u16::wrapping_sub)
     }
 

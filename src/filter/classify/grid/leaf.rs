@@ -63,8 +63,8 @@ impl Block {
     #[inline(always)]
     pub(super) fn find<const W: usize>(&self, key: &Key<W>) -> u32 {
         let ([low_a, low_b], [span_a, span_b], [a, b]) = (&self.low, &self.span, key.ports);
-        let wrong_a = Eight::splat(a).sub(Eight::new(low_a)).above(Eight::new(span_a));
-        let wrong_b = Eight::splat(b).sub(Eight::new(low_b)).above(Eight::new(span_b));
+        let wrong_a = Eight::splat(a).less(Eight::new(low_a)).above(Eight::new(span_a));
+        let wrong_b = Eight::splat(b).less(Eight::new(low_b)).above(Eight::new(span_b));
         let class = Eight::splat(key.class).and(Eight::new(&self.class_mask)).xor(Eight::new(&self.class));
         let matching = wrong_a.or(wrong_b).or(class).zeroes();
         // The lanes are in the order of priority.

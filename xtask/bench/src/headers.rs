@@ -31,24 +31,25 @@ impl Random {
 }
 
 /// A header that the rule matches: what the rule leaves open is random.
-fn inside(rule: &Rule<1>, random: &mut Random) -> Key<1> {
+fn inside<const W: usize>(rule: &Rule<W>, random: &mut Random) -> Key<W> {
     let mut port = |side: usize| {
         let (low, high) = (rule.low[side], rule.high[side]);
         low + random.below(usize::from(high - low) + 1) as u16
     };
     let ports = [port(0), port(1)];
-    Key {
-        src: [rule.src[0] | (random.bits() & !rule.src_mask[0])],
-        dst: [rule.dst[0] | (random.bits() & !rule.dst_mask[0])],
-        ports,
-        class: rule.class | (random.bits() as u16 & !rule.class_mask & 0xff),
-    }
+    let mut addr = |addr: &[u32; W], mask: &[u32; W]| {
+        let mut words = *addr;
+        words.iter_mut().zip(mask).for_each(|(word, mask)| *word |= random.bits() & !mask);
+        words
+    };
+    let (src, dst) = (addr(&rule.src, &rule.src_mask), addr(&rule.dst, &rule.dst_mask));
+    Key { src, dst, ports, class: rule.class | (random.bits() as u16 & !rule.class_mask & 0xff) }
 }
 
 /// With locality of reference, as ClassBench's trace generator makes it (Taylor and Turner, "ClassBench", 2007,
 /// section IV.E): a rule is drawn, a header in it is drawn, and repeated as often as a Pareto distribution with a = 1
 /// and b = 0.1 says, but not so often that one header is more than a hundredth of the trace.
-pub fn trace(rules: &[Rule<1>], count: usize, seed: u64) -> Vec<Key<1>> {
+pub fn trace<const W: usize>(rules: &[Rule<W>], count: usize, seed: u64) -> Vec<Key<W>> {
     let mut random = Random::new(seed);
     let mut keys = Vec::with_capacity(count);
     while keys.len() < count {
@@ -60,20 +61,20 @@ pub fn trace(rules: &[Rule<1>], count: usize, seed: u64) -> Vec<Key<1>> {
 }
 
 /// In random order, each header in a rule drawn anew.
-pub fn cold(rules: &[Rule<1>], count: usize, seed: u64) -> Vec<Key<1>> {
+pub fn cold<const W: usize>(rules: &[Rule<W>], count: usize, seed: u64) -> Vec<Key<W>> {
     let mut random = Random::new(seed);
     (0..count).map(|_| inside(&rules[random.below(rules.len())], &mut random)).collect()
 }
 
 /// Every field uniform.
-pub fn uniform(count: usize, seed: u64) -> Vec<Key<1>> {
+pub fn uniform<const W: usize>(count: usize, seed: u64) -> Vec<Key<W>> {
     let mut random = Random::new(seed);
     (0..count)
         .map(|_| {
             let (ports, class) = (random.bits(), random.bits());
             Key {
-                src: [random.bits()],
-                dst: [random.bits()],
+                src: [(); W].map(|()| random.bits()),
+                dst: [(); W].map(|()| random.bits()),
                 ports: [ports as u16, (ports >> 16) as u16],
                 class: class as u16 & 0xff,
             }

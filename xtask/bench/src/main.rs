@@ -8,6 +8,7 @@ mod flows;
 mod frames;
 mod headers;
 mod lpm;
+mod made;
 mod measure;
 mod parse;
 mod peer;

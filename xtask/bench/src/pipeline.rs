@@ -72,7 +72,7 @@ fn ruleset(args: &Args) -> Result<Ruleset> {
     let last = Rule { action: Action::Pass, state, text: "pass all".into(), ..Rule::default() };
     let mut all = vec![];
     if let Some(path) = &args.rules {
-        for rule in rules::load(path)? {
+        for rule in rules::load::<1>(path)? {
             let side = |addr: u32, mask: u32, low: u16, high: u16| {
                 let wide = |word: u32| {
                     let mut bytes = [0; 16];

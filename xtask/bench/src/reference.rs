@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use weir_core::filter::classify::{Key, Rule};
 
 /// The first rule that matches, rule by rule; `u32::MAX` if none does.
-pub fn linear(rules: &[Rule<1>], key: &Key<1>) -> u32 {
+pub fn linear<const W: usize>(rules: &[Rule<W>], key: &Key<W>) -> u32 {
     rules.iter().filter(|rule| matches(rule, key)).map(|rule| rule.priority).min().unwrap_or(u32::MAX)
 }
 
-fn matches(rule: &Rule<1>, key: &Key<1>) -> bool {
-    key.src[0] & rule.src_mask[0] == rule.src[0]
-        && key.dst[0] & rule.dst_mask[0] == rule.dst[0]
+fn matches<const W: usize>(rule: &Rule<W>, key: &Key<W>) -> bool {
+    masked(&key.src, &rule.src_mask) == rule.src
+        && masked(&key.dst, &rule.dst_mask) == rule.dst
         && rule.low[0] <= key.ports[0]
         && key.ports[0] <= rule.high[0]
         && rule.low[1] <= key.ports[1]
@@ -20,43 +20,49 @@ fn matches(rule: &Rule<1>, key: &Key<1>) -> bool {
         && key.class & rule.class_mask == rule.class
 }
 
+fn masked<const W: usize>(addr: &[u32; W], mask: &[u32; W]) -> [u32; W] {
+    let mut words = *addr;
+    words.iter_mut().zip(mask).for_each(|(word, mask)| *word &= mask);
+    words
+}
+
 /// One table per pair of masks.
-struct Tuple<'a> {
+struct Tuple<'a, const W: usize> {
     first: u32,
-    masks: [u32; 2],
-    rules: HashMap<[u32; 2], Vec<&'a Rule<1>>>,
+    masks: [[u32; W]; 2],
+    rules: HashMap<[[u32; W]; 2], Vec<&'a Rule<W>>>,
 }
 
 /// Tuple space search (Srinivasan, Suri, Varghese, SIGCOMM 1999) over the two addresses, nothing merged.
-pub struct Oracle<'a> {
-    rules: &'a [Rule<1>],
-    tuples: Vec<Tuple<'a>>,
+pub struct Oracle<'a, const W: usize> {
+    rules: &'a [Rule<W>],
+    tuples: Vec<Tuple<'a, W>>,
 }
 
-impl<'a> Oracle<'a> {
+impl<'a, const W: usize> Oracle<'a, W> {
     /// Sorts the rules into their tuples.
-    pub fn new(rules: &'a [Rule<1>]) -> Self {
-        let mut by_masks = HashMap::<[u32; 2], Tuple<'a>>::new();
+    pub fn new(rules: &'a [Rule<W>]) -> Self {
+        let mut by_masks = HashMap::<[[u32; W]; 2], Tuple<'a, W>>::new();
         for rule in rules {
-            let masks = [rule.src_mask[0], rule.dst_mask[0]];
+            let masks = [rule.src_mask, rule.dst_mask];
             let tuple =
                 by_masks.entry(masks).or_insert_with(|| Tuple { first: u32::MAX, masks, rules: HashMap::new() });
             tuple.first = tuple.first.min(rule.priority);
-            tuple.rules.entry([rule.src[0], rule.dst[0]]).or_default().push(rule);
+            tuple.rules.entry([rule.src, rule.dst]).or_default().push(rule);
         }
         let mut tuples: Vec<_> = by_masks.into_values().collect();
         tuples.sort_unstable_by_key(|tuple| tuple.first);
         Self { rules, tuples }
     }
 
-    fn lookup(&self, key: &Key<1>) -> u32 {
+    fn lookup(&self, key: &Key<W>) -> u32 {
         let mut best = u32::MAX;
         for tuple in &self.tuples {
             if tuple.first >= best {
                 break;
             }
-            let masked = [key.src[0] & tuple.masks[0], key.dst[0] & tuple.masks[1]];
-            for rule in tuple.rules.get(&masked).into_iter().flatten() {
+            let under = [masked(&key.src, &tuple.masks[0]), masked(&key.dst, &tuple.masks[1])];
+            for rule in tuple.rules.get(&under).into_iter().flatten() {
                 if rule.priority < best && matches(rule, key) {
                     best = rule.priority;
                 }
@@ -67,18 +73,16 @@ impl<'a> Oracle<'a> {
 
     /// The right answer for each header, and the number of those for which oracle and scan, asked for every `stride`th
     /// header, do not agree.
-    pub fn answers(&self, keys: &[Key<1>]) -> (Vec<u32>, usize) {
+    pub fn answers(&self, keys: &[Key<W>]) -> (Vec<u32>, usize) {
         // At most this many steps of the scan per set.
         let stride = (self.rules.len() * keys.len() / 400_000_000).max(1);
-        let mut known = HashMap::<[u64; 2], u32>::new();
+        let mut known = HashMap::<Key<W>, u32>::new();
         let mut disagree = 0;
         let answers = keys
             .iter()
             .enumerate()
             .map(|(number, key)| {
-                let addresses = u64::from(key.src[0]) << 32 | u64::from(key.dst[0]);
-                let rest = u64::from(key.ports[0]) << 32 | u64::from(key.ports[1]) << 16 | u64::from(key.class);
-                let answer = *known.entry([addresses, rest]).or_insert_with(|| self.lookup(key));
+                let answer = *known.entry(*key).or_insert_with(|| self.lookup(key));
                 if number % stride == 0 && linear(self.rules, key) != answer {
                     disagree += 1;
                 }

@@ -20,11 +20,14 @@ fn read(path: &Path) -> Result<String> {
     String::from_utf8(bytes).with_context(|| format!("{} is not text", path.display()))
 }
 
-/// A rule set: `@src/len dst/len lo : hi lo : hi proto/mask flags/mask` a line, in the order of priority.
+/// A rule set, made if its name is `gen:KIND:RULES:SEED`: `@src/len dst/len lo : hi lo : hi proto/mask flags/mask` a line, in the order of priority.
 ///
 /// # Errors
 /// The first line that is not a rule.
-pub fn load(path: &Path) -> Result<Vec<Rule<1>>> {
+pub fn load<const W: usize>(path: &Path) -> Result<Vec<Rule<W>>> {
+    if let Some(made) = path.to_str().and_then(|name| name.strip_prefix("gen:")) {
+        return crate::made::rules(made);
+    }
     let text = read(path)?;
     let lines = text.lines().filter(|line| !line.trim().is_empty());
     let rules: Vec<_> = lines
@@ -39,7 +42,7 @@ pub fn load(path: &Path) -> Result<Vec<Rule<1>>> {
     Ok(rules)
 }
 
-fn rule(line: &str, priority: u32) -> Option<Rule<1>> {
+fn rule<const W: usize>(line: &str, priority: u32) -> Option<Rule<W>> {
     let mut words = line.trim().strip_prefix('@')?.split_ascii_whitespace();
     let (src, src_mask) = prefix(words.next()?)?;
     let (dst, dst_mask) = prefix(words.next()?)?;
@@ -54,10 +57,10 @@ fn rule(line: &str, priority: u32) -> Option<Rule<1>> {
     let number = |text: &str| u8::from_str_radix(text.strip_prefix("0x")?, 16).ok();
     let (protocol, mask) = (number(protocol)?, number(mask)?);
     Some(Rule {
-        src: [src],
-        src_mask: [src_mask],
-        dst: [dst],
-        dst_mask: [dst_mask],
+        src,
+        src_mask,
+        dst,
+        dst_mask,
         low: [sport.0, dport.0],
         high: [sport.1, dport.1],
         class: u16::from(protocol & mask),
@@ -66,19 +69,56 @@ fn rule(line: &str, priority: u32) -> Option<Rule<1>> {
     })
 }
 
-fn prefix(text: &str) -> Option<(u32, u32)> {
+/// True if the first rule of a file is about IPv6.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn is_v6(path: &Path) -> Result<bool> {
+    if let Some(made) = path.to_str().and_then(|name| name.strip_prefix("gen:")) {
+        return Ok(made.starts_with("v6-"));
+    }
+    let text = read(path)?;
+    let first = text.lines().find(|line| !line.trim().is_empty()).and_then(|line| line.split_whitespace().next());
+    Ok(first.and_then(|prefix| prefix.split('/').next()).is_some_and(|addr| addr.contains(':')))
+}
+
+/// The words of an address of either family.
+fn words<const W: usize>(text: &str) -> Option<[u32; W]> {
+    let wide = match W {
+        1 => u128::from(u32::from(text.parse::<std::net::Ipv4Addr>().ok()?)),
+        _ => u128::from(text.parse::<std::net::Ipv6Addr>().ok()?),
+    };
+    Some(split(wide))
+}
+
+/// A number as words, the most significant first.
+pub fn split<const W: usize>(wide: u128) -> [u32; W] {
+    let mut words = [0; W];
+    for (place, word) in words.iter_mut().rev().enumerate() {
+        *word = (wide >> (32 * place)) as u32;
+    }
+    words
+}
+
+/// A mask of that many ones.
+pub fn mask<const W: usize>(len: u32) -> [u32; W] {
+    split(u128::MAX.unbounded_shl(32 * W as u32 - len))
+}
+
+fn prefix<const W: usize>(text: &str) -> Option<([u32; W], [u32; W])> {
     let (addr, len) = text.split_once('/')?;
-    let addr = u32::from(addr.parse::<std::net::Ipv4Addr>().ok()?);
-    let len = len.parse::<u32>().ok().filter(|len| *len <= 32)?;
-    let mask = u32::MAX.checked_shl(32 - len).unwrap_or(0);
-    Some((addr & mask, mask))
+    let mut addr = words(addr)?;
+    let len = len.parse::<u32>().ok().filter(|len| *len <= 32 * W as u32)?;
+    let mask = mask(len);
+    addr.iter_mut().zip(&mask).for_each(|(word, mask)| *word &= mask);
+    Some((addr, mask))
 }
 
 /// A trace: `src dst sport dport proto x rule` a line, decimal.
 ///
 /// # Errors
 /// The first line that is not a header.
-pub fn load_trace(path: &Path) -> Result<Vec<Key<1>>> {
+pub fn load_trace<const W: usize>(path: &Path) -> Result<Vec<Key<W>>> {
     let text = read(path)?;
     let lines = text.lines().filter(|line| !line.trim().is_empty());
     lines
@@ -89,11 +129,17 @@ pub fn load_trace(path: &Path) -> Result<Vec<Key<1>>> {
         .collect()
 }
 
-fn header(line: &str) -> Option<Key<1>> {
-    let mut words = line.split_ascii_whitespace();
-    let mut next = || words.next()?.parse::<u32>().ok();
-    let (src, dst) = (next()?, next()?);
+fn header<const W: usize>(line: &str) -> Option<Key<W>> {
+    let mut fields = line.split_ascii_whitespace();
+    // IPv6 addresses are 128-bit numbers, or in the usual notation.
+    let mut addr = || {
+        let text = fields.next()?;
+        let number = text.parse::<u128>().ok().filter(|wide| W == 4 || wide >> (32 * W) == 0);
+        number.map(split).or_else(|| words(text))
+    };
+    let (src, dst) = (addr()?, addr()?);
+    let mut next = || fields.next()?.parse::<u32>().ok();
     let ports = [u16::try_from(next()?).ok()?, u16::try_from(next()?).ok()?];
     let protocol = u8::try_from(next()?).ok()?;
-    Some(Key { src: [src], dst: [dst], ports, class: u16::from(protocol) })
+    Some(Key { src, dst, ports, class: u16::from(protocol) })
 }

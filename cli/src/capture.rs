@@ -23,6 +23,8 @@ use crate::output::{event_json, event_line};
 const NAP: Duration = Duration::from_millis(250);
 /// How often to ask whether there are other rules.
 const RULES: Duration = Duration::from_secs(1);
+/// Records of a ring at once.
+const BATCH: usize = 4096;
 /// Room for events, KiB.
 const EVENTS_KIB: u32 = 256;
 
@@ -109,11 +111,12 @@ struct Taken {
     bytes: Vec<u8>,
 }
 
-/// Takes what waits in all rings, in the order of time, as far as `to` has room; sleeps if there is nothing.
+/// Takes what waits in all rings, in the order of time; of each at most a batch, so that it ends.
 fn take(rings: &mut [TapReader<'_>], to: &mut Vec<Taken>) -> Result<()> {
     for (number, ring) in rings.iter_mut().enumerate() {
         let mut bytes = Vec::new();
-        while let Some((head, lost)) = ring.next(&mut bytes)? {
+        for _ in 0..BATCH {
+            let Some((head, lost)) = ring.next(&mut bytes)? else { break };
             to.push(Taken { head, ring: number, lost, bytes: std::mem::take(&mut bytes) });
         }
     }

@@ -3,11 +3,14 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::wire::{Envelope, Message, receive, send};
 use super::{Call, Completion, Reply};
@@ -137,14 +140,18 @@ impl RemoteClient {
         if let Some(c) = self.completions.pop_front() {
             return Ok(Some(c));
         }
-        self.stream.set_read_timeout(Some(timeout.max(Duration::from_millis(1))))?;
-        let got = receive(&self.stream);
-        self.stream.set_read_timeout(None)?;
-        match got {
+        // Waiting and reading apart: a time-out in the middle of a message would lose the rest of it.
+        let mut fds = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
+        let most = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+        match poll(&mut fds, most) {
+            Ok(0) | Err(Errno::EINTR) => return Ok(None),
+            Ok(_) => {}
+            Err(e) => return Err(io::Error::from(e).into()),
+        }
+        match receive(&self.stream) {
             Ok(Some(Envelope { message: Message::Completion(c), .. })) => Ok(Some(c)),
             Ok(Some(_)) => Err(unexpected()),
             Ok(None) => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(None),
             Err(e) => Err(e.into()),
         }
     }

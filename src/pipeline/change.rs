@@ -103,7 +103,9 @@ pub fn scrub(edit: &mut Edit<'_>, scrub: &Scrub, random: &mut Random) {
     if scrub.random_id {
         edit.set_ip_id(random.bits() as u16);
     }
-    if scrub.max_mss != 0 && edit.parsed().protocol == protocol::TCP && edit.parsed().tcp_flags & tcp::SYN != 0 {
+    let p = edit.parsed();
+    let is_segment = p.protocol == protocol::TCP && !p.is_fragment();
+    if scrub.max_mss != 0 && is_segment && p.tcp_flags & tcp::SYN != 0 {
         edit.clamp_mss(scrub.max_mss);
     }
 }

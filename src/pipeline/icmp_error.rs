@@ -2,12 +2,13 @@
 #![forbid(unsafe_code)]
 
 use super::answer::other;
-use super::judge::Judge;
+use super::judge::{Judge, scrub_of};
 use super::{Outcome, Recorder, change};
 use crate::filter::Verdict;
 use crate::flow::FlowKey;
 use crate::flow::state::{self, StateFlags, Way};
 use crate::telemetry::DropReason;
+use crate::wire::rewrite::Edit;
 use crate::wire::{Parsed, parse_inner, protocol};
 
 impl<R: Recorder> Judge<'_, R> {
@@ -39,10 +40,15 @@ impl<R: Recorder> Judge<'_, R> {
             }
         }
         let rule = bound.counters().number_of(state.rule_id).unwrap_or(Verdict::NO_RULE);
-        let flags = state.flags;
+        let (flags, scrub) = (state.flags, scrub_of(state));
         if flags.contains(StateFlags::TRANSLATED) {
             let (from, to) = (*state.key(way), *state.target(way));
             change::translate_error(frame, parsed, &mut inner, way, &from, &to);
+        }
+        if flags.contains(StateFlags::SCRUB)
+            && let Some(mut edit) = Edit::new(frame, parsed, false)
+        {
+            change::scrub(&mut edit, &scrub, self.help.random);
         }
         bound.count(self.help.shard, rule, frame.len());
         if flags.contains(StateFlags::LOG_ALL) {

@@ -206,7 +206,9 @@ impl<R: Recorder> Judge<'_, R> {
         if (by_rule || scrub.no_df)
             && let Some(mut edit) = Edit::new(frame, parsed, partial)
         {
-            if by_rule && edit.parsed().flags.contains(ParsedFlags::TCP) && !normalize(&mut edit) {
+            // A fragment shows no whole segment (pf.c: what is not reassembled goes to `pf_test_fragment`).
+            let is_segment = edit.parsed().flags.contains(ParsedFlags::TCP) && !edit.parsed().is_fragment();
+            if by_rule && is_segment && !normalize(&mut edit) {
                 self.log(frame.len(), parsed, Verdict::NO_RULE, Some(DropReason::Normalize));
                 return Err(Outcome::Drop(DropReason::Normalize));
             }
@@ -588,7 +590,7 @@ fn moment(now: u64, bound: &Bound, state: &State, random: &mut Random) -> Moment
     }
 }
 
-fn scrub_of(state: &State) -> Scrub {
+pub(super) fn scrub_of(state: &State) -> Scrub {
     Scrub {
         no_df: state.flags.contains(StateFlags::NO_DF),
         random_id: state.flags.contains(StateFlags::RANDOM_ID),

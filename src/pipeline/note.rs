@@ -4,7 +4,7 @@
 use super::Pipeline;
 use super::tracker::Tracker;
 use crate::filter::{Bound, Family};
-use crate::flow::state::{Lifetime, State};
+use crate::flow::state::State;
 use crate::flow::table::{FlowId, FlowTable};
 use crate::flow::{FlowKey, Secret};
 use crate::wire;
@@ -164,11 +164,10 @@ impl Tracker {
             }
             let Some(id) = self.table.id_at(index) else { continue };
             left = left.saturating_sub(1);
-            let Some(state) = self.table.get_mut(id) else { continue };
+            let Some(state) = self.table.get(id) else { continue };
             let ends = [state.wire.src(), state.stack.dst()];
             if ends.contains(addr) && rule_id.is_none_or(|rule| rule == state.rule_id) {
-                state.lifetime = Lifetime::Purge;
-                self.rearm(bound, id);
+                self.remove(Some(bound), id);
             }
         }
     }

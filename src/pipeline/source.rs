@@ -9,7 +9,7 @@ use super::note::Addition;
 use super::tracker::ticks;
 use crate::filter::{Family, SourceTrack, StateOptions};
 use crate::flow::sources::{NodeId, Wanted};
-use crate::flow::state::{Lifetime, State, StateFlags};
+use crate::flow::state::{State, StateFlags};
 use crate::flow::table::FlowId;
 use crate::telemetry::DropReason;
 use crate::wire::{self, Parsed};
@@ -62,10 +62,9 @@ impl<R: Recorder> Judge<'_, R> {
         if !too_many && !too_fast {
             return true;
         }
-        state.lifetime = Lifetime::Purge;
         let (family, rule_id) = (state.wire.family(), state.rule_id);
         let addr = if state.way == crate::flow::state::Way::In { state.wire.src() } else { state.stack.dst() };
-        tracker.rearm(bound, id);
+        tracker.remove(Some(bound), id);
         if let Some(overload) = options.overload {
             let family = if family == wire::Family::V4 { Family::V4 } else { Family::V6 };
             self.shared.add_to_table(Addition { epoch: tracker.epoch, table: overload.table, family, addr });

@@ -272,7 +272,6 @@ fn fully(sender: &mut Peer, receiver: &mut Peer, segment: &Segment, exact: bool)
         end = seq;
     }
     let skew = distance(receiver.low, ack);
-    let rst_fits = !segment.has(RST) || !exact || matches!(distance(segment.seq, sender.low), -1..=1);
     // A SYN's window is what the state began with; nothing is scaled in it.
     let window_scale = if segment.has(SYN) { 0 } else { sender_scale };
     let slide = |high: u32| {
@@ -280,6 +279,12 @@ fn fully(sender: &mut Peer, receiver: &mut Peer, segment: &Segment, exact: bool)
         if at_least(ack.wrapping_add(window << window_scale), high) { reach } else { high }
     };
     let behind = (u32::from(receiver.window)) << receiver_scale;
+    // A RST has the number that is expected, or an earlier one if a gap is open and it acknowledges exactly what the other
+    // end has sent: a number that who forges it does not know. (OpenBSD's pf_tcp_track_full; RFC 5961 section 3.2.)
+    let knows = segment.has(ACK) && segment.ack != 0 && skew == 0;
+    let is_early = at_least(sender.low, segment.seq) && at_least(segment.seq, sender.low.wrapping_sub(behind));
+    let rst_fits =
+        !segment.has(RST) || !exact || matches!(distance(segment.seq, sender.low), -1..=1) || (knows && is_early);
     if at_least(sender.high, end)
         && at_least(seq, sender.low.wrapping_sub(behind))
         && skew >= -ACK_WINDOW

@@ -92,3 +92,22 @@ fn datagrams_age_by_who_has_spoken() {
     state.track_datagram(true);
     assert_eq!(state.lifetime, Lifetime::UdpMultiple);
 }
+
+#[test]
+fn a_reset_before_a_gap_fits_if_it_acknowledges_exactly() {
+    for (reset, tracked) in [
+        (segment(RST | ACK, 301, 501, 0), Tracked::Pass),
+        // Behind the gap, with the number that is expected.
+        (segment(RST, 601, 0, 0), Tracked::Pass),
+        (segment(RST | ACK, 301, 0, 0), Tracked::Mismatch),
+        (segment(RST | ACK, 301, 400, 0), Tracked::Mismatch),
+        (segment(RST, 301, 0, 0), Tracked::Mismatch),
+        (segment(RST | ACK, 700, 501, 0), Tracked::Mismatch),
+        (segment(RST | ACK, 601u32.wrapping_sub(2000), 501, 0), Tracked::Mismatch),
+    ] {
+        let mut state = established();
+        assert_eq!(state.track_tcp(true, &segment(ACK, 101, 501, 200), true), Tracked::Pass);
+        assert_eq!(state.track_tcp(true, &segment(ACK, 401, 501, 200), true), Tracked::Pass);
+        assert_eq!(state.track_tcp(true, &reset, true), tracked, "{reset:?}");
+    }
+}

@@ -200,3 +200,22 @@ fn a_rule_may_match_so_often_and_another_shows_every_packet() {
     assert!(world.leaves(&query).is_ok() && world.enters(&query.back()).is_ok());
     assert_eq!(core::iter::from_fn(|| world.single.event()).count(), 2);
 }
+
+#[test]
+fn a_probe_of_a_closed_window_sends_a_lost_syn_again() {
+    let rule = Rule { state: StateOptions { mode: StateMode::Synproxy, ..keep() }, ..Rule::default() };
+    let mut world = World::filter(vec![rule]);
+    let (client, server) = ((THERE, 4000), (HERE, 80));
+    assert_eq!(world.enters(&tcp(client, server, SYN, 1000, 0)), Err(DropReason::Synproxy));
+    let (to_wire, offer) = world.answers().remove(0);
+    assert!(to_wire && offer.flags == SYN | ACK && offer.window == 0);
+    // The acknowledgement, then probes of the window, which have the number before it; a stranger's is another.
+    for (seq, ack, heard) in
+        [(1001, offer.seq + 1, 1), (1000, offer.seq + 1, 1), (1000, offer.seq, 0), (999, offer.seq + 1, 0)]
+    {
+        assert_eq!(world.enters(&tcp(client, server, ACK, seq, ack)), Err(DropReason::Synproxy));
+        let answers = world.answers();
+        assert_eq!(answers.len(), heard, "{seq} {ack}");
+        assert!(answers.iter().all(|(to_wire, syn)| !to_wire && syn.flags == SYN));
+    }
+}

@@ -2,37 +2,19 @@
 
 use super::model::*;
 use super::packet::*;
+use super::rules::*;
+use super::track::{End, State};
 use std::net::IpAddr;
+use std::rc::Rc;
 
-/// One end of a conversation: address, and port or ICMP identifier.
-type End = (IpAddr, u16);
-
-/// A conversation that may go on.
-#[derive(Clone, Debug)]
-struct State {
-    proto: u8,
-    dir: Dir,
-    /// The first packet's ends, as it came and as it left.
-    came: (End, End),
-    left: (End, End),
-    /// Something came back.
-    answered: bool,
-    /// It began in the middle: pf guesses at the other end's window, and may let that end do anything.
-    began_late: bool,
-}
-
-impl State {
-    /// Whether another conversation of these ends could not be told from this one.
-    fn clashes(&self, packet: &Packet, came: (End, End), left: (End, End)) -> bool {
-        let (first, second) = if packet.dir == self.dir { (came, left) } else { ((left.1, left.0), (came.1, came.0)) };
-        self.proto == packet.proto() && (self.came == first || self.left == second)
-    }
-}
-
-#[derive(Default)]
+/// pf, as it stands after some packets. Where chance decides there are several.
+#[derive(Clone)]
 pub struct Pf {
-    rules: Rules,
+    rules: Rc<Rules>,
     states: Vec<State>,
+    /// What `overload` has added.
+    bad: Vec<IpAddr>,
+    now: u64,
 }
 
 /// What becomes of a packet.
@@ -40,78 +22,156 @@ pub struct Pf {
 pub enum Fate {
     Pass(Packet),
     Block,
+    /// A fragment that waits for the others.
+    Hold,
     /// pf's own versions differ here, or its documents say nothing.
     Unclear,
 }
 
-/// What a walk through the filter rules has found.
-#[derive(Default)]
-struct Walk {
-    last: Option<(Action, bool)>,
-    tag: Option<usize>,
-    done: bool,
+/// Percentage of a choice that is no rule's.
+const UNSEEN: u8 = 0;
+
+/// What the engine chose where pf leaves the choice: `nat`'s address and port, `random-id`'s number.
+#[derive(Clone, Copy, Debug)]
+pub struct Chosen {
+    pub src: IpAddr,
+    pub port: u16,
+    pub id: u16,
+}
+
+/// A translation: both ends as they are now, whether the filter is skipped.
+struct Translated {
+    new: (End, End),
+    pass: bool,
 }
 
 impl Pf {
-    pub fn new(rules: Rules) -> Self {
-        Self { rules, states: Vec::new() }
+    pub fn new(rules: Rc<Rules>) -> Self {
+        Self { rules, states: Vec::new(), bad: Vec::new(), now: 0 }
     }
 
     pub fn states(&self) -> usize {
         self.states.len()
     }
 
-    /// Long enough for every state to be gone.
-    pub fn forget_all(&mut self) {
-        self.states.clear();
+    /// The same in all that matters later.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.states == other.states && self.bad == other.bad
+    }
+
+    /// Time moves on; states whose time is up are over. `None`: it is too close to tell for some of them.
+    pub fn at(&mut self, now: u64) -> Option<bool> {
+        // The engine's clock ticks four times a second.
+        const LEEWAY: u64 = 1_000_000_000;
+        let set = &self.rules.timeouts;
+        if self.states.iter().any(|state| state.end(set).abs_diff(now) < LEEWAY) {
+            return None;
+        }
+        let before = self.states.len();
+        self.states.retain(|state| state.end(set) > now);
+        self.now = now;
+        Some(self.states.len() < before)
     }
 
     /// `plausible`: a TCP segment that its connection's ends could have sent, in order.
-    pub fn packet(&mut self, packet: &Packet, plausible: bool) -> Fate {
+    pub fn packet(&mut self, packet: &Packet, plausible: bool, chosen: Option<&Chosen>, coins: &mut Coins) -> Fate {
+        let rules = Rc::clone(&self.rules);
+        let Some(tag) = rules.ether(packet) else { return Fate::Block };
+        if let Body::Raw { .. } = packet.body {
+            return Fate::Pass(packet.clone());
+        }
+        let mut packet = packet.clone();
+        match (Look { rules: &rules, bad: &self.bad, coins }).scrub(&mut packet, chosen) {
+            Fate::Pass(_) => {}
+            other => return other,
+        }
+        let packet = &packet;
         if let Body::Error { about, .. } = &packet.body
-            && let Some((translated, answered)) = self.error(packet, about)
+            && let Some((mut translated, answered, scrub)) = self.error(packet, about)
         {
+            normalise(&scrub, &mut translated, chosen);
             // A state that has seen one end only knows no window, and pf checks where an error's segment was.
             let clear = answered || about.proto() != 6;
             return if clear { Fate::Pass(translated) } else { Fate::Unclear };
         }
         if let Some(ends) = ends(packet)
-            && let Some((state, src, dst)) = self.known(packet, ends)
+            && let Some((index, src, dst)) = self.known(packet, ends)
         {
-            let back = state.dir != packet.dir;
-            let known = !back || (state.answered && !state.began_late);
-            state.answered |= back;
-            if let Body::Tcp { flags, .. } = packet.body
-                && flags & RST != 0
-                && state.began_late
-            {
+            return self.follow(index, &packet.between(src, dst), plausible, chosen);
+        }
+        self.first(packet, plausible, tag, chosen, coins)
+    }
+
+    /// A packet of a state; `left` has its ends already.
+    fn follow(&mut self, index: usize, left: &Packet, plausible: bool, chosen: Option<&Chosen>) -> Fate {
+        let state = &mut self.states[index];
+        let back = state.dir != left.dir;
+        let known = !back || (state.answered && !state.began_late);
+        if let Body::Tcp { flags, .. } = left.body {
+            if flags & RST != 0 && state.began_late && !state.sloppy {
                 // A reset must have the very number that is expected, which pf has only guessed.
                 return Fate::Unclear;
             }
-            return match (plausible, known) {
-                (true, _) => Fate::Pass(packet.between(src, dst)),
-                (false, true) => Fate::Block,
+            if !plausible && !state.sloppy {
+                state.answered |= back;
                 // Of an end that was never seen, or whose start was not, anything is plausible.
-                (false, false) => Fate::Unclear,
-            };
+                return if known { Fate::Block } else { Fate::Unclear };
+            }
         }
-        self.first(packet, plausible)
+        let connected = state.follow(left, self.now);
+        let mut left = left.clone();
+        normalise(&state.scrub, &mut left, chosen);
+        if connected && !self.connected(index) {
+            return Fate::Block;
+        }
+        Fate::Pass(left)
+    }
+
+    /// A handshake is over. False: it was one too many for its source, and the state is gone.
+    fn connected(&mut self, index: usize) -> bool {
+        let Some((source, false)) = self.states[index].source else { return true };
+        self.states[index].connected = true;
+        let rule = self.states[index].rule;
+        let Some(track) = rule.and_then(|id| self.rules.track_of(id)) else { return true };
+        let same = |state: &State| state.source == Some((source, false)) && state.rule == rule;
+        let count = self.states.iter().filter(|state| state.connected && same(state)).count();
+        if track.connections == 0 || count <= track.connections {
+            return true;
+        }
+        self.states.remove(index);
+        if let Some(flush) = track.overload {
+            if !self.bad.contains(&source) {
+                self.bad.push(source);
+            }
+            // States of the source, whichever end it is, as each side shows it (`pf_src_connlimit`).
+            self.states.retain(|state| {
+                let far = if state.dir == Dir::In { state.came.0.0 } else { state.left.1.0 };
+                let near = if state.dir == Dir::In { state.left.1.0 } else { state.came.0.0 };
+                let hit = match flush {
+                    Flush::No => false,
+                    Flush::Rule => state.rule == rule,
+                    Flush::Global => true,
+                };
+                !(hit && (far == source || near == source))
+            });
+        }
+        false
     }
 
     /// The conversation of a packet, if it is known, and where the packet goes.
-    fn known(&mut self, packet: &Packet, (src, dst): (End, End)) -> Option<(&mut State, End, End)> {
-        self.states.iter_mut().filter(|state| state.proto == packet.proto()).find_map(|state| {
+    fn known(&self, packet: &Packet, (src, dst): (End, End)) -> Option<(usize, End, End)> {
+        self.states.iter().enumerate().filter(|(_, state)| state.proto == packet.proto()).find_map(|(index, state)| {
             let (src, dst) = if packet.dir == state.dir {
                 (state.came == (src, dst) && !is_reply(packet)).then_some(state.left)
             } else {
                 (state.left == (dst, src) && is_answer(packet)).then_some((state.came.1, state.came.0))
             }?;
-            Some((state, src, dst))
+            Some((index, src, dst))
         })
     }
 
     /// An error belongs to the conversation of the packet that it is about; and whether that was answered.
-    fn error(&self, packet: &Packet, about: &Packet) -> Option<(Packet, bool)> {
+    fn error(&self, packet: &Packet, about: &Packet) -> Option<(Packet, bool, Scrub)> {
         let (src, dst) = ends(about)?;
         self.states.iter().filter(|state| state.proto == about.proto()).find_map(|state| {
             // The packet inside went the other way.
@@ -126,200 +186,195 @@ impl Pf {
             if let Body::Error { about: inside, .. } = &mut translated.body {
                 **inside = about.between(inner.0, inner.1);
             }
-            Some((translated, state.answered))
+            Some((translated, state.answered, state.scrub))
         })
     }
 
     /// A packet of no conversation: translation, then the rules.
-    fn first(&mut self, packet: &Packet, plausible: bool) -> Fate {
-        let mut walk = Walk::default();
-        let rules = self.rules.clone();
-        let translation = ends(packet).and_then(|ends| {
-            let found = rules.translate(packet, ends, &mut walk);
-            found.map(|(new, pass)| (ends, new, pass))
-        });
-        let (packet_now, pass) = match &translation {
-            Some((_, (src, dst), pass)) => (packet.between(*src, *dst), *pass),
-            None => (packet.clone(), false),
+    fn first(
+        &mut self,
+        packet: &Packet,
+        plausible: bool,
+        tag: Option<usize>,
+        chosen: Option<&Chosen>,
+        coins: &mut Coins,
+    ) -> Fate {
+        let rules = Rc::clone(&self.rules);
+        let mut walk = Walk { tag, ..Walk::default() };
+        let mut look = Look { rules: &rules, bad: &self.bad, coins };
+        let translation = match ends(packet) {
+            Some(ends) => match self.translate(&mut look, packet, ends, chosen, &mut walk) {
+                Ok(translation) => translation,
+                Err(fate) => return fate,
+            },
+            None => None,
         };
+        let mut packet_now = match &translation {
+            Some(Translated { new: (src, dst), .. }) => packet.between(*src, *dst),
+            None => packet.clone(),
+        };
+        let pass = translation.as_ref().is_some_and(|translated| translated.pass);
         if !pass {
-            rules.walk(&rules.filter, &packet_now, &mut walk);
-        } else {
-            walk.last = Some((Action::Pass, true));
+            look.walk(&rules.filter, &packet_now, &mut walk);
         }
-        // Nothing matched: it passes, and nothing is remembered.
-        let (action, keeps) = walk.last.unwrap_or((Action::Pass, false));
-        if action == Action::Block {
+        if walk.last.is_some_and(|rule| rule.action == Action::Block) {
             return Fate::Block;
         }
-        if let Some(came) = ends(packet)
+        // Nothing matched: it passes, and nothing is remembered unless it was translated.
+        let keeps = pass || walk.last.is_some_and(|rule| rule.state);
+        if let Some(rule) = walk.last {
+            walk.scrub.add(&rule.scrub);
+        }
+        let came = ends(packet).filter(|_| !matches!(packet.body, Body::Error { .. }));
+        if let Some(came) = came
             && (keeps || translation.is_some())
-            && !matches!(packet.body, Body::Error { .. })
         {
-            let left = translation.map_or(came, |(_, new, _)| new);
+            let left = translation.as_ref().map_or(came, |translated| translated.new);
             // An answer that nothing asked for; a segment that says nothing true of its connection; two conversations that
             // would look the same from one side.
             if is_reply(packet) || !plausible || self.states.iter().any(|state| state.clashes(packet, came, left)) {
                 return Fate::Unclear;
             }
-            let began_late = matches!(packet.body, Body::Tcp { flags, .. } if flags & (SYN | ACK) != SYN);
-            self.states.push(State { proto: packet.proto(), dir: packet.dir, came, left, answered: false, began_late });
+            let mut state = State::new(packet, came, left, self.now);
+            state.scrub = walk.scrub;
+            if let Some(rule) = walk.last {
+                state.rule = Some(rule.id);
+                let of_rule = self.states.iter().filter(|state| state.rule == Some(rule.id));
+                if rule.state && rule.keep.max != 0 && of_rule.count() >= rule.keep.max {
+                    return Fate::Block;
+                }
+                if rule.state {
+                    (state.sloppy, state.timeout) = (rule.keep.sloppy, rule.keep.timeout);
+                }
+                if let Some(track) = rule.keep.track.filter(|_| rule.state) {
+                    if translation.is_some() && packet.dir == Dir::Out {
+                        // FreeBSD tracks the address that `nat` has made, OpenBSD the one before.
+                        return Fate::Unclear;
+                    }
+                    if !self.may_have_another(rule.id, &track, packet.src) {
+                        return Fate::Block;
+                    }
+                    state.source = Some((packet.src, track.global));
+                }
+            }
+            self.states.push(state);
         }
+        normalise(&walk.scrub, &mut packet_now, chosen);
         Fate::Pass(packet_now)
     }
-}
 
-/// An ICMP message that only answers.
-fn is_reply(packet: &Packet) -> bool {
-    matches!(packet.body, Body::Icmp { kind: 0 | 129, .. })
-}
-
-/// What may come back: anything but an ICMP query.
-fn is_answer(packet: &Packet) -> bool {
-    !matches!(packet.body, Body::Icmp { kind: 8 | 128, .. })
-}
-
-/// Both ends; `None` for an ICMP error, which is no conversation.
-fn ends(packet: &Packet) -> Option<(End, End)> {
-    let (sport, dport) = match packet.body {
-        Body::Icmp { id, .. } => (id, id),
-        Body::Error { .. } => return None,
-        _ => packet.ports().unwrap_or((0, 0)),
-    };
-    Some(((packet.src, sport), (packet.dst, dport)))
-}
-
-fn in_prefix(addr: IpAddr, net: IpAddr, len: u8) -> bool {
-    match (addr, net) {
-        (IpAddr::V4(addr), IpAddr::V4(net)) => {
-            len == 0 || (addr.to_bits() ^ net.to_bits()) >> (32 - u32::from(len)) == 0
-        }
-        (IpAddr::V6(addr), IpAddr::V6(net)) => {
-            len == 0 || (addr.to_bits() ^ net.to_bits()) >> (128 - u32::from(len)) == 0
-        }
-        _ => false,
-    }
-}
-
-impl Port {
-    fn holds(self, port: u16) -> bool {
-        match self {
-            Self::Equal(p) => port == p,
-            Self::Not(p) => port != p,
-            Self::Less(p) => port < p,
-            Self::LessOrEqual(p) => port <= p,
-            Self::Greater(p) => port > p,
-            Self::GreaterOrEqual(p) => port >= p,
-            Self::Span(a, b) => a <= port && port <= b,
-            Self::Between(a, b) => a < port && port < b,
-            Self::Outside(a, b) => port < a || port > b,
-        }
-    }
-}
-
-impl Rules {
-    fn holds(&self, address: &Address, addr: IpAddr) -> bool {
-        let holds = match &address.host {
-            Host::Any => true,
-            Host::Prefix(net, len) => in_prefix(addr, *net, *len),
-            Host::Range(a, b) => a.is_ipv4() == addr.is_ipv4() && *a <= addr && addr <= *b,
-            // The longest prefix decides.
-            Host::Table(index) => self.tables[*index]
+    /// Whether limits allow a source another state (`pf_insert_src_node`).
+    fn may_have_another(&self, rule: usize, track: &Track, source: IpAddr) -> bool {
+        let of_source =
+            |state: &&State| state.source == Some((source, track.global)) && (track.global || state.rule == Some(rule));
+        let states = self.states.iter().filter(of_source).count();
+        if track.nodes != 0 && states == 0 {
+            let mut sources: Vec<IpAddr> = self
+                .states
                 .iter()
-                .filter(|(_, net, len)| in_prefix(addr, *net, *len))
-                .max_by_key(|(_, _, len)| *len)
-                .is_some_and(|(negate, ..)| !negate),
-        };
-        holds != address.negate
-    }
-
-    /// Whether all tests hold. `keeps`: the rule keeps state, so that its flags are S/SA unless it says otherwise.
-    fn matches(&self, tests: &Tests, keeps: bool, packet: &Packet, tag: Option<usize>) -> bool {
-        let (sport, dport) = packet.ports().unwrap_or((0, 0));
-        let has_ports = packet.ports().is_some();
-        let port = |test: Option<Port>, port| test.is_none_or(|test| has_ports && test.holds(port));
-        let flags = match (&packet.body, tests.flags) {
-            (Body::Tcp { flags, .. }, Flags::Of(set, of)) => flags & of == set,
-            (Body::Tcp { flags, .. }, Flags::Default) if keeps => flags & (SYN | ACK) == SYN,
-            _ => true,
-        };
-        let icmp = tests.icmp_type.is_none_or(|wanted| match packet.body {
-            Body::Icmp { kind, .. } | Body::Error { kind, .. } => kind == wanted,
-            _ => false,
-        });
-        tests.dir.is_none_or(|dir| dir == packet.dir)
-            && tests.on.is_none_or(|(negate, ours)| ours != negate)
-            && tests.v6.is_none_or(|v6| v6 == packet.v6())
-            && tests.proto.is_none_or(|proto| proto == packet.proto())
-            && self.holds(&tests.src, packet.src)
-            && port(tests.src_port, sport)
-            && self.holds(&tests.dst, packet.dst)
-            && port(tests.dst_port, dport)
-            && flags
-            && icmp
-            && tests.tos.is_none_or(|tos| tos == packet.tos)
-            && tests.tagged.is_none_or(|(negate, wanted)| (tag == Some(wanted)) != negate)
-    }
-
-    /// Last match wins; `quick` ends the walk.
-    fn walk(&self, items: &[Item], packet: &Packet, walk: &mut Walk) {
-        for item in items {
-            if walk.done {
-                return;
-            }
-            match item {
-                Item::Rule(rule) => {
-                    let keeps = rule.action == Action::Pass && rule.state;
-                    if !self.matches(&rule.tests, keeps, packet, walk.tag) {
-                        continue;
-                    }
-                    walk.tag = rule.tag.or(walk.tag);
-                    if rule.action != Action::Match {
-                        walk.last = Some((rule.action, keeps));
-                    }
-                    walk.done = rule.quick;
-                }
-                Item::Anchor { quick, tests, items } => {
-                    if self.matches(tests, false, packet, walk.tag) {
-                        let before = walk.last.take();
-                        self.walk(items, packet, walk);
-                        walk.done |= *quick && walk.last.is_some();
-                        walk.last = walk.last.take().or(before);
-                    }
-                }
+                .filter(|state| state.rule == Some(rule))
+                .filter_map(|state| state.source.map(|(source, _)| source))
+                .collect();
+            sources.sort_unstable();
+            sources.dedup();
+            if sources.len() >= track.nodes {
+                return false;
             }
         }
+        track.states == 0 || states < track.states
     }
 
     /// First match wins in each list; the lists in pf's order (`pf_get_translation`). `no` ends its own list only.
-    fn translate(&self, packet: &Packet, (src, dst): (End, End), walk: &mut Walk) -> Option<((End, End), bool)> {
+    fn translate(
+        &self,
+        look: &mut Look,
+        packet: &Packet,
+        (src, dst): (End, End),
+        chosen: Option<&Chosen>,
+        walk: &mut Walk,
+    ) -> Result<Option<Translated>, Fate> {
         let order = match packet.dir {
             Dir::Out => [Kind::Binat, Kind::Nat],
             Dir::In => [Kind::Rdr, Kind::Binat],
         };
-        let found = order.into_iter().find_map(|kind| {
-            let found = self.translations.iter().filter(|rule| rule.kind == kind).find(|rule| {
+        for kind in order {
+            let rules = look.rules;
+            let Some(found) = rules.translations.iter().filter(|rule| rule.kind == kind).find(|rule| {
                 // An arriving packet meets `binat` from its other side.
                 if kind == Kind::Binat && packet.dir == Dir::In && !rule.no {
                     let mut outside = rule.tests.clone();
                     (outside.src, outside.dst) = (rule.tests.dst.clone(), Address::ANY);
-                    packet.dst == rule.to && self.matches(&outside, false, packet, walk.tag)
+                    packet.dst == rule.to && look.matches(&outside, false, packet, walk.tag)
                 } else {
-                    self.matches(&rule.tests, false, packet, walk.tag)
+                    look.matches(&rule.tests, false, packet, walk.tag)
                 }
-            })?;
+            }) else {
+                continue;
+            };
             walk.tag = found.tag.or(walk.tag);
             let new = match (kind, packet.dir, &found.tests.src.host) {
-                _ if found.no => return None,
+                _ if found.no => continue,
                 (Kind::Rdr, ..) => {
                     (src, (found.to, found.to_port.filter(|_| packet.ports().is_some()).unwrap_or(dst.1)))
                 }
                 (Kind::Binat, Dir::In, Host::Prefix(inside, _)) => (src, (*inside, dst.1)),
+                (Kind::Nat, ..) => {
+                    let end = self.nat(found, packet, (src, dst), chosen, look.coins)?;
+                    // Both ends of a query have its identifier.
+                    (end, if is_query(packet) { (dst.0, end.1) } else { dst })
+                }
                 _ => ((found.to, src.1), dst),
             };
-            Some((new, found.pass))
-        });
-        // To what it is already: as if there had been no rule.
-        found.filter(|(new, _)| *new != (src, dst))
+            if new == (src, dst) {
+                // To what it is already: as if there had been no rule.
+                return Ok(None);
+            }
+            return Ok(Some(Translated { new, pass: found.pass }));
+        }
+        Ok(None)
+    }
+
+    /// The source that `nat` gives: pf may take any address of the pool and any port of the range, but none that would
+    /// make this conversation look like another (`pf_get_sport`).
+    fn nat(
+        &self,
+        rule: &Translation,
+        packet: &Packet,
+        (src, dst): (End, End),
+        chosen: Option<&Chosen>,
+        coins: &mut Coins,
+    ) -> Result<End, Fate> {
+        let taken = |end: End| {
+            self.states.iter().filter(|state| state.proto == packet.proto()).any(|state| {
+                let shown = if state.dir == Dir::Out { state.left } else { (state.came.1, state.came.0) };
+                shown == (end, if is_query(packet) { (dst.0, end.1) } else { dst })
+            })
+        };
+        let ports = match rule.ports {
+            Some(_) if is_query(packet) => Some((1, u16::MAX)),
+            Some(ports) if packet.ports().is_some() => Some(ports),
+            _ => None,
+        };
+        let addresses = [Some(rule.to), rule.or];
+        let free = |addr: IpAddr| match ports {
+            Some((low, high)) => (low..=high).any(|port| !taken((addr, port))),
+            None => !taken((addr, src.1)),
+        };
+        let Some(chosen) = chosen else {
+            // The engine did not let it pass: fine if there is nothing to choose. Else it has chosen something that rules
+            // have blocked, and one port of the range is to them like another.
+            let mut free = addresses.into_iter().flatten().filter(|addr| free(*addr));
+            let Some(first) = free.next() else { return Err(Fate::Block) };
+            let addr = free.next().filter(|_| coins.toss(UNSEEN)).unwrap_or(first);
+            let port = ports.and_then(|(low, high)| (low..=high).find(|port| !taken((addr, *port))));
+            return Ok((addr, port.unwrap_or(src.1)));
+        };
+        let port = if ports.is_some() { chosen.port } else { src.1 };
+        let end = (chosen.src, port);
+        let fits = addresses.contains(&Some(chosen.src))
+            && ports.is_none_or(|(low, high)| (low..=high).contains(&port))
+            && !taken(end);
+        // Nothing that it could be: the comparison will show it.
+        Ok(if fits { end } else { (rule.to, 0) })
     }
 }

@@ -1,13 +1,18 @@
-//! Random rules, and traffic that knows what it may send.
+//! Random rules.
 
 use super::model::*;
 use super::packet::*;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
 pub struct Random(pub u64);
 
 impl Random {
+    /// Numbers that have nothing to do with those of the seed beside it.
+    pub fn seeded(seed: u64) -> Self {
+        Self(Self(seed).next())
+    }
+
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -32,25 +37,38 @@ impl Random {
     }
 }
 
-const INSIDE: [&str; 2] = ["10.0.0.1", "10.0.0.2"];
-const INSIDE6: [&str; 2] = ["fd00::1", "fd00::2"];
-const OUTSIDE: [&str; 3] = ["192.0.2.1", "192.0.2.7", "198.51.100.9"];
-const OUTSIDE6: [&str; 3] = ["2001:db8::1", "2001:db8::7", "2001:db8:1::9"];
+pub const INSIDE: [IpAddr; 2] = [v4(10, 0, 0, 1), v4(10, 0, 0, 2)];
+pub const INSIDE6: [IpAddr; 2] = [v6([0xfd00, 0, 0, 0, 0, 0, 0, 0x1]), v6([0xfd00, 0, 0, 0, 0, 0, 0, 0x2])];
+pub const OUTSIDE: [IpAddr; 3] = [v4(192, 0, 2, 1), v4(192, 0, 2, 7), v4(198, 51, 100, 9)];
+pub const OUTSIDE6: [IpAddr; 3] = [
+    v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x1]),
+    v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x7]),
+    v6([0x2001, 0xdb8, 0x1, 0, 0, 0, 0, 0x9]),
+];
 /// What translation shows instead: `nat`, `rdr`, `binat`.
-const SHOWN: [&str; 3] = ["203.0.113.5", "203.0.113.6", "203.0.113.7"];
-const SHOWN6: [&str; 3] = ["fd00:5::5", "fd00:5::6", "fd00:5::7"];
-const PORTS: [u16; 6] = [22, 53, 80, 443, 1024, 8080];
+pub const SHOWN: [IpAddr; 3] = [v4(203, 0, 113, 5), v4(203, 0, 113, 6), v4(203, 0, 113, 7)];
+pub const SHOWN6: [IpAddr; 3] = [
+    v6([0xfd00, 0x5, 0, 0, 0, 0, 0, 0x5]),
+    v6([0xfd00, 0x5, 0, 0, 0, 0, 0, 0x6]),
+    v6([0xfd00, 0x5, 0, 0, 0, 0, 0, 0x7]),
+];
+pub const PORTS: [u16; 6] = [22, 53, 80, 443, 1024, 8080];
 const FLAGS: [(u8, u8); 6] =
     [(SYN, SYN | ACK), (SYN, SYN | ACK | FIN | RST), (ACK, ACK), (0, RST), (SYN | ACK, SYN | ACK), (0, SYN | FIN)];
 
-fn addr(text: &str) -> IpAddr {
-    text.parse().unwrap()
+const fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+}
+
+const fn v6(groups: [u16; 8]) -> IpAddr {
+    let [a, b, c, d, e, f, g, h] = groups;
+    IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h))
 }
 
 fn any_addr(r: &mut Random, v6: bool) -> IpAddr {
-    let lists: [&[&str]; 3] = if v6 { [&INSIDE6, &OUTSIDE6, &SHOWN6] } else { [&INSIDE, &OUTSIDE, &SHOWN] };
+    let lists: [&[IpAddr]; 3] = if v6 { [&INSIDE6, &OUTSIDE6, &SHOWN6] } else { [&INSIDE, &OUTSIDE, &SHOWN] };
     let list = lists[r.below(3)];
-    addr(r.pick(list))
+    r.pick(list)
 }
 
 /// A prefix with its host bits cleared.
@@ -144,24 +162,100 @@ fn tests(r: &mut Random, tables: usize, flags: bool) -> Tests {
         },
         tos: r.maybe(12, |r| r.pick(&[0x10, 0x08])),
         tagged: r.maybe(6, |r| (r.one_in(3), r.below(TAGS.len()))),
+        fragment: false,
+        probability: None,
     }
 }
 
-fn item(r: &mut Random, tables: usize, depth: usize) -> Item {
+fn scrub(r: &mut Random) -> Scrub {
+    Scrub {
+        no_df: r.one_in(2),
+        random_id: r.one_in(3),
+        min_ttl: r.maybe(2, |r| r.pick(&[10, 64, 100])).unwrap_or(0),
+        max_mss: r.maybe(2, |r| r.pick(&[536, 1200, 1440])).unwrap_or(0),
+        set_tos: r.maybe(4, |r| r.pick(&[0x10, 0x08])),
+    }
+}
+
+fn track(r: &mut Random) -> Track {
+    let global = r.one_in(4);
+    let connections = if global { 0 } else { r.maybe(2, |r| r.below(2) + 1).unwrap_or(0) };
+    Track {
+        global,
+        states: r.maybe(2, |r| r.below(3) + 1).unwrap_or(0),
+        nodes: if global { 0 } else { r.maybe(3, |r| r.below(2) + 1).unwrap_or(0) },
+        connections,
+        overload: r.maybe(2, |r| r.pick(&[Flush::No, Flush::Rule, Flush::Global])).filter(|_| connections != 0),
+    }
+}
+
+/// Seconds far enough from each other.
+const SECONDS: [u32; 6] = [5, 15, 25, 40, 80, 300];
+
+fn keep(r: &mut Random) -> Keep {
+    Keep {
+        max: r.maybe(8, |r| r.below(3) + 1).unwrap_or(0),
+        track: r.maybe(5, track),
+        sloppy: r.one_in(10),
+        timeout: r.maybe(8, |r| (r.below(TIMEOUTS.len()), r.pick(&SECONDS))),
+    }
+}
+
+fn ether(r: &mut Random) -> EtherRule {
+    let mac = |r: &mut Random| r.maybe(3, |r| (r.one_in(3), r.pick(&[1, 2, 0x10])));
+    EtherRule {
+        block: r.one_in(4),
+        dir: r.maybe(2, |r| r.pick(&[Dir::In, Dir::Out])),
+        quick: r.one_in(4),
+        ethertype: r.maybe(2, |r| r.pick(&[0x0800, 0x86dd, 0x88cc, 0x88b5])),
+        macs: [mac(r), mac(r)],
+        tag: r.maybe(3, |r| r.below(TAGS.len())),
+    }
+}
+
+fn scrub_rule(r: &mut Random, tables: usize) -> ScrubRule {
+    let mut tests = tests(r, tables, false);
+    (tests.tos, tests.icmp_type, tests.tagged) = (None, None, None);
+    // A first and a later fragment would go different ways.
+    (tests.src_port, tests.dst_port) = (None, None);
+    ScrubRule { no: r.one_in(5), tests, scrub: scrub(r), reassembles: r.one_in(2) }
+}
+
+/// How many rules with `probability` one ruleset has: each doubles what may happen.
+const COINS: usize = 2;
+
+fn item(r: &mut Random, tables: usize, depth: usize, next: &mut usize, coins: &mut usize) -> Item {
     if depth < 3 && r.one_in(6) {
-        let items = (0..r.below(5)).map(|_| item(r, tables, depth + 1)).collect();
+        let items = (0..r.below(5)).map(|_| item(r, tables, depth + 1, next, coins)).collect();
         let mut tests = tests(r, tables, false);
         tests.flags = Flags::Default;
         return Item::Anchor { quick: r.one_in(3), tests, items };
     }
     let action = r.pick(&[Action::Pass, Action::Pass, Action::Pass, Action::Block, Action::Block, Action::Match]);
-    let tests = tests(r, tables, true);
+    let mut tests = tests(r, tables, true);
+    if *coins < COINS && r.one_in(10) {
+        *coins += 1;
+        tests.probability = Some(r.pick(&[25, 50, 75, 100]));
+    }
+    if r.one_in(16) {
+        // What no fragment has.
+        tests.fragment = true;
+        (tests.src_port, tests.dst_port, tests.flags, tests.icmp_type) = (None, None, Flags::Default, None);
+    }
+    if r.one_in(12) {
+        tests.src = Address { negate: r.one_in(4), host: Host::Table(BAD) };
+    }
+    *next += 1;
+    let state = !r.one_in(4) && !tests.fragment;
     Item::Rule(Rule {
         action,
         quick: action != Action::Match && r.one_in(4),
         tests,
         tag: r.maybe(5, |r| r.below(TAGS.len())),
-        state: !r.one_in(4),
+        state,
+        keep: if action == Action::Pass && state { keep(r) } else { Keep::default() },
+        scrub: if action != Action::Block && r.one_in(8) { scrub(r) } else { Scrub::default() },
+        id: *next,
     })
 }
 
@@ -173,18 +267,23 @@ fn translation(r: &mut Random, tables: usize) -> Translation {
     (tests.dir, tests.tos, tests.icmp_type, tests.v6) = (None, None, None, Some(v6));
     (tests.src, tests.dst) = (address(r, Some(v6), tables), address(r, Some(v6), tables));
     let shown = if v6 { &SHOWN6 } else { &SHOWN };
-    let inside = addr(if v6 { r.pick(&INSIDE6) } else { r.pick(&INSIDE) });
-    let mut to_port = None;
+    let inside = r.pick(if v6 { &INSIDE6 } else { &INSIDE });
+    let (mut to_port, mut or, mut ports) = (None, None, None);
     let to = match kind {
-        // An ICMP identifier is translated to one that nobody can foretell.
         Kind::Nat => {
-            tests.proto = Some(r.pick(&[6, 17]));
-            addr(shown[0])
+            ports = r.maybe(2, |r| r.pick(&[NAT_PORTS, NAT_PORTS, (40_000, 40_001), (40_000, 40_000)])).filter(|_| !no);
+            if ports.is_some_and(|ports| ports != NAT_PORTS) || r.one_in(2) {
+                tests.proto = Some(r.pick(&[6, 17]));
+            } else if tests.proto.is_some_and(|proto| !matches!(proto, 6 | 17)) {
+                (tests.src_port, tests.dst_port) = (None, None);
+            }
+            or = r.maybe(4, |_| shown[1]).filter(|_| !no);
+            shown[0]
         }
         Kind::Rdr => {
             // One port, or a range.
             tests.dst_port = tests.dst_port.filter(|port| matches!(port, Port::Equal(_) | Port::Span(..)));
-            tests.dst = Address { negate: false, host: Host::Prefix(addr(shown[1]), if v6 { 128 } else { 32 }) };
+            tests.dst = Address { negate: false, host: Host::Prefix(shown[1], if v6 { 128 } else { 32 }) };
             to_port = r.maybe(2, |r| r.pick(&PORTS)).filter(|_| matches!(tests.proto, Some(6 | 17)) && !no);
             inside
         }
@@ -192,10 +291,20 @@ fn translation(r: &mut Random, tables: usize) -> Translation {
             (tests.src_port, tests.dst_port) = (None, None);
             tests.src = Address { negate: false, host: Host::Prefix(inside, if v6 { 128 } else { 32 }) };
             tests.dst = Address::ANY;
-            addr(shown[2])
+            shown[2]
         }
     };
-    Translation { kind, no, pass: !no && r.one_in(5), tests, tag: r.maybe(6, |r| r.below(TAGS.len())), to, to_port }
+    Translation {
+        kind,
+        no,
+        pass: !no && r.one_in(5),
+        tests,
+        tag: r.maybe(6, |r| r.below(TAGS.len())),
+        to,
+        or,
+        to_port,
+        ports,
+    }
 }
 
 pub fn rules(r: &mut Random) -> Rules {
@@ -212,216 +321,18 @@ pub fn rules(r: &mut Random) -> Rules {
             entries
         })
         .collect();
+    let mut tables = tables;
     let count = tables.len();
+    tables.resize(TABLES.len(), Vec::new());
+    let scrubs = if r.one_in(4) { (0..r.below(3)).map(|_| scrub_rule(r, count)).collect() } else { Vec::new() };
+    let ether = if r.one_in(4) { (0..r.below(5)).map(|_| ether(r)).collect() } else { Vec::new() };
+    let timeouts = if r.one_in(2) {
+        (0..r.below(5)).map(|_| (r.below(TIMEOUTS.len()), r.pick(&SECONDS))).collect()
+    } else {
+        Vec::new()
+    };
+    let (mut next, mut coins) = (0, 0);
     let translations = if r.one_in(2) { (0..r.below(4)).map(|_| translation(r, count)).collect() } else { Vec::new() };
-    Rules { translations, filter: (0..r.below(12)).map(|_| item(r, count, 0)).collect(), tables }
-}
-
-/// A TCP connection's two ends, as far as each has got.
-#[derive(Clone, Debug)]
-struct Connection {
-    /// Which way its SYN goes, and the ends as each side sees them.
-    dir: Dir,
-    opener: [(IpAddr, u16); 2],
-    other: Option<[(IpAddr, u16); 2]>,
-    step: usize,
-    seq: [u32; 2],
-    closing: [bool; 2],
-}
-
-/// Makes one packet after the other.
-pub struct Traffic {
-    next_port: u16,
-    connections: Vec<Connection>,
-    /// What has passed, as it left: for errors about it.
-    passed: Vec<Packet>,
-    pending: Option<(usize, usize, u32, u8)>,
-}
-
-impl Traffic {
-    pub fn new() -> Self {
-        Self { next_port: 20_000, connections: Vec::new(), passed: Vec::new(), pending: None }
-    }
-
-    /// Every conversation is over.
-    pub fn forget_all(&mut self) {
-        self.connections.clear();
-        self.passed.clear();
-    }
-
-    fn port(&mut self) -> u16 {
-        self.next_port += 1;
-        self.next_port
-    }
-
-    /// Source and destination of something that nobody has asked for.
-    fn ends(&mut self, r: &mut Random) -> (Dir, IpAddr, IpAddr) {
-        let v6 = r.one_in(3);
-        let dir = r.pick(&[Dir::In, Dir::Out]);
-        let inside = addr(if v6 { r.pick(&INSIDE6) } else { r.pick(&INSIDE) });
-        let outside = addr(if v6 { r.pick(&OUTSIDE6) } else { r.pick(&OUTSIDE) });
-        match dir {
-            Dir::Out => (dir, inside, outside),
-            Dir::In if r.one_in(2) => (dir, outside, addr(if v6 { r.pick(&SHOWN6) } else { r.pick(&SHOWN) })),
-            Dir::In => (dir, outside, inside),
-        }
-    }
-
-    /// A packet, and whether its connection's ends could have sent it.
-    pub fn packet(&mut self, r: &mut Random) -> (Packet, bool) {
-        self.pending = None;
-        let tos = if r.one_in(8) { 0x10 } else { 0 };
-        match r.below(10) {
-            0..4 if !self.connections.is_empty() => self.go_on(r, tos),
-            0..5 => {
-                let (dir, src, dst) = self.ends(r);
-                let (sport, dport) = (self.port(), r.pick(&PORTS));
-                let isn = r.next() as u32;
-                self.connections.push(Connection {
-                    dir,
-                    opener: [(src, sport), (dst, dport)],
-                    other: None,
-                    step: 0,
-                    seq: [isn, r.next() as u32],
-                    closing: [false; 2],
-                });
-                self.pending = Some((self.connections.len() - 1, 0, 1, SYN));
-                let body = Body::Tcp { sport, dport, seq: isn, ack: 0, flags: SYN, data: 0 };
-                (Packet { dir, src, dst, tos, body }, true)
-            }
-            5 | 6 => {
-                let (dir, src, dst) = self.ends(r);
-                let sport = if r.one_in(3) { self.port() } else { r.pick(&PORTS) };
-                let body = Body::Udp { sport, dport: r.pick(&PORTS), data: r.below(30) as u8 };
-                (Packet { dir, src, dst, tos, body }, true)
-            }
-            7 => self.icmp(r, tos),
-            8 => {
-                let (dir, src, dst) = self.ends(r);
-                let body = match r.below(3) {
-                    // Of no connection: its ports are nobody else's.
-                    0 => {
-                        let flags = r.pick(&[ACK, SYN | ACK, RST, FIN | ACK]);
-                        let (sport, dport) = (self.port(), r.pick(&PORTS));
-                        Body::Tcp { sport, dport, seq: r.next() as u32, ack: r.next() as u32, flags, data: 0 }
-                    }
-                    1 => Body::Other { proto: 47 },
-                    _ => Body::Other { proto: 99 },
-                };
-                (Packet { dir, src, dst, tos, body }, true)
-            }
-            _ => self.answer(r).unwrap_or_else(|| self.icmp(r, tos)),
-        }
-    }
-
-    fn icmp(&mut self, r: &mut Random, tos: u8) -> (Packet, bool) {
-        let (dir, src, dst) = self.ends(r);
-        let kind = match (src.is_ipv6(), r.one_in(6)) {
-            (false, false) => 8,
-            (false, true) => 0,
-            (true, false) => 128,
-            (true, true) => 129,
-        };
-        (Packet { dir, src, dst, tos, body: Body::Icmp { kind, id: self.port() } }, true)
-    }
-
-    /// Something comes back for what has passed: an answer, or an error about it.
-    fn answer(&mut self, r: &mut Random) -> Option<(Packet, bool)> {
-        if self.passed.is_empty() {
-            return None;
-        }
-        let about = self.passed[r.below(self.passed.len())].clone();
-        let dir = if about.dir == Dir::In { Dir::Out } else { Dir::In };
-        let v6 = about.v6();
-        let body = match &about.body {
-            Body::Udp { sport, dport, .. } if r.one_in(2) => Body::Udp { sport: *dport, dport: *sport, data: 9 },
-            Body::Icmp { kind: 8 | 128, id } if r.one_in(2) => Body::Icmp { kind: if v6 { 129 } else { 0 }, id: *id },
-            Body::Other { proto } => Body::Other { proto: *proto },
-            Body::Error { .. } => return None,
-            _ => {
-                let (kind, code) = if v6 { (1, 4) } else { (3, 3) };
-                Body::Error { kind, code, about: Box::new(about.clone()) }
-            }
-        };
-        Some((Packet { dir, src: about.dst, dst: about.src, tos: 0, body }, true))
-    }
-
-    /// The next segment of some connection.
-    fn go_on(&mut self, r: &mut Random, tos: u8) -> (Packet, bool) {
-        let index = r.below(self.connections.len());
-        let connection = self.connections[index].clone();
-        let back = if connection.dir == Dir::In { Dir::Out } else { Dir::In };
-        let (from, flags, data, uses) = match (connection.step, connection.other) {
-            // The SYN has not got through: again.
-            (0, _) | (_, None) => (0, SYN, 0, 1),
-            (1, _) => (1, SYN | ACK, 0, 1),
-            (2, _) => (0, ACK, 0, 0),
-            _ => {
-                let from = r.below(2);
-                if connection.closing[from] {
-                    (from, ACK, 0, 0)
-                } else {
-                    match r.below(8) {
-                        0 => (from, FIN | ACK, 0, 1),
-                        1 => (from, RST | ACK, 0, 0),
-                        _ => {
-                            let data = r.below(100) as u8;
-                            (from, ACK, data, u32::from(data))
-                        }
-                    }
-                }
-            }
-        };
-        let [mine, theirs] = if from == 0 { connection.seq } else { [connection.seq[1], connection.seq[0]] };
-        let (dir, [src, dst]) = match (from, connection.other) {
-            (1, Some([opener, other])) => (back, [other, opener]),
-            _ => (connection.dir, connection.opener),
-        };
-        let ack = if flags & ACK == 0 { 0 } else { theirs };
-        // Far outside of every window. (Without anything in it, and no reset, a segment's place does not matter to pf.)
-        let wild = connection.step > 3 && (uses > 0 || flags & RST != 0) && r.one_in(8);
-        let seq = if wild { mine.wrapping_add(0x4000_0000) } else { mine };
-        if !wild {
-            self.pending = Some((index, from, uses, flags));
-        }
-        let body = Body::Tcp { sport: src.1, dport: dst.1, seq, ack, flags, data };
-        (Packet { dir, src: src.0, dst: dst.0, tos, body }, !wild)
-    }
-
-    /// The packet that was made last has passed, as this one.
-    pub fn has_passed(&mut self, left: &Packet) {
-        if self.passed.len() > 20 {
-            self.passed.remove(0);
-        }
-        let Some((index, from, uses, flags)) = self.pending.take() else {
-            if !matches!(left.body, Body::Tcp { .. } | Body::Error { .. }) {
-                self.passed.push(left.clone());
-            }
-            return;
-        };
-        let connection = &mut self.connections[index];
-        if connection.step == 0 {
-            let Some((sport, dport)) = left.ports() else { return };
-            connection.other = Some([(left.src, sport), (left.dst, dport)]);
-        }
-        if connection.step < 3 || flags & (FIN | RST) != 0 || connection.closing != [false; 2] {
-            self.passed.retain(|packet| packet.ports() != left.ports());
-        } else {
-            self.passed.push(left.clone());
-        }
-        connection.step += 1;
-        connection.seq[from] = connection.seq[from].wrapping_add(uses);
-        if flags & FIN != 0 {
-            connection.closing[from] = true;
-        }
-        if flags & RST != 0 || (connection.closing == [true; 2] && flags & FIN == 0) {
-            self.connections.swap_remove(index);
-            self.passed.retain(|packet| packet.ports() != left.ports());
-        }
-    }
-
-    /// It has not.
-    pub fn was_dropped(&mut self) {
-        self.pending = None;
-    }
+    let filter = (0..r.below(12)).map(|_| item(r, count, 0, &mut next, &mut coins)).collect();
+    Rules { timeouts, ether, scrubs, tables, translations, filter }
 }

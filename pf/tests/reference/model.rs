@@ -1,6 +1,5 @@
-//! Rules as a person would note them down, and their text.
+//! Rules as a person would note them down.
 
-use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +74,72 @@ pub struct Tests {
     pub tos: Option<u8>,
     /// `tagged`: negated, which.
     pub tagged: Option<(bool, usize)>,
+    /// `fragment`.
+    pub fragment: bool,
+    /// Per cent.
+    pub probability: Option<u8>,
+}
+
+/// What a state is made with.
+#[derive(Clone, Debug, Default)]
+pub struct Keep {
+    /// `max`; 0 = any number.
+    pub max: usize,
+    pub track: Option<Track>,
+    pub sloppy: bool,
+    /// Of [`TIMEOUTS`], by number.
+    pub timeout: Option<(usize, u32)>,
+}
+
+/// Limits for each source; 0 = none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Track {
+    /// `source-track global`, which the last two do not go with.
+    pub global: bool,
+    pub states: usize,
+    pub nodes: usize,
+    pub connections: usize,
+    /// `overload`, with `flush` or `flush global`.
+    pub overload: Option<Flush>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    No,
+    Rule,
+    Global,
+}
+
+/// What is normalised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scrub {
+    pub no_df: bool,
+    pub random_id: bool,
+    pub min_ttl: u8,
+    pub max_mss: u16,
+    pub set_tos: Option<u8>,
+}
+
+/// A `scrub` rule: the first that matches.
+#[derive(Clone, Debug)]
+pub struct ScrubRule {
+    pub no: bool,
+    pub tests: Tests,
+    pub scrub: Scrub,
+    /// Not `fragment no reassemble`.
+    pub reassembles: bool,
+}
+
+/// An `ether` rule.
+#[derive(Clone, Debug)]
+pub struct EtherRule {
+    pub block: bool,
+    pub dir: Option<Dir>,
+    pub quick: bool,
+    pub ethertype: Option<u16>,
+    /// A station's last byte, or not: source, destination.
+    pub macs: [Option<(bool, u8)>; 2],
+    pub tag: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -85,6 +150,11 @@ pub struct Rule {
     pub tag: Option<usize>,
     /// `no state`, or `keep state` written or not.
     pub state: bool,
+    pub keep: Keep,
+    /// `scrub (...)`.
+    pub scrub: Scrub,
+    /// Tells it from the others.
+    pub id: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -95,7 +165,7 @@ pub enum Item {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Source, leaving; `static-port`.
+    /// Source, leaving.
     Nat,
     /// Destination, arriving.
     Rdr,
@@ -112,12 +182,19 @@ pub struct Translation {
     pub tests: Tests,
     pub tag: Option<usize>,
     pub to: IpAddr,
+    /// Of a pool: the other address.
+    pub or: Option<IpAddr>,
     pub to_port: Option<u16>,
+    /// Of `nat`: none = `static-port`.
+    pub ports: Option<(u16, u16)>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    /// Prefixes, some negated.
+    pub timeouts: Vec<(usize, u32)>,
+    pub ether: Vec<EtherRule>,
+    pub scrubs: Vec<ScrubRule>,
+    /// Prefixes, some negated. The last is the one that `overload` fills.
     pub tables: Vec<Vec<(bool, IpAddr, u8)>>,
     pub translations: Vec<Translation>,
     pub filter: Vec<Item>,
@@ -125,175 +202,26 @@ pub struct Rules {
 
 pub const INTERFACE: &str = "weir0";
 pub const TAGS: [&str; 3] = ["RED", "GREEN", "BLUE"];
-const TABLES: [&str; 3] = ["one", "two", "three"];
+pub const TABLES: [&str; 4] = ["one", "two", "three", "bad"];
+/// Where `overload` puts who is too eager.
+pub const BAD: usize = 3;
+/// Ports of `nat` that says none (pf.conf(5)).
+pub const NAT_PORTS: (u16, u16) = (50001, 65535);
 
-impl Display for Address {
-    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        if self.negate {
-            f.write_str("! ")?;
-        }
-        match &self.host {
-            Host::Any => f.write_str("any"),
-            Host::Prefix(addr, len) => write!(f, "{addr}/{len}"),
-            Host::Range(a, b) => write!(f, "{a} - {b}"),
-            Host::Table(index) => write!(f, "<{}>", TABLES[*index]),
-        }
-    }
-}
-
-impl Display for Port {
-    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        match self {
-            Self::Equal(p) => write!(f, " port {p}"),
-            Self::Not(p) => write!(f, " port != {p}"),
-            Self::Less(p) => write!(f, " port < {p}"),
-            Self::LessOrEqual(p) => write!(f, " port <= {p}"),
-            Self::Greater(p) => write!(f, " port > {p}"),
-            Self::GreaterOrEqual(p) => write!(f, " port >= {p}"),
-            Self::Span(a, b) => write!(f, " port {a}:{b}"),
-            Self::Between(a, b) => write!(f, " port {a} >< {b}"),
-            Self::Outside(a, b) => write!(f, " port {a} <> {b}"),
-        }
-    }
-}
-
-/// pf's letters, FIN first.
-fn letters(flags: u8) -> String {
-    "FSRPAUEW".chars().enumerate().filter(|(bit, _)| flags >> bit & 1 == 1).map(|(_, letter)| letter).collect()
-}
-
-impl Tests {
-    /// In front of the addresses.
-    fn head(&self, f: &mut Formatter, dir: bool) -> fmt::Result {
-        if dir {
-            self.direction(f)?;
-        }
-        if let Some((negate, ours)) = self.on {
-            write!(f, " on {}{}", if negate { "! " } else { "" }, if ours { INTERFACE } else { "other0" })?;
-        }
-        if let Some(v6) = self.v6 {
-            f.write_str(if v6 { " inet6" } else { " inet" })?;
-        }
-        if let Some(proto) = self.proto {
-            write!(f, " proto {proto}")?;
-        }
-        write!(f, " from {}", self.src)?;
-        if let Some(port) = self.src_port {
-            write!(f, "{port}")?;
-        }
-        write!(f, " to {}", self.dst)?;
-        if let Some(port) = self.dst_port {
-            write!(f, "{port}")?;
-        }
-        Ok(())
-    }
-
-    fn direction(&self, f: &mut Formatter) -> fmt::Result {
-        match self.dir {
-            Some(Dir::In) => f.write_str(" in"),
-            Some(Dir::Out) => f.write_str(" out"),
-            None => Ok(()),
-        }
-    }
-
-    /// Behind them.
-    fn tail(&self, f: &mut Formatter) -> fmt::Result {
-        match self.flags {
-            Flags::Default => {}
-            Flags::Any => f.write_str(" flags any")?,
-            Flags::Of(set, of) => write!(f, " flags {}/{}", letters(set), letters(of))?,
-        }
-        if let Some(kind) = self.icmp_type {
-            let word = if self.proto == Some(58) { "icmp6-type" } else { "icmp-type" };
-            write!(f, " {word} {kind}")?;
-        }
-        if let Some(tos) = self.tos {
-            write!(f, " tos {tos:#04x}")?;
-        }
-        self.tagged(f)
-    }
-
-    fn tagged(&self, f: &mut Formatter) -> fmt::Result {
-        if let Some((negate, tag)) = self.tagged {
-            write!(f, "{} tagged {}", if negate { " !" } else { "" }, TAGS[tag])?;
-        }
-        Ok(())
-    }
-}
-
-impl Item {
-    fn write(&self, f: &mut Formatter, depth: usize) -> fmt::Result {
-        let indent = "  ".repeat(depth);
-        match self {
-            Self::Rule(rule) => {
-                f.write_str(&indent)?;
-                f.write_str(match rule.action {
-                    Action::Pass => "pass",
-                    Action::Block => "block",
-                    Action::Match => "match",
-                })?;
-                rule.tests.direction(f)?;
-                if rule.quick {
-                    f.write_str(" quick")?;
-                }
-                rule.tests.head(f, false)?;
-                rule.tests.tail(f)?;
-                if let Some(tag) = rule.tag {
-                    write!(f, " tag {}", TAGS[tag])?;
-                }
-                if rule.action == Action::Pass && !rule.state {
-                    f.write_str(" no state")?;
-                }
-                f.write_str("\n")
-            }
-            Self::Anchor { quick, tests, items } => {
-                write!(f, "{indent}anchor")?;
-                tests.direction(f)?;
-                if *quick {
-                    f.write_str(" quick")?;
-                }
-                tests.head(f, false)?;
-                tests.tail(f)?;
-                f.write_str(" {\n")?;
-                items.iter().try_for_each(|item| item.write(f, depth + 1))?;
-                writeln!(f, "{indent}}}")
-            }
-        }
-    }
-}
-
-impl Display for Rules {
-    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        for (name, entries) in TABLES.iter().zip(&self.tables) {
-            write!(f, "table <{name}> persist {{")?;
-            for (negate, addr, len) in entries {
-                write!(f, " {}{addr}/{len}", if *negate { "! " } else { "" })?;
-            }
-            f.write_str(" }\n")?;
-        }
-        for rule in &self.translations {
-            let word = match rule.kind {
-                Kind::Nat => "nat",
-                Kind::Rdr => "rdr",
-                Kind::Binat => "binat",
-            };
-            write!(f, "{}{word}{}", if rule.no { "no " } else { "" }, if rule.pass { " pass" } else { "" })?;
-            rule.tests.head(f, false)?;
-            if let Some(tag) = rule.tag {
-                write!(f, " tag {}", TAGS[tag])?;
-            }
-            rule.tests.tagged(f)?;
-            if !rule.no {
-                write!(f, " -> {}", rule.to)?;
-                if let Some(port) = rule.to_port {
-                    write!(f, " port {port}")?;
-                }
-                if rule.kind == Kind::Nat {
-                    f.write_str(" static-port")?;
-                }
-            }
-            f.write_str("\n")?;
-        }
-        self.filter.iter().try_for_each(|item| item.write(f, 0))
-    }
-}
+/// pf's timeouts and what they are if nobody says otherwise, seconds (pf.conf(5), pfvar.h).
+pub const TIMEOUTS: [(&str, u32); 14] = [
+    ("tcp.first", 120),
+    ("tcp.opening", 30),
+    ("tcp.established", 86400),
+    ("tcp.closing", 900),
+    ("tcp.finwait", 45),
+    ("tcp.closed", 90),
+    ("udp.first", 60),
+    ("udp.single", 30),
+    ("udp.multiple", 60),
+    ("icmp.first", 20),
+    ("icmp.error", 10),
+    ("other.first", 60),
+    ("other.single", 30),
+    ("other.multiple", 60),
+];

@@ -10,6 +10,12 @@ pub struct Packet {
     pub src: IpAddr,
     pub dst: IpAddr,
     pub tos: u8,
+    pub ttl: u8,
+    /// IPv4's don't-fragment bit, and its identification.
+    pub df: bool,
+    pub id: u16,
+    /// Which far station: the last byte of its address.
+    pub far: u8,
     pub body: Body,
 }
 
@@ -22,6 +28,8 @@ pub enum Body {
         ack: u32,
         flags: u8,
         data: u8,
+        /// The maximum segment size option.
+        mss: Option<u16>,
     },
     Udp {
         sport: u16,
@@ -42,6 +50,15 @@ pub enum Body {
     Other {
         proto: u8,
     },
+    /// Nobody has put it together: the first, or a later one.
+    Fragment {
+        proto: u8,
+        first: bool,
+    },
+    /// No IP at all.
+    Raw {
+        ethertype: u16,
+    },
 }
 
 pub const FIN: u8 = 1;
@@ -50,6 +67,11 @@ pub const RST: u8 = 4;
 pub const ACK: u8 = 16;
 
 impl Packet {
+    /// One that begins at the start of its days.
+    pub fn new(dir: Dir, src: IpAddr, dst: IpAddr, body: Body) -> Self {
+        Self { dir, src, dst, tos: 0, ttl: 64, df: false, id: 0x1234, far: 1, body }
+    }
+
     pub fn v6(&self) -> bool {
         self.src.is_ipv6()
     }
@@ -65,7 +87,8 @@ impl Packet {
                     1
                 }
             }
-            Body::Other { proto } => proto,
+            Body::Other { proto } | Body::Fragment { proto, .. } => proto,
+            Body::Raw { .. } => 0,
         }
     }
 
@@ -89,13 +112,31 @@ impl Packet {
     }
 
     pub fn frame(&self) -> Vec<u8> {
-        let mut frame = match self.dir {
-            Dir::In => vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2],
-            Dir::Out => vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1],
-        };
-        frame.extend(if self.v6() { [0x86, 0xdd] } else { [8, 0] });
-        frame.extend(self.bytes());
+        let (src, dst) = self.macs();
+        let mut frame = Vec::with_capacity(192);
+        frame.extend(dst);
+        frame.extend(src);
+        frame.extend(self.ethertype().to_be_bytes());
+        if let Body::Raw { .. } = self.body {
+            frame.extend([0x63; 46]);
+        } else {
+            frame.extend(self.bytes());
+        }
         frame
+    }
+
+    /// Source and destination.
+    pub fn macs(&self) -> ([u8; 6], [u8; 6]) {
+        let (near, far) = ([2, 0, 0, 0, 0, 0x10], [2, 0, 0, 0, 0, self.far]);
+        if self.dir == Dir::In { (far, near) } else { (near, far) }
+    }
+
+    pub fn ethertype(&self) -> u16 {
+        match self.body {
+            Body::Raw { ethertype } => ethertype,
+            _ if self.v6() => 0x86dd,
+            _ => 0x0800,
+        }
     }
 
     /// From the IP header on.
@@ -105,7 +146,7 @@ impl Packet {
             Body::Tcp { .. } => Some(16),
             Body::Udp { .. } => Some(6),
             Body::Icmp { .. } | Body::Error { .. } => Some(2),
-            Body::Other { .. } => None,
+            Body::Other { .. } | Body::Fragment { .. } | Body::Raw { .. } => None,
         };
         let proto = self.proto();
         if let Some(at) = at {
@@ -130,7 +171,15 @@ impl Packet {
             (IpAddr::V4(src), IpAddr::V4(dst)) => {
                 packet.extend([0x45, self.tos]);
                 packet.extend((20 + body.len() as u16).to_be_bytes());
-                packet.extend([0x12, 0x34, 0, 0, 64, proto, 0, 0]);
+                packet.extend(self.id.to_be_bytes());
+                // RFC 791: flags, then the offset in units of eight.
+                packet.extend(match self.body {
+                    Body::Fragment { first: true, .. } => [0x20, 0],
+                    Body::Fragment { first: false, .. } => [0, 185],
+                    _ if self.df => [0x40, 0],
+                    _ => [0, 0],
+                });
+                packet.extend([self.ttl, proto, 0, 0]);
                 packet.extend(src.octets());
                 packet.extend(dst.octets());
                 let sum = checksum(&packet);
@@ -139,7 +188,8 @@ impl Packet {
             (IpAddr::V6(src), IpAddr::V6(dst)) => {
                 packet.extend([0x60 | self.tos >> 4, self.tos << 4, 0, 0]);
                 packet.extend((body.len() as u16).to_be_bytes());
-                packet.extend([proto, 64]);
+                let fragment = matches!(self.body, Body::Fragment { .. });
+                packet.extend([if fragment { 44 } else { proto }, self.ttl]);
                 packet.extend(src.octets());
                 packet.extend(dst.octets());
             }
@@ -151,11 +201,15 @@ impl Packet {
 
     fn transport(&self) -> Vec<u8> {
         match &self.body {
-            Body::Tcp { sport, dport, seq, ack, flags, data } => {
+            Body::Tcp { sport, dport, seq, ack, flags, data, mss } => {
                 let mut bytes = [sport.to_be_bytes(), dport.to_be_bytes()].concat();
                 bytes.extend(seq.to_be_bytes());
                 bytes.extend(ack.to_be_bytes());
-                bytes.extend([0x50, *flags, 0x40, 0, 0, 0, 0, 0]);
+                bytes.extend([if mss.is_some() { 0x60 } else { 0x50 }, *flags, 0x40, 0, 0, 0, 0, 0]);
+                if let Some(mss) = mss {
+                    bytes.extend([2, 4]);
+                    bytes.extend(mss.to_be_bytes());
+                }
                 bytes.extend(vec![0x61; usize::from(*data)]);
                 bytes
             }
@@ -168,6 +222,18 @@ impl Packet {
             Body::Icmp { kind, id } => [&[*kind, 0, 0, 0][..], &id.to_be_bytes(), &[0, 1]].concat(),
             Body::Error { kind, code, about } => [&[*kind, *code, 0, 0, 0, 0, 0, 0][..], &about.bytes()].concat(),
             Body::Other { .. } => vec![1, 2, 3, 4, 5, 6, 7, 8, 9],
+            Body::Fragment { proto, first } => {
+                let mut bytes = Vec::new();
+                if self.v6() {
+                    // RFC 8200 section 4.5.
+                    bytes.extend([*proto, 0]);
+                    bytes.extend(if *first { [0, 1] } else { [5, 0xc8] });
+                    bytes.extend([0, 0, 0, 9]);
+                }
+                bytes.extend([0x64; 24]);
+                bytes
+            }
+            Body::Raw { .. } => Vec::new(),
         }
     }
 }

@@ -93,6 +93,18 @@ const STEPS: &[Step] = &[
         slow: true,
         run: reproducible,
     },
+    Step {
+        name: "semantics",
+        what: "engine and reference interpreter agree on ten million cases (WEIR_CASES for another number)",
+        slow: true,
+        run: semantics,
+    },
+    Step {
+        name: "tcp-mix",
+        what: "an hour of TCP connections between kernels (WEIR_TCP_MIX_SECONDS for another time)",
+        slow: true,
+        run: tcp_mix,
+    },
     Step { name: "soak", what: "link flaps, Stop/Start cycles, 10 GB, long runs", slow: true, run: soak },
 ];
 
@@ -444,6 +456,42 @@ fn soak() -> Result<Outcome> {
         "weir-cli",
         "--",
         "soak",
+        "--nocapture",
+    ]))
+}
+
+/// A variable of the environment, or what it is without.
+fn number(name: &str, otherwise: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| otherwise.into())
+}
+
+fn semantics() -> Result<Outcome> {
+    let cases = number("WEIR_CASES", "10000000");
+    passed(sh::cargo().env("WEIR_CASES", cases).args([
+        "test",
+        "--quiet",
+        "--release",
+        "-p",
+        "weir-pf",
+        "--test",
+        "reference",
+    ]))
+}
+
+fn tcp_mix() -> Result<Outcome> {
+    if !setup::is_root() {
+        return Ok(Outcome::Skipped("needs root for namespaces and TAP devices"));
+    }
+    let seconds = number("WEIR_TCP_MIX_SECONDS", "3600");
+    passed(sh::cargo().env("WEIR_BIN", weir()?).env("WEIR_TCP_MIX_SECONDS", seconds).args([
+        "test",
+        "--quiet",
+        "-p",
+        "weir-cli",
+        "--test",
+        "pf",
+        "--",
+        "tcp_mix",
         "--nocapture",
     ]))
 }

@@ -120,6 +120,11 @@ impl Lab {
         }
     }
 
+    /// The name of a third namespace, which goes with the others if somebody makes it.
+    pub fn third(&self) -> String {
+        format!("{}c", self.a.trim_end_matches('a'))
+    }
+
     /// Runs `program args` in a namespace.
     pub fn exec(&self, ns: &str, command: &str) -> Command {
         let mut exec = Command::new("ip");
@@ -132,6 +137,10 @@ impl Drop for Lab {
     fn drop(&mut self) {
         for ns in [&self.a, &self.b] {
             let _ = Command::new("ip").args(["netns", "del", ns]).status();
+        }
+        let third = self.third();
+        if std::path::Path::new("/run/netns").join(&third).exists() {
+            let _ = Command::new("ip").args(["netns", "del", &third]).status();
         }
     }
 }

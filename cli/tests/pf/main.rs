@@ -1,9 +1,16 @@
 //! pf's behaviour as two real kernels see it, in network namespaces joined only by the driver. Needs root; `WEIR_BIN`
 //! names the binary.
 
+mod answers;
+mod craft;
+mod forged;
+mod fragments;
 #[path = "../kernel/lab.rs"]
 #[allow(dead_code, reason = "shared with the kernel tests, which use all of it")]
 mod lab;
+mod mix;
+mod net;
+mod translation;
 
 // The package's build script links the driver into every target; it needs the runtime and the core beside it.
 use {weir_core as _, weir_host as _};

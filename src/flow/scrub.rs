@@ -17,7 +17,8 @@ const MAX_FREQUENCY: u64 = 1100;
 #[must_use]
 pub fn normalize(edit: &mut Edit) -> bool {
     let flags = edit.parsed().tcp_flags;
-    if !edit.parsed().flags.contains(ParsedFlags::TCP) {
+    // A fragment shows no whole segment (pf.c: what is not reassembled goes to `pf_test_fragment`).
+    if !edit.parsed().flags.contains(ParsedFlags::TCP) || edit.parsed().is_fragment() {
         return true;
     }
     let has = |any: u8| flags & any != 0;

@@ -206,9 +206,7 @@ impl<R: Recorder> Judge<'_, R> {
         if (by_rule || scrub.no_df)
             && let Some(mut edit) = Edit::new(frame, parsed, partial)
         {
-            // A fragment shows no whole segment (pf.c: what is not reassembled goes to `pf_test_fragment`).
-            let is_segment = edit.parsed().flags.contains(ParsedFlags::TCP) && !edit.parsed().is_fragment();
-            if by_rule && is_segment && !normalize(&mut edit) {
+            if by_rule && edit.parsed().flags.contains(ParsedFlags::TCP) && !normalize(&mut edit) {
                 self.log(frame.len(), parsed, Verdict::NO_RULE, Some(DropReason::Normalize));
                 return Err(Outcome::Drop(DropReason::Normalize));
             }

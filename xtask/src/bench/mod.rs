@@ -2,7 +2,9 @@
 
 mod core;
 mod e2e;
+mod latency;
 mod nic;
+mod report;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -38,6 +40,19 @@ pub enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Round trips and TCP: a bare veth pair, nftables, the driver, the driver with the same rules.
+    Latency(latency::Args),
+    /// The far end of `latency`.
+    #[command(hide = true)]
+    LatencyEcho,
+    /// The near end of `latency`.
+    #[command(hide = true)]
+    LatencyAsk {
+        /// Round trips.
+        count: usize,
+    },
+    /// Runs all benchmarks and writes their figures and plots into docs/performance.md.
+    Report(report::Args),
     /// Instructions per frame of the PCI back ends alone, by callgrind.
     Nic {
         /// One JSON array instead of the table.
@@ -83,6 +98,13 @@ pub fn run(install: Install, bench: &Bench) -> Result<()> {
             e2e::run(*seconds, *repeat, *json)
         }
         Bench::Lpm { args } => core::run(install, "lpm", false, args),
+        Bench::Latency(args) => {
+            setup::ensure(Purpose::Test, install)?;
+            latency::run(args)
+        }
+        Bench::LatencyEcho => latency::echo(),
+        Bench::LatencyAsk { count } => latency::ask(*count),
+        Bench::Report(args) => report::run(install, args),
         Bench::Nic { json } => nic::run(*json),
         Bench::Classify { args } => {
             let peers = args.iter().any(|arg| arg.starts_with("--peer"));

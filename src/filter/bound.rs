@@ -7,11 +7,14 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::compiled::{Compiled, interface_matches};
-use super::linear::Walk;
+use super::foresee::Foreseen;
+use super::linear::{Walk, has_dangerous_options};
 use super::{
-    Dynamic, DynamicKind, Family, List, LookupTable, Rate, Rule, Ruleset, Subject, Table, TableEntry, Verdict, Witness,
+    Action, Direction, Dynamic, DynamicKind, Family, List, LookupTable, Rate, Rule, RuleFlags, Ruleset, Subject, Table,
+    TableEntry, Verdict, Witness,
 };
-use crate::telemetry::Counter;
+use crate::telemetry::{Counter, DropReason};
+use crate::wire::Parsed;
 
 /// What one shard counted for one rule.
 #[derive(Debug, Default)]
@@ -271,8 +274,72 @@ impl Bound {
     }
 
     /// Counts a packet of a rule.
+    #[inline]
     pub fn count(&self, shard: usize, number: u32, len: usize) {
         if let Some(hits) = self.counters.shard(shard).get(number as usize) {
+            hits.packets.add(1);
+            hits.bytes.add(len as u64);
+        }
+    }
+
+    /// What the filter list will say of every packet of a direction and family, if it is always the same. Here and in
+    /// [`Bound::foresee`]: of packets with ports that are no fragments and that nothing translates.
+    #[must_use]
+    pub fn foresee_all(&self, direction: Direction, family: crate::wire::Family) -> Foreseen {
+        let foresight = self.compiled.foresight();
+        foresight.map_or(Foreseen::Unknown, |foresight| self.if_applies(foresight.constant(direction, family)))
+    }
+
+    /// What the filter list will say of the packets of a burst; `tell` is told of each by its place.
+    pub fn foresee<'a>(
+        &self,
+        direction: Direction,
+        packets: impl Iterator<Item = (usize, &'a Parsed)>,
+        mut tell: impl FnMut(usize, Foreseen),
+    ) {
+        if let Some(foresight) = self.compiled.foresight() {
+            let guide = self.compiled.guide(List::Filter);
+            foresight.burst(guide, direction, packets, |place, foreseen| tell(place, self.if_applies(foreseen)));
+        }
+    }
+
+    /// A rule `on` another interface does not decide, and what does is not foreseen.
+    fn if_applies(&self, foreseen: Foreseen) -> Foreseen {
+        let number = match foreseen {
+            Foreseen::Unknown | Foreseen::NoRule => return foreseen,
+            Foreseen::Rule(number) | Foreseen::Pass(number) | Foreseen::Drop(number) => number,
+        };
+        let applies = self.applies.get(number as usize).is_some_and(|applies| *applies);
+        if applies { foreseen } else { Foreseen::Unknown }
+    }
+
+    /// The verdict of the filter list when it is foreseen; `None` when it is not.
+    pub fn foreseen(&self, foreseen: Foreseen, shard: usize, parsed: &Parsed, len: usize) -> Option<Verdict> {
+        let mut verdict = match foreseen {
+            Foreseen::Unknown => return None,
+            Foreseen::NoRule => Verdict::PASS,
+            Foreseen::Rule(rule) | Foreseen::Pass(rule) | Foreseen::Drop(rule) => {
+                self.count_decision(shard, rule, len);
+                Verdict { rule, ..Verdict::PASS }
+            }
+        };
+        let rule = self.rule(verdict.rule);
+        let flags = rule.map_or(RuleFlags::empty(), |rule| rule.flags);
+        verdict.log = flags.contains(RuleFlags::LOG);
+        verdict.copy = flags.contains(RuleFlags::DUP_TO);
+        if rule.is_some_and(|rule| rule.action == Action::Block) {
+            verdict.block = Some(DropReason::Match);
+        } else if has_dangerous_options(parsed) && !flags.contains(RuleFlags::ALLOW_OPTS) {
+            return Some(Verdict { block: Some(DropReason::IpOption), log: true, ..verdict });
+        }
+        Some(verdict)
+    }
+
+    /// Counts a look at a rule, and a packet that it decided about.
+    #[inline]
+    pub fn count_decision(&self, shard: usize, number: u32, len: usize) {
+        if let Some(hits) = self.counters.shard(shard).get(number as usize) {
+            hits.evaluations.add(1);
             hits.packets.add(1);
             hits.bytes.add(len as u64);
         }

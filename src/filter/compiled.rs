@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use super::foresee::Foresight;
 use super::guide::Guide;
 use super::image::{Children, EXPANDED_MAX};
 use super::{
@@ -116,6 +117,7 @@ pub struct Compiled {
     pub(super) tests: Vec<Test>,
     programs: [Vec<Step>; List::ALL.len()],
     guides: [Option<Guide>; List::ALL.len()],
+    foresight: Option<Foresight>,
 }
 
 impl Compiled {
@@ -134,7 +136,11 @@ impl Compiled {
         for ((list, program), guide) in List::ALL.into_iter().zip(&programs).zip(&mut guides) {
             *guide = Guide::new(list, program, &tests);
         }
-        Some(Self { ruleset, tests, programs, guides })
+        let filter = List::Filter as usize;
+        let foresight = programs.get(filter).and_then(|program| {
+            Foresight::new(program, &tests, &ruleset.rules, guides.get(filter).and_then(Option::as_ref))
+        });
+        Some(Self { ruleset, tests, programs, guides, foresight })
     }
 
     /// What it was made of.
@@ -152,6 +158,11 @@ impl Compiled {
     /// What tells which steps of a list a packet could match, if it is a long list.
     pub(super) fn guide(&self, list: List) -> Option<&Guide> {
         self.guides.get(list as usize)?.as_ref()
+    }
+
+    /// What decides about packets without a walk through the filter list, if anything does.
+    pub(super) const fn foresight(&self) -> Option<&Foresight> {
+        self.foresight.as_ref()
     }
 
     /// One list with its calls written out.

@@ -11,7 +11,8 @@ use alloc::vec::Vec;
 use super::classify::{self, Candidates, Classifier};
 use super::compiled::{Side, Step, Test};
 use super::linear::Subject;
-use super::{AddrKind, Direction, Family, List, PortMatch, PortOp, RuleFlags};
+use super::{AddrKind, Direction, Family, List, PortMatch, PortOp, RuleFlags, TcpFlagsMatch};
+use crate::wire::{Parsed, protocol, tcp};
 
 /// Shorter lists are gone through faster than looked up.
 const WORTH_IT: usize = 64;
@@ -19,12 +20,14 @@ const WORTH_IT: usize = 64;
 /// Bits of a class above the protocol.
 const IS_IN: u16 = 1 << 8;
 const IS_FRAGMENT: u16 = 1 << 9;
+/// `flags S/SA` is no obstacle: what `keep state` asks of TCP unless told otherwise.
+const IS_OPENING: u16 = 1 << 10;
 
 /// The guide to one list.
 #[derive(Debug)]
 pub(super) struct Guide {
-    v4: Classifier<1>,
-    v6: Classifier<4>,
+    pub(super) v4: Classifier<1>,
+    pub(super) v6: Classifier<4>,
     /// Steps that are never left out: where anchors begin and end.
     always: Vec<u32>,
 }
@@ -83,9 +86,7 @@ impl Way<'_> {
         self.next = 0;
         let from = u32::try_from(from).unwrap_or(u32::MAX);
         let ports = [subject.src_port, subject.dst_port];
-        let is_in = if subject.direction == Direction::In { IS_IN } else { 0 };
-        let is_fragment = if subject.parsed.is_fragment() { IS_FRAGMENT } else { 0 };
-        let class = u16::from(subject.parsed.protocol) | is_in | is_fragment;
+        let class = class(subject.direction, subject.parsed);
         let (src, dst) = (u128::from_be_bytes(subject.src), u128::from_be_bytes(subject.dst));
         match subject.family() {
             Family::V4 => {
@@ -117,12 +118,31 @@ impl Way<'_> {
     }
 }
 
-fn words(addr: u128) -> [u32; 4] {
+/// Protocol, direction and the rest of what rules ask about a packet.
+#[inline(always)]
+pub(super) fn class(direction: Direction, parsed: &Parsed) -> u16 {
+    let is_in = if direction == Direction::In { IS_IN } else { 0 };
+    let is_fragment = if parsed.is_fragment() { IS_FRAGMENT } else { 0 };
+    let opens = parsed.protocol != protocol::TCP || parsed.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
+    u16::from(parsed.protocol) | is_in | is_fragment | if opens { IS_OPENING } else { 0 }
+}
+
+/// `flags S/SA`.
+pub(super) const fn is_opening(flags: TcpFlagsMatch) -> bool {
+    flags.set == tcp::SYN && flags.out_of == tcp::SYN | tcp::ACK
+}
+
+pub(super) fn words(addr: u128) -> [u32; 4] {
     [(addr >> 96) as u32, (addr >> 64) as u32, (addr >> 32) as u32, addr as u32]
 }
 
 /// The box of a rule for packets of a family.
-fn boxed<const W: usize>(test: &Test, at: u32, family: Family, words: impl Fn(u128) -> [u32; W]) -> classify::Rule<W> {
+pub(super) fn boxed<const W: usize>(
+    test: &Test,
+    at: u32,
+    family: Family,
+    words: impl Fn(u128) -> [u32; W],
+) -> classify::Rule<W> {
     let addr = |side: &Side| {
         let (addr, mask) = addr_box(side, family);
         (words(addr & mask), words(mask))
@@ -138,6 +158,9 @@ fn boxed<const W: usize>(test: &Test, at: u32, family: Family, words: impl Fn(u1
     if test.flags.contains(RuleFlags::FRAGMENT) {
         (class, class_mask) = (class | IS_FRAGMENT, class_mask | IS_FRAGMENT);
     }
+    if is_opening(test.tcp_flags) {
+        (class, class_mask) = (class | IS_OPENING, class_mask | IS_OPENING);
+    }
     classify::Rule {
         src,
         src_mask,
@@ -152,7 +175,7 @@ fn boxed<const W: usize>(test: &Test, at: u32, family: Family, words: impl Fn(u1
 }
 
 /// Address and mask that every address has which the test can be true of.
-fn addr_box(side: &Side, family: Family) -> (u128, u128) {
+pub(super) fn addr_box(side: &Side, family: Family) -> (u128, u128) {
     if side.negate || side.family() != family {
         return (0, 0);
     }
@@ -168,7 +191,7 @@ fn addr_box(side: &Side, family: Family) -> (u128, u128) {
 }
 
 /// The lowest and the highest port that the test can be true of; what is never true is like what always is.
-const fn port_box(test: PortMatch) -> (u16, u16) {
+pub(super) const fn port_box(test: PortMatch) -> (u16, u16) {
     let PortMatch { op, a, b } = test;
     let (low, high) = match op {
         PortOp::Any | PortOp::Ne | PortOp::Outside => (0, u16::MAX),

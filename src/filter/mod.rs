@@ -10,6 +10,7 @@ mod bound;
 pub mod classify;
 mod compiled;
 pub mod epoch;
+mod foresee;
 mod guide;
 pub mod image;
 mod linear;
@@ -23,6 +24,7 @@ pub use action::{
 };
 pub use bound::{Bound, Installed, InterfaceAddress, Place, RuleCounters, RuleLife, TableContents, table_path};
 pub use compiled::Compiled;
+pub use foresee::Foreseen;
 pub use linear::{Mismatch, Subject, Verdict, Witness, has_dangerous_options, malformed};
 pub use merge::replace_anchor;
 pub use rule::{

@@ -26,6 +26,9 @@ fn address(low: u64, high: u64) -> [u8; 16] {
 }
 
 impl FlowKey {
+    /// All zero: of no packet.
+    pub const EMPTY: Self = Self { words: [0; 5] };
+
     /// A key with a direction. Addresses as in [`crate::wire::Parsed`]: IPv4 in the first four bytes.
     #[must_use]
     #[inline(always)]

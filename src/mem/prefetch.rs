@@ -21,6 +21,12 @@ pub fn line<T>(value: &T, offset: usize) {
     let _ = at;
 }
 
+/// [`line()`] for the beginning of some bytes.
+#[inline(always)]
+pub fn line_of(bytes: &[u8]) {
+    element(bytes, 0);
+}
+
 /// [`line()`] for an element of a slice, if there is one with that index.
 #[inline(always)]
 pub fn element<T>(slice: &[T], index: usize) {

@@ -223,6 +223,19 @@ impl<T: Copy> Producer<T> {
     }
 }
 
+impl<T: Copy> Consumer<T> {
+    /// Copies items to the front of `out`, as many as it has room for; returns how many.
+    pub fn pop_slice(&mut self, out: &mut [T]) -> usize {
+        let count = self.available(out.len());
+        if count > 0 {
+            // SAFETY: `count` slots from `head` on are initialised and the consumer's, and `out` has room for them.
+            unsafe { self.ring.read(self.head, out.as_mut_ptr(), count) };
+            self.release(count);
+        }
+        count
+    }
+}
+
 impl<T> Consumer<T> {
     /// Slots of the ring.
     #[must_use]

@@ -1,8 +1,7 @@
 //! Fragments that wait, and what becomes of the datagrams that they make ([`crate::flow::frag`]).
 #![forbid(unsafe_code)]
 
-use super::judge::{Help, Judge, state_key};
-use super::tap::Mark;
+use super::judge::{Help, Judge};
 use super::{Direction, Outcome, Pipeline};
 use crate::filter::{Options, Timeout};
 use crate::flow::Secret;
@@ -130,7 +129,6 @@ impl Pipeline {
         };
         let mut whole = waiting.whole(id)?;
         let (frame, parsed) = whole.head();
-        let key = state_key(frame, parsed, way).map(|key| (key, self.tracker.table.hash(&key)));
         let help = Help {
             bound,
             shard: self.shard,
@@ -144,9 +142,8 @@ impl Pipeline {
             query: None,
             translated_by: u32::MAX,
         };
-        let (shared, answers) = (&*self.shared, &mut self.answers);
-        let mut judge = Judge { help, now_ns, shared, counters, answers, mark: Mark::NONE };
-        let outcome = judge.frame(frame, parsed, false, key);
+        let mut judge = Judge::new(help, now_ns, &self.shared, counters, &mut self.answers);
+        let outcome = judge.alone(frame, parsed, false);
         // What goes to another shard goes as it would leave: no byte twice, in one frame if it fits.
         whole.finish(outcome, matches!(outcome, Outcome::Pass | Outcome::Elsewhere(_)));
         None

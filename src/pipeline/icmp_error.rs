@@ -32,7 +32,7 @@ impl<R: Recorder> Judge<'_, R> {
             let forward = state.is_forward(other(way));
             let (sender, receiver) = state.ends(forward);
             let seq = seq.wrapping_sub(sender.shift);
-            let reach = u32::from(receiver.window) << receiver.scale.unwrap_or(0);
+            let reach = u32::from(receiver.window) << receiver.scale();
             let ahead = sender.high.wrapping_sub(seq).cast_signed();
             let behind = seq.wrapping_sub(sender.low.wrapping_sub(reach)).cast_signed();
             if ahead < 0 || behind < 0 {

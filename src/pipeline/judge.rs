@@ -2,13 +2,14 @@
 //! (`pf_test`, `pf_test_rule`).
 #![forbid(unsafe_code)]
 
+use super::ahead::Ahead;
 use super::answer::Answers;
 use super::note::Added;
 use super::tracker::{Refused, Tracker, time_of};
 use super::{Mark, Outcome, Random, Recorder, Shared, change};
 use crate::filter::{
-    self, Action, Bound, Direction, Family, FragmentPolicy, List, Mismatch, Rule, RuleFlags, Scrub, SourceTrack,
-    StateMode, Subject, Timeout, Verdict, Witness,
+    self, Action, Bound, Direction, Family, Foreseen, FragmentPolicy, List, Mismatch, Rule, RuleFlags, Scrub,
+    SourceTrack, StateMode, Subject, Timeout, Verdict, Witness,
 };
 use crate::flow::FlowKey;
 use crate::flow::scrub::{Moment, normalize};
@@ -34,6 +35,16 @@ pub struct Help<'a, R> {
     pub query: Option<u16>,
     /// The last `match` rule that translated.
     pub translated_by: u32,
+}
+
+impl<R> Help<'_, R> {
+    /// The way, as rules call it.
+    pub const fn direction(&self) -> Direction {
+        match self.way {
+            Way::In => Direction::In,
+            Way::Out => Direction::Out,
+        }
+    }
 }
 
 impl<R: Recorder> Witness for Help<'_, R> {
@@ -89,6 +100,12 @@ pub struct Judge<'a, R> {
     pub counters: &'a ShardCounters,
     pub answers: &'a mut Answers,
     pub mark: Mark,
+    /// A packet with a key meets nothing before its state.
+    pub is_plain: bool,
+    /// What filter rules say of a packet without a state can be known before its turn.
+    pub foresees: bool,
+    /// No other shard has states that a packet could belong to.
+    pub is_alone: bool,
 }
 
 /// What rules said about a packet without a state.
@@ -98,21 +115,80 @@ struct Ruling {
     translation: u32,
 }
 
-impl<R: Recorder> Judge<'_, R> {
-    /// Judges one frame, and changes it. `key` is [`state_key`] and its hash.
-    pub fn frame(
-        &mut self,
-        frame: &mut [u8],
-        parsed: &mut Parsed,
-        partial: bool,
-        key: Option<(FlowKey, u64)>,
-    ) -> Outcome {
+impl<'a, R: Recorder> Judge<'a, R> {
+    /// For one burst.
+    pub fn new(
+        help: Help<'a, R>,
+        now_ns: u64,
+        shared: &'a Shared,
+        counters: &'a ShardCounters,
+        answers: &'a mut Answers,
+    ) -> Self {
+        let bound = help.bound;
+        let options = &bound.ruleset().options;
+        let clears = options.reassemble && options.reassemble_no_df;
+        let is_plain = !bound.skips() && !bound.has(List::Ether) && !bound.has(List::Scrub) && !clears;
+        let translations = match help.way {
+            Way::In => [List::Rdr, List::Binat],
+            Way::Out => [List::Binat, List::Nat],
+        };
+        let translates = translations.into_iter().any(|list| bound.has(list));
+        let foresees = is_plain && !translates && !help.recorder.wants_every_look();
+        let is_alone = !help.tracker.has_others() || help.handed || shared.states() == 0;
+        help.tracker.has_made = false;
+        Self { help, now_ns, shared, counters, answers, mark: Mark::NONE, is_plain, foresees, is_alone }
+    }
+
+    /// Judges a frame that comes alone, and changes it.
+    pub fn alone(&mut self, frame: &mut [u8], parsed: &mut Parsed, partial: bool) -> Outcome {
+        let mut ahead = Ahead::default();
+        self.look_ahead(&mut ahead, frame, parsed);
+        self.look_closer(&mut ahead);
+        self.foresee(core::slice::from_mut(&mut ahead), core::slice::from_ref(parsed));
+        self.frame(frame, parsed, partial, &ahead)
+    }
+
+    /// Judges one frame, and changes it.
+    #[inline(always)]
+    pub fn frame(&mut self, frame: &mut [u8], parsed: &mut Parsed, partial: bool, ahead: &Ahead) -> Outcome {
         self.mark = Mark::NONE;
+        if self.is_plain && ahead.has_key {
+            let tracker = &mut *self.help.tracker;
+            let moment = (tracker.epoch, tracker.now);
+            if let Some(state) = tracker.table.candidate_mut(ahead.candidate, &ahead.key)
+                && state.note_ordinary(self.help.way, moment, frame, parsed)
+            {
+                self.mark = Mark { rule: state.rule, copied: false };
+                self.help.bound.count(self.help.shard, state.rule, frame.len());
+                return Outcome::Pass;
+            }
+            let is_new = ahead.is_absent() && !self.help.tracker.has_made && self.is_alone;
+            if is_new && !parsed.flags.contains(ParsedFlags::IP_OPTIONS) {
+                let (rule, outcome) = match ahead.foreseen {
+                    Foreseen::Pass(rule) => (rule, Outcome::Pass),
+                    Foreseen::Drop(rule) => (rule, Outcome::Drop(DropReason::Match)),
+                    _ => return self.in_full(frame, parsed, partial, ahead),
+                };
+                self.mark = Mark { rule, copied: false };
+                self.help.bound.count_decision(self.help.shard, rule, frame.len());
+                return outcome;
+            }
+        }
+        self.in_full(frame, parsed, partial, ahead)
+    }
+
+    #[inline(never)]
+    fn in_full(&mut self, frame: &mut [u8], parsed: &mut Parsed, partial: bool, ahead: &Ahead) -> Outcome {
         let bound = self.help.bound;
+        let key = if ahead.is_hashed || !ahead.has_key {
+            ahead.has_key.then_some(ahead.key)
+        } else {
+            state_key(frame, parsed, self.help.way)
+        };
         if bound.skips() {
             return if frame.len() < super::FRAME_MIN { Outcome::Drop(DropReason::Runt) } else { Outcome::Pass };
         }
-        let found = key.and_then(|(key, hash)| self.help.tracker.find(hash, &key, self.help.way == Way::In));
+        let found = key.as_ref().and_then(|key| self.known(key, ahead));
         if found.is_none()
             && self.help.tracker.has_others()
             && !self.help.handed
@@ -154,14 +230,25 @@ impl<R: Recorder> Judge<'_, R> {
         {
             return outcome;
         }
-        self.by_rules(frame, parsed, partial, (key.map(|(key, _)| key), tag), &scrub)
+        self.by_rules(frame, parsed, partial, (key, tag, ahead.foreseen), &scrub)
+    }
+
+    /// The state that has this key.
+    fn known(&self, key: &FlowKey, ahead: &Ahead) -> Option<FlowId> {
+        let tracker = &*self.help.tracker;
+        // What was not there when the burst began may have been made since.
+        if ahead.is_absent() && !tracker.has_made {
+            return None;
+        }
+        let hash = if ahead.is_hashed { ahead.hash } else { tracker.table.hash(key) };
+        tracker.find(hash, key, self.help.way == Way::In)
     }
 
     /// The other shard that has the frame's state.
     #[cold]
-    fn elsewhere(&self, frame: &[u8], parsed: &Parsed, key: Option<&(FlowKey, u64)>) -> Option<u8> {
+    fn elsewhere(&self, frame: &[u8], parsed: &Parsed, key: Option<&FlowKey>) -> Option<u8> {
         let shard = match key {
-            Some((key, _)) => self.help.tracker.elsewhere(key)?,
+            Some(key) => self.help.tracker.elsewhere(key)?,
             None if parsed.flags.contains(ParsedFlags::ICMP_ERROR) && !parsed.is_fragment() => {
                 let (key, hash, _) = self.error_key(frame, parsed)?;
                 if self.help.tracker.find(hash, &key, self.help.way == Way::In).is_some() {
@@ -175,11 +262,7 @@ impl<R: Recorder> Judge<'_, R> {
     }
 
     fn subject<'b>(&self, frame: &[u8], parsed: &'b Parsed) -> Subject<'b> {
-        let direction = match self.help.way {
-            Way::In => Direction::In,
-            Way::Out => Direction::Out,
-        };
-        Subject::new(direction, frame, parsed)
+        Subject::new(self.help.direction(), frame, parsed)
     }
 
     /// The first `scrub` rule that matches, carried out. An error is what becomes of the frame at once: a fragment waits
@@ -224,10 +307,10 @@ impl<R: Recorder> Judge<'_, R> {
         let epoch = self.help.tracker.epoch;
         let now = self.help.tracker.now;
         let state = self.help.tracker.table.get_mut(id)?;
-        if state.epoch != epoch {
+        if !state.is_of_epoch(epoch) {
             // Another ruleset: the rule may have another number, or be gone; the state stays (pf_ioctl.c, DIOCXCOMMIT).
             state.rule = bound.counters().number_of(state.rule_id).unwrap_or(Verdict::NO_RULE);
-            state.epoch = epoch;
+            state.set_epoch(epoch);
         }
         let forward = state.is_forward(way);
         let before = state.lifetime;
@@ -265,7 +348,7 @@ impl<R: Recorder> Judge<'_, R> {
         if filter::has_dangerous_options(parsed) && !state.flags.contains(StateFlags::ALLOW_OPTS) {
             return Some(Outcome::Drop(DropReason::IpOption));
         }
-        state.seen = now;
+        state.see(now);
         state.count(forward, frame.len());
         let (rule, flags, lifetime) = (state.rule, state.flags, state.lifetime);
         let changes = StateFlags::TRANSLATED | StateFlags::SCRUB | StateFlags::TIMESTAMPS;
@@ -314,7 +397,7 @@ impl<R: Recorder> Judge<'_, R> {
         frame: &mut [u8],
         parsed: &mut Parsed,
         partial: bool,
-        (key, tag): (Option<FlowKey>, u16),
+        (key, tag, foreseen): (Option<FlowKey>, u16, Foreseen),
         scrub: &Scrub,
     ) -> Outcome {
         let (bound, way) = (self.help.bound, self.help.way);
@@ -328,7 +411,7 @@ impl<R: Recorder> Judge<'_, R> {
             subject.src_port = key.src_port();
             self.help.query = Some(u16::from(request));
         }
-        let Ruling { verdict, translation } = match self.ruling(&mut subject, key.is_some()) {
+        let Ruling { verdict, translation } = match self.ruling(&mut subject, key.is_some(), foreseen) {
             Ok(ruling) => ruling,
             Err(reason) => {
                 self.log(frame.len(), parsed, Verdict::NO_RULE, Some(reason));
@@ -416,8 +499,11 @@ impl<R: Recorder> Judge<'_, R> {
     }
 
     /// Translation rules, then filter rules.
-    fn ruling(&mut self, subject: &mut Subject<'_>, can_keep: bool) -> Result<Ruling, DropReason> {
+    fn ruling(&mut self, subject: &mut Subject<'_>, can_keep: bool, foreseen: Foreseen) -> Result<Ruling, DropReason> {
         let (bound, shard, way) = (self.help.bound, self.help.shard, self.help.way);
+        if let Some(verdict) = bound.foreseen(foreseen, shard, subject.parsed, subject.len) {
+            return Ok(Ruling { verdict, translation: Verdict::NO_RULE });
+        }
         let mut translation = Verdict::NO_RULE;
         let lists = match way {
             Way::In => [List::Rdr, List::Binat],
@@ -480,9 +566,15 @@ impl<R: Recorder> Judge<'_, R> {
         let rule = bound.rule(number);
         let life = bound.counters().life(number);
         let options = rule.map(|rule| rule.state).unwrap_or_default();
+        // Under a flood this is what becomes of most packets: nothing is made only to be refused. The key was looked for
+        // and is free, so that there is no other reason.
+        let counts = options.max != 0 || options.source_track != SourceTrack::No;
+        if !counts && key == target && !self.help.tracker.has_room(bound) {
+            return Err(DropReason::StateLimit);
+        }
         let (wire, stack) = if way == Way::In { (key, target) } else { (target, key) };
         let mut state = State::new(way, parsed.protocol, wire, stack, self.help.tracker.now);
-        state.epoch = self.help.tracker.epoch;
+        state.set_epoch(self.help.tracker.epoch);
         state.rule = number;
         state.rule_id = life.map_or(0, |life| life.id);
         state.translation = translation;

@@ -4,6 +4,7 @@
 //! and counts. Nothing here allocates, locks or reads the time.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod answer;
 mod change;
 mod hold;
@@ -24,6 +25,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crossbeam_queue::ArrayQueue;
 
+use self::ahead::Ahead;
 pub use self::answer::Answers;
 pub use self::hold::Released;
 use self::hold::Waiting;
@@ -37,12 +39,16 @@ use crate::filter::epoch::Reader;
 use crate::filter::{List, Mismatch};
 use crate::flow::state::Way;
 use crate::mem::packet::BURST_MAX;
-use crate::mem::{Burst, Packet, PacketFlags};
+use crate::mem::{Burst, Packet, PacketFlags, prefetch};
 use crate::telemetry::{DropReason, Event, EventRing, ShardCounters};
 use crate::wire::{self, Parsed};
 
 /// Shortest frame that anything is done with: an Ethernet header (`WEIR_FRAME_MIN`), bytes.
 pub const FRAME_MIN: usize = 14;
+
+/// How many frames before its turn a frame is fetched. Buffers lie as far apart as they are long, so that the beginnings
+/// of many compete for the same few places of the innermost cache.
+const FETCH_AHEAD: usize = 6;
 
 /// Key of the hash that flows are spread over shards by. The same everywhere: both ends of a virtual cable must come
 /// to the same queue for a flow. Whoever picks addresses to crowd one queue loses only speed, and that of a queue.
@@ -271,6 +277,8 @@ pub struct Pipeline {
     mode: Mode,
     /// What the frames of the current burst are.
     parsed: heapless::Vec<Parsed, BURST_MAX>,
+    /// What is known about them before they are judged.
+    aheads: [Ahead; BURST_MAX],
     tracker: Tracker,
     random: Random,
     added: Added,
@@ -308,6 +316,7 @@ impl Pipeline {
             parsed: heapless::Vec::new(),
             keeps_marks: false,
             marks: heapless::Vec::new(),
+            aheads: [Ahead::default(); BURST_MAX],
         })
     }
 
@@ -342,10 +351,19 @@ impl Pipeline {
 
     /// Parses the burst.
     pub fn parse(&mut self, burst: &Burst) {
-        self.parsed.clear();
-        // As many as frames, which fit.
-        let _ = self.parsed.resize_default(burst.len());
-        for (parsed, packet) in self.parsed.iter_mut().zip(burst) {
+        // As many as frames, which fit. What is there is overwritten.
+        if self.parsed.len() != burst.len() {
+            let _ = self.parsed.resize_default(burst.len());
+        }
+        for packet in burst.iter().take(FETCH_AHEAD) {
+            prefetch::line_of(packet.frame());
+        }
+        // The last ones have nothing to fetch behind them.
+        let later = burst.iter().skip(FETCH_AHEAD).map(Some).chain(core::iter::repeat(None));
+        for ((parsed, packet), later) in self.parsed.iter_mut().zip(burst).zip(later) {
+            if let Some(later) = later {
+                prefetch::line_of(later.frame());
+            }
             if packet.flags().intersects(PacketFlags::TX_TSO | PacketFlags::RX_LRO) {
                 *parsed = wire::parse_super(packet.frame());
             } else {
@@ -415,19 +433,6 @@ impl Pipeline {
         let Some(bound) = rules.bound() else { return };
         self.tracker.expire(now_ns, Some(bound));
         self.waiting.expire(direction, now_ns);
-        // Hashes first, so that the memory of all flows is on its way before the first is looked at.
-        let mut keys: heapless::Vec<_, BURST_MAX> = heapless::Vec::new();
-        for (packet, parsed) in burst.iter().zip(&self.parsed) {
-            let key = judge::state_key(packet.frame(), parsed, way).map(|key| (key, self.tracker.table.hash(&key)));
-            if let Some((_, hash)) = key {
-                self.tracker.table.prefetch(hash);
-            }
-            // As many as frames, which fit.
-            let _ = keys.push(key);
-        }
-        for (_, hash) in keys.iter().flatten() {
-            self.tracker.table.prefetch_candidate(*hash);
-        }
         let help = Help {
             bound,
             shard: self.shard,
@@ -441,11 +446,18 @@ impl Pipeline {
             query: None,
             translated_by: u32::MAX,
         };
-        let (shared, answers) = (&*self.shared, &mut self.answers);
-        let mut judge = Judge { help, now_ns, shared, counters, answers, mark: Mark::NONE };
-        for ((packet, parsed), key) in burst.iter_mut().zip(&mut self.parsed).zip(keys) {
+        let mut judge = Judge::new(help, now_ns, &self.shared, counters, &mut self.answers);
+        let aheads = &mut self.aheads;
+        for ((packet, parsed), ahead) in burst.iter().zip(&self.parsed).zip(&mut *aheads) {
+            judge.look_ahead(ahead, packet.frame(), parsed);
+        }
+        for ahead in aheads.iter_mut().take(burst.len()) {
+            judge.look_closer(ahead);
+        }
+        judge.foresee(aheads.get_mut(..burst.len()).unwrap_or_default(), &self.parsed);
+        for ((packet, parsed), ahead) in burst.iter_mut().zip(&mut self.parsed).zip(aheads) {
             let partial = packet.flags().intersects(PacketFlags::TX_CSUM_PARTIAL | PacketFlags::TX_TSO);
-            let outcome = judge.frame(packet.frame_mut(), parsed, partial, key);
+            let outcome = judge.frame(packet.frame_mut(), parsed, partial, ahead);
             if self.keeps_marks {
                 let _ = self.marks.push(judge.mark);
             }

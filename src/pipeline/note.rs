@@ -176,7 +176,8 @@ impl Tracker {
 impl Pipeline {
     /// Does what control and other shards asked for.
     pub(super) fn take_notes(&mut self) {
-        while let Some(note) = self.shared.notes.get(self.shard).and_then(crossbeam_queue::ArrayQueue::pop) {
+        let Some(notes) = self.shared.notes.get(self.shard).filter(|notes| !notes.is_empty()) else { return };
+        while let Some(note) = notes.pop() {
             self.tracker.take_note(self.shard, self.rules.current().bound(), &mut self.added, note);
         }
     }

@@ -5,9 +5,8 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::judge::{Help, Judge, state_key};
+use super::judge::{Help, Judge};
 use super::note::Listed;
-use super::tap::Mark;
 use super::tracker::Tracker;
 use super::{Added, Answers, Direction, Known, Note, Outcome, Random, Recorder, Shared, Sizes};
 use crate::filter::{Compiled, Installed, InterfaceAddress, Place};
@@ -41,7 +40,7 @@ impl Single {
         Some(Self {
             installed,
             tracker,
-            random: Random::new(sizes.seed),
+            random: Random::new(sizes.seed.rotate_left(32)),
             added: Added::new(sizes.seed)?,
             answers: Answers::new()?,
             counters: ShardCounters::default(),
@@ -86,7 +85,6 @@ impl Single {
             Direction::Out => Way::Out,
         };
         let mut parsed = wire::parse(frame);
-        let key = state_key(frame, &parsed, way).map(|key| (key, self.tracker.table.hash(&key)));
         let help = Help {
             bound,
             shard: 0,
@@ -100,8 +98,8 @@ impl Single {
             query: None,
             translated_by: u32::MAX,
         };
-        let (shared, counters, answers) = (&self.shared, &self.counters, &mut self.answers);
-        Judge { help, now_ns, shared, counters, answers, mark: Mark::NONE }.frame(frame, &mut parsed, partial, key)
+        let mut judge = Judge::new(help, now_ns, &self.shared, &self.counters, &mut self.answers);
+        judge.alone(frame, &mut parsed, partial)
     }
 
     /// What the last frame was answered with: to the wire (true) or to the stack.

@@ -47,7 +47,7 @@ impl<R: Recorder> Judge<'_, R> {
         let now = self.help.tracker.now;
         let random = self.help.random.bits();
         let Some(state) = self.help.tracker.table.get_mut(id) else { return ended };
-        state.seen = now;
+        state.see(now);
         let mss = state.proxy_mss;
         let target = *state.target(way);
         let is_client_phase = state.flags.contains(StateFlags::PROXY_CLIENT);

@@ -75,6 +75,8 @@ pub struct Tracker {
     pub now: u64,
     /// Of the ruleset that the burst is judged by.
     pub epoch: u64,
+    /// States were made since somebody set this to false.
+    pub has_made: bool,
 }
 
 /// A node of a rule is gone.
@@ -109,6 +111,7 @@ impl Tracker {
             shared,
             now: 0,
             epoch: 0,
+            has_made: false,
         };
         if let Some(index) = &known.index {
             tracker.look_at(index.clone());
@@ -174,6 +177,13 @@ impl Tracker {
         self.table.find(self.table.hash(key), key).is_none() && self.elsewhere(key).is_none()
     }
 
+    /// There is room for one more state.
+    #[must_use]
+    pub fn has_room(&self, bound: &Bound) -> bool {
+        let limit = u64::from(bound.ruleset().options.limits.states);
+        self.shared.states() < limit && self.table.len() < self.table.capacity()
+    }
+
     /// Adds a state; it expires if nothing follows.
     ///
     /// # Errors
@@ -190,6 +200,7 @@ impl Tracker {
         }
         let entered = self.enter((wire_hash, wire), (stack_hash, stack), state);
         let id = entered.inspect_err(|_| self.shared.remove_state())?;
+        self.has_made = true;
         self.rearm(bound, id);
         Ok(id)
     }
@@ -286,7 +297,7 @@ impl Tracker {
         }
         let options = &bound.ruleset().options;
         let number =
-            if state.epoch == self.epoch { Some(state.rule) } else { bound.counters().number_of(state.rule_id) };
+            if state.is_of_epoch(self.epoch) { Some(state.rule) } else { bound.counters().number_of(state.rule_id) };
         let own = number.and_then(|number| bound.rule(number)).map(|rule| &rule.state.timeouts);
         let of = |timeout: usize| {
             let own = own.and_then(|own| own.0.get(timeout).copied()).unwrap_or(0);
@@ -310,6 +321,6 @@ impl Tracker {
         } else {
             full
         };
-        state.seen.saturating_add(life).max(1)
+        state.seen(self.now).saturating_add(life).max(1)
     }
 }

@@ -3,6 +3,10 @@
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=src/peer/ring.c");
+    println!("cargo:rerun-if-changed=src/peer/glue.c");
+    println!("cargo:rerun-if-changed=../../dext/weir_core.h");
+    let mut glue = cc::Build::new();
+    glue.file("src/peer/glue.c").include("../../dext").opt_level(2).compile("weir_bench_glue");
     if std::env::var_os("CARGO_FEATURE_DPDK").is_none() {
         return;
     }

@@ -8,10 +8,10 @@ use crate::filter::*;
 use crate::wire;
 
 /// Draws from a sequence and moves packets to other addresses; two of the same kind do the same.
-struct Same {
-    guided: bool,
-    drawn: u32,
-    looks: u32,
+pub struct Same {
+    pub guided: bool,
+    pub drawn: u32,
+    pub looks: u32,
 }
 
 impl Witness for Same {
@@ -36,7 +36,7 @@ impl Witness for Same {
 }
 
 /// What rules of the same kind have on top: tags, chances, translations, and a list of the sort whose first match counts.
-fn spice(mut ruleset: Ruleset, seed: u8) -> Ruleset {
+pub fn spice(mut ruleset: Ruleset, seed: u8) -> Ruleset {
     for (number, rule) in ruleset.rules.iter_mut().enumerate() {
         match (number * 7 + usize::from(seed)) % 16 {
             0 => rule.tag = 1 + number as u16 % 2,

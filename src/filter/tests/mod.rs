@@ -1,5 +1,6 @@
 mod arbitrary;
 mod epoch;
+mod foresee;
 mod guide;
 mod image;
 mod linear;

@@ -1,12 +1,14 @@
 //! TCP connections, followed by their sequence numbers: van Rooij's windows ("Real stateful TCP packet filtering in IP
 //! Filter", SANE 2000), as pf has them (`pf_tcp_track_full`, `pf_tcp_track_sloppy`).
 
+use core::num::NonZeroU8;
+
 use super::{Lifetime, State};
 use crate::wire::tcp::{self, ACK, FIN, RST, SYN, TcpHeader};
 use crate::wire::{Parsed, ParsedFlags};
 
 /// How far an acknowledgement may be behind: a window, and a fragment that is still to come (pf.c, MAXACKWINDOW).
-const ACK_WINDOW: i32 = 0xffff + 1500;
+pub(super) const ACK_WINDOW: i32 = 0xffff + 1500;
 
 /// How far one end of a conversation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -37,6 +39,26 @@ impl Phase {
     }
 }
 
+/// A window scale option's value, at most 14 (RFC 7323 section 2.3), in one byte with the possibility that there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shift(NonZeroU8);
+
+impl Shift {
+    /// From the option's value; more than 14 counts as 14.
+    #[must_use]
+    pub const fn new(bits: u8) -> Self {
+        let bits = if bits > 14 { 14 } else { bits };
+        Self(NonZeroU8::MIN.saturating_add(bits))
+    }
+
+    /// Bits that windows are shifted by.
+    #[must_use]
+    #[inline(always)]
+    pub const fn bits(self) -> u8 {
+        self.0.get() - 1
+    }
+}
+
 /// One end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Peer {
@@ -51,12 +73,17 @@ pub struct Peer {
     /// How far it is.
     pub phase: Phase,
     /// Its window scale; `None` = its SYN had none, or has not been seen.
-    pub scale: Option<u8>,
+    pub scale: Option<Shift>,
 }
 
+const _: () = assert!(size_of::<Peer>() == 16);
+
 impl Peer {
-    fn scale(&self) -> u32 {
-        u32::from(self.scale.unwrap_or(0))
+    /// What its windows are shifted by, as long as it has offered to.
+    #[must_use]
+    #[inline(always)]
+    pub fn scale(&self) -> u32 {
+        u32::from(self.scale.map_or(0, Shift::bits))
     }
 }
 
@@ -73,8 +100,8 @@ pub struct Segment {
     pub flags: u8,
     /// Bytes of payload.
     pub len: u32,
-    /// The window scale option's value, at most 14 (RFC 7323 section 2.3), of a SYN.
-    pub scale: Option<u8>,
+    /// The window scale option of a SYN.
+    pub scale: Option<Shift>,
 }
 
 impl Segment {
@@ -92,7 +119,7 @@ impl Segment {
         } else {
             let mut options = tcp::options(bytes);
             let option = options.find(|option| option.kind == tcp::option::WINDOW_SCALE && option.len == 3);
-            option.and_then(|option| option.value(bytes).first().map(|shift| (*shift).min(14)))
+            option.and_then(|option| option.value(bytes).first().map(|shift| Shift::new(*shift)))
         };
         let (seq, ack, window) = (header.seq(), header.ack(), header.window());
         Some(Self { seq, ack, window, flags, len: parsed.payload_len, scale })
@@ -100,8 +127,8 @@ impl Segment {
 
     /// The window in the unit that the sender's other segments will have: a SYN's is not scaled (RFC 7323 section
     /// 2.2); this is what it would be if it were, rounded up.
-    fn offers(&self, scale: Option<u8>) -> u16 {
-        let shift = if self.has(SYN) { scale.unwrap_or(0) } else { 0 };
+    fn offers(&self, scale: Option<Shift>) -> u16 {
+        let shift = if self.has(SYN) { scale.map_or(0, Shift::bits) } else { 0 };
         let rounded = u32::from(self.window).saturating_add((1 << shift) - 1) >> shift;
         u16::try_from(rounded).unwrap_or(u16::MAX)
     }
@@ -132,11 +159,11 @@ pub enum Tracked {
 }
 
 /// `a - b` as TCP compares sequence numbers (RFC 9293 section 3.4).
-const fn distance(a: u32, b: u32) -> i32 {
+pub(super) const fn distance(a: u32, b: u32) -> i32 {
     a.wrapping_sub(b).cast_signed()
 }
 
-const fn at_least(a: u32, b: u32) -> bool {
+pub(super) const fn at_least(a: u32, b: u32) -> bool {
     distance(a, b) >= 0
 }
 
@@ -245,7 +272,7 @@ fn fully(sender: &mut Peer, receiver: &mut Peer, segment: &Segment, exact: bool)
                 }
                 (None, Some(shift)) => {
                     // The other end's offer is off: what was scaled down at the start is not.
-                    let full = u32::from(receiver.window) << shift;
+                    let full = u32::from(receiver.window) << shift.bits();
                     receiver.window = u16::try_from(full).unwrap_or(u16::MAX);
                     receiver.scale = None;
                 }

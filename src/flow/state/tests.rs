@@ -58,9 +58,9 @@ fn what_is_outside_the_window_does_not_pass() {
 
 #[test]
 fn windows_scale_when_both_ends_do() {
-    for (server, far_ahead) in [(Some(4), Tracked::Pass), (None, Tracked::Mismatch)] {
+    for (server, far_ahead) in [(Some(Shift::new(4)), Tracked::Pass), (None, Tracked::Mismatch)] {
         let mut state = state();
-        let syn = Segment { scale: Some(4), ..segment(SYN, 100, 0, 0) };
+        let syn = Segment { scale: Some(Shift::new(4)), ..segment(SYN, 100, 0, 0) };
         state.open(&syn);
         assert_eq!(state.track_tcp(true, &syn, true), Tracked::Pass);
         let answer = Segment { scale: server, ..segment(SYN | ACK, 500, 101, 0) };

@@ -33,10 +33,6 @@ pub const BURST_MAX: usize = 64;
 
 /// No link.
 const NONE: u32 = u32::MAX;
-/// What the first look at a bucket can say instead of a reference: nothing has this tag, here or farther on; or there
-/// is more to search. No slot and no further key has such a number.
-const ABSENT: u32 = u32::MAX;
-const SEARCH: u32 = u32::MAX - 1;
 /// In a bucket: the rest of the number is the index of a further key, not of a flow.
 const FURTHER: u32 = 1 << 31;
 
@@ -75,6 +71,17 @@ pub struct Hit {
     pub id: FlowId,
     /// False: the key that it was inserted with. True: one that was added.
     pub further: bool,
+}
+
+/// What a first look at the bucket of a hash says: the flow that it probably is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate(u32);
+
+impl Candidate {
+    /// No flow and no key has such a hash. No slot and no further key has such a number.
+    pub const ABSENT: Self = Self(u32::MAX);
+    /// There is more to search.
+    const SEARCH: Self = Self(u32::MAX - 1);
 }
 
 /// The table has as many flows, or as many further keys, as it was made for.
@@ -197,33 +204,42 @@ impl<T> FlowTable<T> {
         prefetch::element(&self.buckets, self.home(hash));
     }
 
-    /// Begins to fetch a flow: key and data, the first eight cache lines of them.
+    /// Begins to fetch a flow: key and data, the first two cache lines of them.
     #[inline(always)]
     pub fn prefetch_flow(&self, id: FlowId) {
         self.prefetch_slot(id.index);
     }
 
-    /// Begins to fetch the flow that [`FlowTable::find`] will probably find, once the memory that [`FlowTable::prefetch`]
-    /// asked for is there.
+    /// The flow that [`FlowTable::find`] will probably find, once the memory that [`FlowTable::prefetch`] asked for is
+    /// there; begins to fetch it.
+    #[must_use]
     #[inline(always)]
-    pub fn prefetch_candidate(&self, hash: u64) {
-        let candidate = self
-            .buckets
-            .get(self.home(hash))
-            .and_then(|bucket| bucket.with_tag(tag(hash)).next().and_then(|way| bucket.reference(way)));
-        match candidate {
-            Some(reference) if reference & FURTHER == 0 => self.prefetch_slot(reference),
-            Some(reference) => prefetch::element(&self.further, (reference & !FURTHER) as usize),
-            None => {}
+    pub fn candidate(&self, hash: u64) -> Candidate {
+        let Some(bucket) = self.buckets.get(self.home(hash)) else { return Candidate::SEARCH };
+        let Some(reference) = bucket.with_tag(tag(hash)).next().and_then(|way| bucket.reference(way)) else {
+            return if bucket.passed == 0 { Candidate::ABSENT } else { Candidate::SEARCH };
+        };
+        if reference & FURTHER == 0 {
+            self.prefetch_slot(reference);
+        } else {
+            prefetch::element(&self.further, (reference & !FURTHER) as usize);
         }
+        Candidate(reference)
+    }
+
+    /// The data of the flow that was inserted with this key, if it is where [`FlowTable::candidate`] said. Nothing is
+    /// said about its absence.
+    #[inline(always)]
+    pub fn candidate_mut(&mut self, candidate: Candidate, key: &FlowKey) -> Option<&mut T> {
+        let slot = self.slots.get_mut(candidate.0 as usize)?;
+        if slot.key.is(key) { slot.value.as_mut() } else { None }
     }
 
     #[inline(always)]
     fn prefetch_slot(&self, index: u32) {
         if let Some(slot) = self.slots.get(index as usize) {
-            for line in 0..8 {
-                prefetch::line(slot, line * 64);
-            }
+            prefetch::line(slot, 0);
+            prefetch::line(slot, 64);
         }
     }
 
@@ -274,29 +290,17 @@ impl<T> FlowTable<T> {
     /// [`FlowTable::locate`] for up to [`BURST_MAX`] keys, with the memory of all of them fetched at the same time: as
     /// many results as there are hashes, keys and places for results.
     pub fn find_burst(&self, hashes: &[u64], keys: &[FlowKey], found: &mut [Option<Hit>]) {
-        let mut first = [SEARCH; BURST_MAX];
+        let mut first = [Candidate::SEARCH; BURST_MAX];
         for hash in hashes {
             self.prefetch(*hash);
         }
         for (hash, first) in hashes.iter().zip(&mut first) {
-            let Some(bucket) = self.buckets.get(self.home(*hash)) else { continue };
-            let Some(reference) = bucket.with_tag(tag(*hash)).next().and_then(|way| bucket.reference(way)) else {
-                if bucket.passed == 0 {
-                    *first = ABSENT;
-                }
-                continue;
-            };
-            *first = reference;
-            if reference & FURTHER == 0 {
-                self.prefetch_slot(reference);
-            } else {
-                prefetch::element(&self.further, (reference & !FURTHER) as usize);
-            }
+            *first = self.candidate(*hash);
         }
         for (((hash, key), found), first) in hashes.iter().zip(keys).zip(found).zip(first) {
             *found = None;
-            if first != ABSENT {
-                *found = self.verify(first, key);
+            if first != Candidate::ABSENT {
+                *found = self.verify(first.0, key);
                 if found.is_none() {
                     *found = self.locate(*hash, key);
                 }

@@ -7,7 +7,7 @@ use super::frames::{Frame, udp};
 use super::*;
 
 /// Every list, every mode of states.
-fn everything() -> Ruleset {
+pub fn everything() -> Ruleset {
     let to = |last| Pool {
         kind: PoolKind::RoundRobin,
         hosts: vec![AddrMatch {
@@ -45,7 +45,7 @@ fn everything() -> Ruleset {
     ])
 }
 
-fn frame() -> impl Strategy<Value = Frame> {
+pub fn frame() -> impl Strategy<Value = Frame> {
     let addr = (0u8..3).prop_map(|last| [10, 0, 0, last]);
     let numbers = (prop_oneof![Just(0u32), Just(1), Just(1000), any::<u32>()], any::<u32>(), any::<u16>());
     let heads = (prop_oneof![Just(6u8), Just(17), Just(1)], addr.clone(), addr, 0u16..6, 0u16..6, any::<u8>());

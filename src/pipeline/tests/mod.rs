@@ -1,6 +1,7 @@
 //! The pipeline's behaviour, frame by frame, through [`Single`].
 
 mod any;
+mod bursts;
 mod frames;
 mod states;
 mod translation;

@@ -4,9 +4,11 @@
 mod bpf;
 mod checksum;
 mod classify;
+mod ffi;
 mod flows;
 mod frames;
 mod headers;
+mod huge;
 mod lpm;
 mod made;
 mod measure;
@@ -46,10 +48,15 @@ enum Bench {
     Parse(parse::Args),
     /// The Internet checksum.
     Checksum(checksum::Args),
+    /// The glue's calls.
+    Ffi(ffi::Args),
     /// Capture filters.
     #[cfg(feature = "dpdk")]
     Bpf(bpf::Args),
 }
+
+#[global_allocator]
+static ALLOCATOR: huge::Advised = huge::Advised;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().bench {
@@ -60,6 +67,7 @@ fn main() -> ExitCode {
         Bench::Rings(args) => rings::run(&args),
         Bench::Parse(args) => parse::run(&args),
         Bench::Checksum(args) => checksum::run(&args),
+        Bench::Ffi(args) => ffi::run(&args),
         #[cfg(feature = "dpdk")]
         Bench::Bpf(args) => bpf::run(&args),
     };

@@ -86,17 +86,7 @@ fn ours(args: &Args) -> Result<Times> {
     repeat(|| {
         let (mut producer, mut consumer) =
             ring::channel::<u64>(args.slots as usize).ok_or_else(|| anyhow::anyhow!("not a ring's size"))?;
-        let mut taken = heapless::Vec::<u64, 64>::new();
-        transfer(
-            args,
-            |items| producer.push_slice(items),
-            |items| {
-                taken.clear();
-                let count = consumer.pop_burst(&mut taken, items.len());
-                items[..count].copy_from_slice(&taken);
-                count
-            },
-        )
+        transfer(args, |items| producer.push_slice(items), |items| consumer.pop_slice(items))
     })
 }
 

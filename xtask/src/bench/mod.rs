@@ -71,6 +71,9 @@ pub enum Bench {
     /// The parse, beside etherparse and smoltcp.
     #[command(disable_help_flag = true)]
     Parse(Passed),
+    /// The glue's calls: C through weir_core.h beside the core's own functions.
+    #[command(disable_help_flag = true)]
+    Ffi(Passed),
     /// The Internet checksum, beside smoltcp and etherparse.
     #[command(disable_help_flag = true)]
     Checksum(Passed),
@@ -111,10 +114,11 @@ pub fn run(install: Install, bench: &Bench) -> Result<()> {
             core::run(install, "classify", peers, args)
         }
         Bench::Flows(Passed { args }) => core::run(install, "flows", true, args),
-        Bench::Pipeline(Passed { args }) => core::run(install, "pipeline", false, args),
+        Bench::Pipeline(Passed { args }) => core::run(install, "pipeline", true, args),
         Bench::Rings(Passed { args }) => core::run(install, "rings", true, args),
         Bench::Parse(Passed { args }) => core::run(install, "parse", true, args),
         Bench::Checksum(Passed { args }) => core::run(install, "checksum", true, args),
+        Bench::Ffi(Passed { args }) => core::run(install, "ffi", false, args),
         Bench::Bpf(Passed { args }) => core::run(install, "bpf", true, args),
     }
 }

@@ -35,12 +35,28 @@ pub fn start(core: usize) -> Result<()> {
     let started = STARTED.get_or_init(|| {
         let mut pointers: Vec<*mut c_char> = arguments.iter().map(|text| text.as_ptr().cast_mut()).collect();
         // SAFETY: the strings outlive the call; the library may reorder the pointers, which are ours alone.
-        unsafe { rte_eal_init(pointers.len() as c_int, pointers.as_mut_ptr()) >= 0 }
+        let is_there = unsafe { rte_eal_init(pointers.len() as c_int, pointers.as_mut_ptr()) >= 0 };
+        advise_memory();
+        is_there
     });
     if !started {
         bail!("DPDK's environment does not start");
     }
     Ok(())
+}
+
+/// Asks for huge pages for the library's memory as for ours: it is the mapping that is as large as was asked for.
+fn advise_memory() {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    for line in maps.lines() {
+        let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+        let number = |text: &str| usize::from_str_radix(text, 16).ok();
+        if let Some((from, to)) = range.and_then(|(from, to)| Some((number(from)?, number(to)?)))
+            && to - from >= 1 << 30
+        {
+            crate::huge::advise(from as *mut u8, to - from);
+        }
+    }
 }
 
 /// Bytes that the library has allocated.

@@ -18,9 +18,9 @@ impl Buffers {
         Self { memory: vec![[0; BUFFER]; count] }
     }
 
-    /// Lends frames, at most as many as there are buffers; whoever gets them has them until it drops the burst.
-    pub fn lend<'a>(&'a mut self, frames: impl Iterator<Item = &'a [u8]>) -> Lent<'a> {
-        let mut burst = Burst::new();
+    /// Lends frames in bursts of `batch`. They are not used any more when this is dropped or lends again.
+    pub fn lend_all<'a>(&mut self, frames: impl Iterator<Item = &'a [u8]>, batch: usize) -> Vec<Burst> {
+        let mut bursts = vec![];
         for ((cookie, buffer), frame) in (1..).zip(&mut self.memory).zip(frames) {
             buffer[HEADROOM..HEADROOM + frame.len()].copy_from_slice(frame);
             let raw = RawPacket {
@@ -38,18 +38,16 @@ impl Buffers {
                 status: 0,
                 reserved: 0,
             };
-            // SAFETY: the buffer is borrowed for as long as the burst lives, and nobody else touches it.
+            // SAFETY: nobody else touches the buffer: it is lent again only when the burst is not used any more.
             if let Ok(packet) = unsafe { Packet::from_raw(raw) } {
-                let _ = burst.push(packet);
+                if bursts.last().is_none_or(|burst: &Burst| burst.len() == batch) {
+                    bursts.push(Burst::new());
+                }
+                if let Some(burst) = bursts.last_mut() {
+                    let _ = burst.push(packet);
+                }
             }
         }
-        Lent { burst, _buffers: std::marker::PhantomData }
+        bursts
     }
-}
-
-/// A burst whose buffers are borrowed.
-pub struct Lent<'a> {
-    /// The packets.
-    pub burst: Burst,
-    _buffers: std::marker::PhantomData<&'a mut ()>,
 }

@@ -4,6 +4,7 @@
 pub mod acl;
 #[cfg(feature = "dpdk")]
 pub mod eal;
+pub mod glue;
 #[cfg(feature = "dpdk")]
 pub mod hash;
 pub mod lent;

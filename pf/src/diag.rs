@@ -43,7 +43,9 @@ pub enum Kind {
     Language,
     /// It is pf's language, but cannot mean anything in a NIC driver; lenient loading turns it into a warning.
     Meaningless,
-    /// It is pf's language, and this version cannot do it yet.
+    /// A statement stands where pf's order of statements does not have it; lenient loading takes it all the same.
+    Order,
+    /// It is pf's language, and this version cannot do it yet; lenient loading turns it into a warning too.
     Unsupported,
 }
 
@@ -195,6 +197,11 @@ impl Sink {
         self.push(Severity::Error, Kind::Language, span, reason.into())
     }
 
+    /// Notes a statement that stands too late.
+    pub fn disorder(&mut self, span: Span, reason: impl Into<String>) -> &mut Problem {
+        self.push(Severity::Error, Kind::Order, span, reason.into())
+    }
+
     /// Notes something that has no meaning in a NIC driver.
     pub fn meaningless(&mut self, span: Span, reason: impl Into<String>) -> &mut Problem {
         self.push(Severity::Error, Kind::Meaningless, span, reason.into())
@@ -236,16 +243,16 @@ impl Sink {
         self.problems.iter().filter(|p| p.severity == Severity::Error).count()
     }
 
-    /// Whether there is no error that a lenient load would not forgive.
-    #[must_use]
-    pub fn only_meaningless(&self) -> bool {
-        !self.problems.iter().any(|p| p.severity == Severity::Error && p.kind != Kind::Meaningless)
-    }
-
     /// Whether the files are correct pf.conf, apart from what the driver cannot do.
     #[must_use]
     pub fn language_ok(&self) -> bool {
         !self.problems.iter().any(|p| p.severity == Severity::Error && p.kind == Kind::Language)
+    }
+
+    /// Whether every statement stands where pf wants it.
+    #[must_use]
+    pub fn order_ok(&self) -> bool {
+        !self.problems.iter().any(|p| p.kind == Kind::Order)
     }
 
     /// Errors and warnings, each in the order of their places; lenient: meaningless things become warnings.
@@ -254,7 +261,7 @@ impl Sink {
         let mut problems = self.problems;
         if lenient {
             for problem in &mut problems {
-                if problem.kind == Kind::Meaningless {
+                if problem.kind != Kind::Language {
                     problem.severity = Severity::Warning;
                 }
             }
@@ -265,7 +272,7 @@ impl Sink {
             .filter(|p| p.severity == Severity::Error && p.kind == Kind::Language)
             .map(|p| (p.span.file, p.line_column().0))
             .collect();
-        problems.retain(|p| p.kind == Kind::Language || !wrong.contains(&(p.span.file, p.line_column().0)));
+        problems.retain(|p| matches!(p.kind, Kind::Language | Kind::Order) || !wrong.contains(&(p.span.file, p.line_column().0)));
         problems.sort_by_key(|p| (p.span.file, p.span.start));
         problems.into_iter().partition(|p| p.severity == Severity::Error)
     }

@@ -242,6 +242,8 @@ pub struct FlatRule {
     pub set_prio: Option<(u8, u8)>,
     /// States.
     pub state: State,
+    /// `state limiter` (false) and `source limiter` (true): number, and whether the rule does not match over the limit.
+    pub limiters: Vec<(bool, u32, bool)>,
     /// `probability`, of 2^32; 0 = none.
     pub probability: u32,
     /// `fragment`
@@ -361,6 +363,27 @@ pub enum FlatLine {
     Set(crate::ast::SetOption),
     /// `table ...`
     Table(FlatTable),
+    /// `altq ...` and `queue ...`
+    Queue(FlatQueue),
+    /// `state limiter ...` and `source limiter ...`
+    Limiter(crate::ast::Limiter),
+}
+
+/// A queue for printing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlatQueue {
+    /// The statement it came from.
+    pub statement: crate::ast::Queue,
+    /// The interface that is printed; empty = none.
+    pub interface: String,
+    /// The scheduler; `None` for OpenBSD's later queues.
+    pub kind: Option<crate::ast::SchedulerKind>,
+    /// Bits a second.
+    pub bandwidth: u64,
+    /// The parent's bits a second.
+    pub whole: u64,
+    /// The token bucket's size, of `altq`.
+    pub tbrsize: u32,
 }
 
 /// All rules of a file or of an anchor, by the ruleset they belong to.

@@ -145,7 +145,8 @@ pub fn check(source: &Source, options: &Options<'_>) -> Checked {
         true => compile::Compiler::file(&mut sink, &flat),
         false => Ruleset::default(),
     };
-    let text = language_ok.then(|| print::file(&flat));
+    let printable = language_ok && (options.lenient || sink.order_ok());
+    let text = printable.then(|| print::file(&flat));
     let (errors, warnings) = sink.finish(options.lenient);
     Checked { flat, text, ruleset: errors.is_empty().then_some(ruleset), errors, warnings, hosts }
 }

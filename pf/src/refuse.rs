@@ -28,6 +28,24 @@ impl<'a> Refusal<'a> {
                 Statement::Set(option, span) => self.option(option, *span),
                 Statement::LoadAnchor { body, .. } => self.statements(body),
                 Statement::Ether(rule) => self.ether(rule),
+                Statement::Queue(queue) => {
+                    let (place, word) = match &queue.name {
+                        Some(name) => (name.span, "queue"),
+                        None => (queue.span, "altq"),
+                    };
+                    self.sink
+                        .meaningless(
+                            place,
+                            format!("`{word}` has no meaning in a NIC driver: there is no ALTQ below the stack"),
+                        )
+                        .hint("shape with `dnpipe` and `dnqueue` rules instead");
+                }
+                Statement::Limiter(limiter) => {
+                    let word = if limiter.source { "source" } else { "state" };
+                    self.sink
+                        .unsupported(limiter.name.span, format!("`{word} limiter`"))
+                        .hint("limit the rules: keep state (max N, max-src-states N, max-src-conn-rate N/S)");
+                }
                 Statement::Rule(rule) => self.rule(rule),
             }
         }
@@ -151,6 +169,12 @@ impl<'a> Refusal<'a> {
         }
         if let Some(size) = o.max_pkt_size {
             self.sink.unsupported(size.span, "`max-pkt-size`");
+        }
+        if let Some(limiter) = o.limiters.first() {
+            let word = if limiter.node.source { "source" } else { "state" };
+            self.sink
+                .unsupported(limiter.span, format!("`{word} limiter`"))
+                .hint("limit the rule itself: keep state (max N, max-src-states N, max-src-conn-rate N/S)");
         }
         if let Some(pipe) = o.pipe {
             self.shaping(pipe.span);

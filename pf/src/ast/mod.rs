@@ -3,11 +3,13 @@
 //! Nothing is resolved here: host and service names are still names, lists are still lists.
 
 mod options;
+mod queue;
 mod rule;
 
 use std::rc::Rc;
 
 pub use options::*;
+pub use queue::*;
 pub use rule::*;
 pub use weir_core::filter::{Direction, Family, PortOp};
 
@@ -44,6 +46,10 @@ pub enum Statement {
     Rule(Box<Rule>),
     /// FreeBSD's `ether ...`
     Ether(Box<EtherRule>),
+    /// `altq ...` and `queue ...`
+    Queue(Box<Queue>),
+    /// `state limiter ...` and `source limiter ...`
+    Limiter(Box<Limiter>),
 }
 
 impl Statement {
@@ -57,6 +63,8 @@ impl Statement {
             Self::LoadAnchor { anchor, file, .. } => anchor.span.to(file.span),
             Self::Rule(rule) => rule.span,
             Self::Ether(rule) => rule.span,
+            Self::Queue(queue) => queue.span,
+            Self::Limiter(limiter) => limiter.span,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What follows `from ... to ...`.
 
-use super::{Interface, PortOp};
+use super::{Interface, LimiterUse, PortOp};
 use crate::source::{Span, Spanned};
 
 /// `user` and `group` tests: operator and ids; `u32::MAX` is `unknown`.
@@ -102,6 +102,8 @@ pub struct FilterOptions {
     pub state: Option<Spanned<StateKind>>,
     /// Options in parentheses.
     pub state_options: Vec<Spanned<StateOption>>,
+    /// `state limiter` and `source limiter`
+    pub limiters: Vec<Spanned<LimiterUse>>,
     /// `fragment`
     pub fragment: Option<Span>,
     /// `allow-opts`

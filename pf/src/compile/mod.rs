@@ -53,7 +53,7 @@ impl<'a> Compiler<'a> {
         }
         let places = compiler.finish();
         let Self { sink, ruleset, .. } = compiler;
-        if sink.only_meaningless() {
+        if sink.language_ok() {
             lint::rules(&ruleset, &places, sink);
         }
         ruleset

@@ -23,6 +23,7 @@ pub(super) fn left_out(rule: &FlatRule) -> bool {
         || rule.group.is_some()
         || rule.received_on.is_some()
         || rule.os.is_some()
+        || rule.max_pkt_size.is_some()
         || rule.redirects.af_to.is_some()
         || routing(&rule.src)
         || routing(&rule.dst)

@@ -5,6 +5,7 @@ mod check;
 mod ether;
 mod label;
 mod pool;
+mod queue;
 mod rule;
 mod state;
 mod table;
@@ -22,6 +23,7 @@ enum Section {
     Options,
     Ethernet,
     Normalization,
+    Queueing,
     Translation,
     Filter,
 }
@@ -37,6 +39,8 @@ pub struct Expander<'a> {
     state_defaults: Option<StateDefaults>,
     /// Number of the next rule in this file or anchor.
     next_number: u32,
+    /// Queues and limiters so far.
+    queues: queue::Queues,
 }
 
 impl<'a> Expander<'a> {
@@ -51,6 +55,7 @@ impl<'a> Expander<'a> {
             if_bound: false,
             state_defaults: None,
             next_number: 0,
+            queues: queue::Queues::default(),
         }
     }
 
@@ -84,9 +89,8 @@ impl<'a> Expander<'a> {
                 }
             }
             Statement::Antispoof(antispoof) => {
-                if self.enter(Section::Filter, antispoof.span) {
-                    self.antispoof(antispoof, &mut set.filter);
-                }
+                self.enter(Section::Filter, antispoof.span);
+                self.antispoof(antispoof, &mut set.filter);
             }
             Statement::LoadAnchor { anchor, body, .. } => {
                 let outer = (self.section, self.require_order, self.block_return, self.if_bound);
@@ -110,11 +114,12 @@ impl<'a> Expander<'a> {
                     }
                 }
             }
+            Statement::Queue(queue) => self.queue(queue, lines),
+            Statement::Limiter(limiter) => self.limiter(limiter, lines),
             Statement::Rule(rule) => self.rule_statement(rule, lines, set),
             Statement::Ether(rule) => {
-                if self.enter(Section::Ethernet, rule.span) {
-                    self.ether(rule, set);
-                }
+                self.enter(Section::Ethernet, rule.span);
+                self.ether(rule, set);
             }
         }
     }
@@ -129,8 +134,8 @@ impl<'a> Expander<'a> {
         };
         // macOS' stock file has dummynet anchors before and after filter anchors: they are tied to no section.
         let anywhere = matches!(rule.action.node, Action::Dummynet(_) | Action::Anchor(AnchorKind::Dummynet));
-        if !anywhere && !self.enter(section, rule.span) {
-            return;
+        if !anywhere {
+            self.enter(section, rule.span);
         }
         let body = rule.anchor.body.as_ref().map(|statements| {
             let mut inner = FlatSet::default();
@@ -152,23 +157,28 @@ impl<'a> Expander<'a> {
         self.rule(rule, body, out);
     }
 
-    /// Whether a statement may stand here; the section it belongs to is entered.
-    fn enter(&mut self, section: Section, span: Span) -> bool {
-        // pfctl prints scrub rules before layer 2 rules and does not read its own print; here it can be read.
-        if (self.section, section) == (Section::Normalization, Section::Ethernet) {
-            return true;
+    /// Enters the section that a statement belongs to, or notes that it stands too late.
+    fn enter(&mut self, section: Section, span: Span) {
+        // pfctl prints queues before scrub rules, and these before layer 2 rules, and does not read its own print; here
+        // it can be read.
+        let printed = matches!(
+            (self.section, section),
+            (Section::Normalization, Section::Ethernet)
+                | (Section::Queueing, Section::Normalization | Section::Ethernet)
+        );
+        if printed {
+            return;
         }
         if self.require_order && self.section > section {
             self.sink
-                .error(
+                .disorder(
                     span,
                     "rules must be in order: options, ethernet, normalization, queueing, translation, filtering",
                 )
                 .hint("move it up, or write `set require-order no` above");
-            return false;
+            return;
         }
         self.section = section;
-        true
     }
 
     fn option(&mut self, option: &SetOption, span: Span, lines: &mut Vec<FlatLine>) {
@@ -185,8 +195,8 @@ impl<'a> Expander<'a> {
                 | SetOption::Fingerprints(_)
                 | SetOption::Debug(_)
         );
-        if ordered && !self.enter(Section::Options, span) {
-            return;
+        if ordered {
+            self.enter(Section::Options, span);
         }
         match option {
             SetOption::BlockPolicy(returns) => self.block_return = *returns,

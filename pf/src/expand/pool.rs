@@ -10,18 +10,21 @@ struct Use {
     tables: &'static str,
     aliases: &'static str,
     several: &'static str,
+    routing: bool,
 }
 
 const REDIRECTION: Use = Use {
     tables: "tables are only supported in round-robin redirection pools",
     aliases: "is only supported in round-robin redirection pools",
     several: "only round-robin valid for multiple redirection addresses",
+    routing: false,
 };
 
 const ROUTING: Use = Use {
     tables: "tables are only supported in round-robin routing pools",
     aliases: "is only supported in round-robin routing pools",
     several: "only round-robin valid for multiple routes",
+    routing: true,
 };
 
 /// The ports of a nat rule that gives none (pf.conf(5): 50001 to 65535). pfctl does not print them when they are given.
@@ -111,7 +114,10 @@ impl Expander<'_> {
         if let Some(Addr::Dynamic { interface, .. }) = alias.map(|h| &h.addr) {
             self.sink.error(span, format!("interface ({interface}) {}", us.aliases));
         }
-        if hosts.len() > 1 {
+        if hosts.len() > 1 && us.routing {
+            // Where the route is left out anyway, it does not matter how it would have been chosen.
+            self.sink.meaningless(span, us.several);
+        } else if hosts.len() > 1 {
             self.sink.error(span, us.several);
         }
     }

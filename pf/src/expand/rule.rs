@@ -77,6 +77,7 @@ impl Expander<'_> {
         let anchor = matches!(action, FlatAction::Anchor(_))
             .then(|| FlatAnchor { name: rule.anchor.name.as_ref().map_or(String::new(), |n| n.node.clone()), body });
         let state = self.state(rule);
+        let limiters = self.limiters(&o.limiters);
         let mut flags = o.flags.map_or((0, 0), |f| f.node);
         if rule.action.node == Action::Pass && o.flags.is_none() && o.fragment.is_none() && state.kind != StateMode::No
         {
@@ -109,6 +110,7 @@ impl Expander<'_> {
             prio: o.prio.map(|p| p.node),
             set_prio: o.set_prio.map(|p| p.node),
             state,
+            limiters,
             probability: o.probability.map_or(0, |p| p.node),
             fragment: o.fragment.is_some(),
             allow_opts: o.allow_opts.is_some(),
@@ -258,10 +260,10 @@ impl Expander<'_> {
                                                 }
                                                 one.protocol = protocol.map_or(0, |p| p.node);
                                                 one.icmp = icmp.map(|i| i.node);
-                                                one.src = settled(from);
+                                                one.src = settled(from, one.family);
                                                 one.src_port = from_port.map(|p| p.node);
                                                 one.os = os.clone().map(|os| os.node);
-                                                one.dst = settled(to);
+                                                one.dst = settled(to, one.family);
                                                 one.dst_port = to_port.map(|p| p.node);
                                                 one.user = user.map(|u| u.node);
                                                 one.group = group.map(|g| g.node);
@@ -333,8 +335,11 @@ fn scopes(rule: &mut FlatRule, interface: Option<&Interface>, from: &FlatHost, t
 }
 
 /// A host whose family and interface its rule has taken over; all of IPv4 or IPv6 is `any` in a rule of that family.
-fn settled(host: FlatHost) -> FlatHost {
+fn settled(host: FlatHost, family: Family) -> FlatHost {
     let addr = match host.addr {
+        Addr::Dynamic { interface, modifiers, len } if family == Family::V4 => {
+            Addr::Dynamic { interface, modifiers, len: len.filter(|len| *len < 32) }
+        }
         Addr::Prefix { addr, len: 0 } if addr.is_unspecified() => Addr::Any,
         addr => addr,
     };

@@ -7,6 +7,8 @@ const USERS: &[(&str, u32)] = &[
     ("news", 8), ("man", 9), ("sshd", 22), ("smmsp", 25), ("mailnull", 26), ("bind", 53), ("unbound", 59),
     ("proxy", 62), ("_pflogd", 64), ("_dhcp", 65), ("uucp", 66), ("pop", 68), ("auditdistd", 78), ("www", 80),
     ("ntpd", 123), ("_ypldap", 160), ("hast", 845), ("nobody", 65534),
+    // Those that OpenBSD's own pf.conf and ports name.
+    ("_pbuild", 55), ("_pfetch", 56), ("_pkgfetch", 57),
     // macOS names its own with `_`.
     ("_networkd", 24), ("_lp", 26), ("_postfix", 27), ("_mdnsresponder", 65), ("_www", 70), ("_sshd", 75),
 ];

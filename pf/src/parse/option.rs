@@ -4,7 +4,7 @@ use super::scrub::SCRUB_OPTIONS;
 use super::{Parser, Res};
 use crate::ast::{FilterOptions, IcmpType, IdMatch, Pipe, PortOp};
 use crate::lex::Tok;
-use crate::names::{accounts, icmp, protocols, tos};
+use crate::names::{accounts, icmp, protocols, services, tos};
 use crate::source::{Span, Spanned};
 use crate::suggest::did_you_mean;
 
@@ -164,25 +164,28 @@ impl Parser<'_> {
             "divert-to" => {
                 self.bump();
                 // An address may come first; it has no meaning for FreeBSD and none here.
-                let port = if matches!(self.tok.tok, Tok::Number(_)) {
-                    self.number("a divert port", 1, 65535)?.node
-                } else {
-                    self.string("a divert port")?;
+                if !matches!(self.tok.tok, Tok::Number(_)) {
+                    self.string("a divert port, or an address")?;
                     self.want("port", "after the address of `divert-to`")?;
-                    self.number("a divert port", 1, 65535)?.node
-                };
-                o.divert = Some(Spanned::new(port as u16, self.span_from(start)));
+                }
+                let port = self.divert_port()?;
+                o.divert = Some(Spanned::new(port, self.span_from(start)));
             }
             "divert-reply" | "divert-packet" => {
                 self.bump();
                 if self.take("port") {
-                    self.number("a divert port", 1, 65535)?;
+                    self.divert_port()?;
                 }
                 let span = self.span_from(start);
                 self.sink.meaningless(
                     span,
                     format!("`{word}` has no meaning in a NIC driver: there is no socket to divert to"),
                 );
+            }
+            "state" | "source" => {
+                self.bump();
+                let limiter = self.limiter_use(&*word == "source")?;
+                o.limiters.push(Spanned::new(limiter, self.span_from(start)));
             }
             "once" => {
                 self.bump();
@@ -219,6 +222,19 @@ impl Parser<'_> {
         }
     }
 
+    /// A port by number or by the name of its service.
+    fn divert_port(&mut self) -> Res<u16> {
+        if matches!(self.tok.tok, Tok::Number(_)) {
+            return Ok(self.number("a divert port", 1, 65535)?.node as u16);
+        }
+        let name = self.string("a divert port")?;
+        let found = services::port(&name.node).or_else(|| self.resolver.service(&name.node));
+        if found.is_none() {
+            self.sink.error(name.span, format!("unknown port or service `{}`", name.node));
+        }
+        Ok(found.unwrap_or(1))
+    }
+
     fn tag_name(&mut self) -> Res<String> {
         let tag = self.strings("the name of a tag")?;
         self.check_name(&tag.node, tag.span, false);
@@ -230,13 +246,13 @@ impl Parser<'_> {
 
     fn queue_names(&mut self) -> Res<(String, Option<String>)> {
         if !self.take_punct('(') {
-            return Ok((self.string("the name of a queue")?.node, None));
+            return Ok((self.queue_name()?.node, None));
         }
-        let first = self.string("the name of a queue")?.node;
+        let first = self.queue_name()?.node;
         self.take_punct(',');
         let second = match self.tok.is_punct(')') {
             true => None,
-            false => Some(self.string("the name of a queue")?.node),
+            false => Some(self.queue_name()?.node),
         };
         self.want_punct(')', "after the queues")?;
         Ok((first, second))

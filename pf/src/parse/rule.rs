@@ -294,7 +294,7 @@ impl Parser<'_> {
         ["route-to", "reply-to", "dup-to"].iter().any(|w| self.tok.is(w))
     }
 
-    fn route(&mut self) -> Res<Option<Route>> {
+    pub(super) fn route(&mut self) -> Res<Option<Route>> {
         let start = self.tok.span;
         if self.take("fastroute") {
             return Ok(None);

@@ -3,7 +3,7 @@
 use super::{Fail, Parser, Res};
 use crate::ast::{Action, AnchorCall, AnchorKind, Antispoof, FilterOptions, Rule, Statement, TableDef, TablePart};
 use crate::keyword;
-use crate::lex::{Macro, Tok};
+use crate::lex::{Macro, Tok, Token};
 use crate::source::{Span, Spanned};
 use crate::suggest::did_you_mean;
 
@@ -15,7 +15,7 @@ impl Parser<'_> {
     pub(super) fn statement(&mut self, out: &mut Vec<Statement>) -> Res<()> {
         let start = self.tok.span;
         if self.tok.string().is_some() {
-            out.push(self.macro_definition()?);
+            out.push(self.named(start)?);
             return Ok(());
         }
         let word = match &self.tok.tok {
@@ -80,14 +80,14 @@ impl Parser<'_> {
                 return Ok(());
             }
             "altq" | "queue" => {
-                self.lexer.skip_line();
+                let queue = self.queue_statement(&*word == "altq")?;
+                out.push(queue);
+                return Ok(());
+            }
+            "state" => {
                 self.bump();
-                self.sink
-                    .meaningless(
-                        start,
-                        format!("`{word}` has no meaning in a NIC driver: there is no ALTQ below the stack"),
-                    )
-                    .hint("shape with `dnpipe` and `dnqueue` rules instead");
+                let limiter = self.limiter(start, false)?;
+                out.push(limiter);
                 return Ok(());
             }
             other => {
@@ -107,15 +107,23 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// `name = value ...`
-    fn macro_definition(&mut self) -> Res<Statement> {
+    /// What begins with a word that is no keyword: a macro, or a source limiter.
+    fn named(&mut self, start: Span) -> Res<Statement> {
         let quoted = matches!(self.tok.tok, Tok::Quoted(_));
         let token = self.tok.clone();
         let name = self.string("a statement")?;
+        if name.node == "source" && self.tok.is("limiter") {
+            return self.limiter(start, true);
+        }
+        self.macro_definition(quoted, &token, name)
+    }
+
+    /// `name = value ...`; the name was read.
+    fn macro_definition(&mut self, quoted: bool, token: &Token, name: Spanned<String>) -> Res<Statement> {
         if !self.tok.is_punct('=') {
             let hint = did_you_mean(&name.node, keyword::STATEMENTS.iter().copied());
             let reason = format!("`{}` does not begin a statement", name.node);
-            let problem = self.at(&token, reason);
+            let problem = self.at(token, reason);
             problem.hint(hint.unwrap_or_else(|| "a macro is defined with name = \"value\"".to_owned()));
             return Err(Fail);
         }
@@ -255,6 +263,8 @@ impl Parser<'_> {
         let quick = self.take("quick");
         rule.quick = quick;
         rule.interfaces = self.interfaces()?;
+        // pfctl takes no route here; firewall builders write it all the same.
+        rule.route = self.route()?;
         rule.family = self.family();
         rule.protocols = self.protocols()?;
         self.source_and_destination(&mut rule)?;

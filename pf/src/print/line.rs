@@ -11,6 +11,8 @@ pub fn line(line: &FlatLine) -> String {
         FlatLine::Macro(name, value) => format!("{name} = \"{value}\"\n"),
         FlatLine::Set(option) => set(option),
         FlatLine::Table(table) => self::table(table),
+        FlatLine::Queue(queue) => super::queue::queue(queue),
+        FlatLine::Limiter(limiter) => super::queue::limiter(limiter),
     }
 }
 

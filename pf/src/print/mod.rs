@@ -3,6 +3,7 @@
 mod addr;
 mod ether;
 mod line;
+mod queue;
 mod rule;
 
 pub use addr::{address, host};

@@ -58,6 +58,11 @@ pub fn rule(r: &FlatRule) -> String {
         out.push_str(&format!(" probability {}%", percent(r.probability)));
     }
     state_options(&r.state, &mut out);
+    for (source, id, no_match) in &r.limiters {
+        // pfctl prints the word for what it does not do.
+        let over = if *no_match { "" } else { " (no-match)" };
+        out.push_str(&format!(" {} limiter id {id}{over}", if *source { "source" } else { "state" }));
+    }
     scrub(r, &mut out);
     tail(r, &mut out);
     out

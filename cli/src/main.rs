@@ -16,6 +16,7 @@ mod netns;
 #[cfg(target_os = "linux")]
 mod nic;
 mod output;
+mod problems;
 mod remote;
 #[cfg(target_os = "linux")]
 mod replay;
@@ -46,6 +47,9 @@ pub struct RuleArgs {
     /// Set a macro; the file's own definition of it is ignored.
     #[arg(short = 'D', value_name = "NAME=VALUE")]
     pub define: Vec<String>,
+    /// What has no meaning in a NIC driver is a warning, not an error.
+    #[arg(long)]
+    pub lenient: bool,
 }
 
 #[derive(Subcommand)]

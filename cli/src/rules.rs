@@ -1,18 +1,20 @@
 //! From a file of rules to the image that the driver takes.
 
+use std::cell::Cell;
 use std::io::IsTerminal as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
-use weir_core::filter::Ruleset;
+use weir_core::filter::{Ruleset, image};
 use weir_pf::resolver::InterfaceAddress;
 use weir_pf::{Checked, Optimisation, Options, Problem, Resolver, Severity, Source, System};
 
 use crate::RuleArgs;
+use crate::problems::{Colour, Printer, count};
 
 /// Arguments of `weir check`.
 #[derive(Args)]
@@ -34,6 +36,16 @@ pub struct CheckArgs {
     /// An interface that this machine does not have, and one of its addresses; can be given several times.
     #[arg(long = "interface", value_name = "NAME=ADDRESS/BITS", value_parser = interface)]
     interfaces: Vec<InterfaceAddress>,
+    /// Look up neither host names nor interfaces that this machine does not have: addresses of documentation networks
+    /// stand for them, each with a note. For files of other machines.
+    #[arg(long)]
+    no_resolve: bool,
+    /// Where the files are that have absolute names: DIR/etc/pf.anchors/x for /etc/pf.anchors/x.
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Draw problems with colours, or print them as plain text.
+    #[arg(long = "color", value_enum, value_name = "WHEN", default_value_t)]
+    colour: Colour,
     /// Print problems, normal form and looked-up host names as JSON.
     #[arg(long)]
     json: bool,
@@ -61,19 +73,58 @@ fn interface(text: &str) -> Result<InterfaceAddress, String> {
     Ok(InterfaceAddress { interface: name.to_owned(), addr, len, broadcast, peer: None, loopback: false })
 }
 
-/// This machine, and interfaces that it does not have.
-struct Machine<'a>(&'a [InterfaceAddress]);
+/// This machine, or what stands for another one.
+struct Machine<'a> {
+    /// Interfaces that it does not have.
+    given: &'a [InterfaceAddress],
+    /// Nothing is looked up.
+    offline: bool,
+    /// Where absolute file names begin.
+    root: Option<&'a Path>,
+    /// Hosts and interfaces that something stands for.
+    hosts: Cell<u8>,
+    interfaces: Cell<u8>,
+}
 
 impl Resolver for Machine<'_> {
     fn host(&self, name: &str) -> Result<Vec<IpAddr>, String> {
-        System.host(name)
+        if !self.offline || name == "localhost" {
+            return System.host(name);
+        }
+        // RFC 5737's third network: 254 hosts, and more names share them.
+        let next = self.hosts.get() % 254 + 1;
+        self.hosts.set(next);
+        Ok(vec![Ipv4Addr::new(203, 0, 113, next).into()])
     }
 
     fn interfaces(&self) -> Vec<InterfaceAddress> {
         let mut all = System.interfaces();
-        all.retain(|known| !self.0.iter().any(|given| given.interface == known.interface));
-        all.extend(self.0.iter().cloned());
+        if self.offline {
+            all.retain(|known| known.interface == "lo0");
+        }
+        all.retain(|known| !self.given.iter().any(|given| given.interface == known.interface));
+        all.extend(self.given.iter().cloned());
         all
+    }
+
+    fn stand_in(&self, name: &str) -> Vec<InterfaceAddress> {
+        if !self.offline {
+            return Vec::new();
+        }
+        // RFC 2544's networks and RFC 3849's prefix, one subnet for each interface.
+        let subnet = self.interfaces.get();
+        self.interfaces.set(subnet.wrapping_add(1));
+        let v4 = |host| IpAddr::from(Ipv4Addr::new(198, 18, subnet, host));
+        let one = |addr, len, broadcast, peer| InterfaceAddress {
+            interface: name.to_owned(),
+            addr,
+            len,
+            broadcast,
+            peer,
+            loopback: false,
+        };
+        let v6 = Ipv6Addr::new(0x2001, 0xdb8, 0, u16::from(subnet), 0, 0, 0, 1);
+        vec![one(v4(1), 24, Some(v4(255)), Some(v4(2))), one(v6.into(), 64, None, None)]
     }
 
     fn service(&self, name: &str) -> Option<u16> {
@@ -89,7 +140,10 @@ impl Resolver for Machine<'_> {
     }
 
     fn read(&self, path: &str) -> Result<String, String> {
-        System.read(path)
+        match (self.root, path.strip_prefix('/')) {
+            (Some(root), Some(below)) => System.read(&root.join(below).to_string_lossy()),
+            _ => System.read(path),
+        }
     }
 }
 
@@ -122,10 +176,17 @@ fn defines(texts: &[String]) -> Result<Vec<(String, String)>> {
 /// The file cannot be read. What is wrong in it is printed and makes the exit code 1.
 pub fn check(args: &CheckArgs) -> Result<ExitCode> {
     let source = read(&args.file)?;
+    let machine = Machine {
+        given: &args.interfaces,
+        offline: args.no_resolve,
+        root: args.root.as_deref(),
+        hosts: Cell::default(),
+        interfaces: Cell::default(),
+    };
     let options = Options {
         defines: defines(&args.define)?,
         lenient: args.lenient,
-        resolver: &Machine(&args.interfaces),
+        resolver: &machine,
         optimisation: args.optimise.map(|level| match level {
             Level::None => Optimisation::None,
             Level::Basic => Optimisation::Basic,
@@ -138,10 +199,13 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode> {
     }
     for (name, addrs) in checked.hosts.iter().filter(|(name, _)| name != "localhost") {
         let list: Vec<String> = addrs.iter().map(IpAddr::to_string).collect();
-        eprintln!("{}: note: `{name}` is {} in this load", source.name, list.join(", "));
+        let why = if args.no_resolve { "is not looked up and is taken as" } else { "is" };
+        eprintln!("{}: note: `{name}` {why} {} in this load", source.name, list.join(", "));
     }
-    for problem in checked.errors.iter().chain(&checked.warnings) {
-        eprint!("{}", problem.render());
+    let printer = Printer::new(args.colour);
+    let problems: Vec<Problem> = checked.errors.iter().chain(&checked.warnings).cloned().collect();
+    for problem in &problems {
+        eprint!("{}", printer.text(problem));
     }
     if args.verbose
         && let Some(text) = &checked.text
@@ -155,8 +219,7 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode> {
         }
         Ok(ExitCode::SUCCESS)
     } else {
-        let count = checked.errors.len();
-        eprintln!("{}: {count} error{}", source.name, if count == 1 { "" } else { "s" });
+        eprintln!("{}: {}", source.name, count(&problems));
         Ok(ExitCode::FAILURE)
     }
 }
@@ -188,7 +251,10 @@ fn checked_json(source: &Source, checked: &Checked) -> Value {
 /// # Errors
 /// Every error of the file.
 pub fn compile(args: &RuleArgs) -> Result<Option<Vec<u8>>> {
-    args.file.as_ref().map(|file| compile_source(&read(file)?, &args.define)).transpose()
+    args.file
+        .as_ref()
+        .map(|file| load(&read(file)?, &args.define, args.lenient).map(|rules| image::encode(&rules)))
+        .transpose()
 }
 
 /// The ruleset of the file of `args`; `None` if no file is named. Warnings go to standard error.
@@ -196,7 +262,7 @@ pub fn compile(args: &RuleArgs) -> Result<Option<Vec<u8>>> {
 /// # Errors
 /// Every error of the file.
 pub fn ruleset(args: &RuleArgs) -> Result<Option<Ruleset>> {
-    args.file.as_ref().map(|file| load(&read(file)?, &args.define)).transpose()
+    args.file.as_ref().map(|file| load(&read(file)?, &args.define, args.lenient)).transpose()
 }
 
 /// Compiles rules that are part of the program.
@@ -204,24 +270,24 @@ pub fn ruleset(args: &RuleArgs) -> Result<Option<Ruleset>> {
 /// # Errors
 /// Every error of the text.
 pub fn compile_text(name: &str, text: &str, define: &[String]) -> Result<Vec<u8>> {
-    compile_source(&Source { name: name.to_owned(), text: text.to_owned() }, define)
+    let source = Source { name: name.to_owned(), text: text.to_owned() };
+    load(&source, define, false).map(|ruleset| image::encode(&ruleset))
 }
 
-fn compile_source(source: &Source, define: &[String]) -> Result<Vec<u8>> {
-    load(source, define).map(|ruleset| weir_core::filter::image::encode(&ruleset))
-}
-
-fn load(source: &Source, define: &[String]) -> Result<Ruleset> {
-    let options = Options { defines: defines(define)?, ..Options::default() };
+fn load(source: &Source, define: &[String], lenient: bool) -> Result<Ruleset> {
+    let options = Options { defines: defines(define)?, lenient, ..Options::default() };
+    let printer = Printer::new(Colour::Auto);
     match weir_pf::load(source, &options) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
-                eprint!("{}", warning.render());
+                eprint!("{}", printer.text(warning));
             }
             Ok(loaded.ruleset)
         }
         Err(errors) => {
-            eprint!("{}", errors.render());
+            for error in &errors.errors {
+                eprint!("{}", printer.text(error));
+            }
             bail!("{} was not loaded", source.name)
         }
     }

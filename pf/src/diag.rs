@@ -74,6 +74,12 @@ impl Problem {
         self.file.line_column(self.span.start)
     }
 
+    /// Whether its source line is too long to be drawn.
+    #[must_use]
+    pub fn has_long_line(&self) -> bool {
+        self.file.line(self.line_column().0).len() > LONGEST_LINE
+    }
+
     /// The file's name.
     #[must_use]
     pub fn file_name(&self) -> &str {
@@ -88,11 +94,11 @@ impl Problem {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        let text = self.file.line(line);
+        let (text, column_shown) = window(self.file.line(line), column as usize - 1);
         let marked = self.file.text().get(self.span.start as usize..self.span.end as usize).unwrap_or("");
-        let marked = marked.lines().next().unwrap_or("").chars().count().max(1);
-        let indent: String =
-            text.chars().take(column as usize - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        let room = text.chars().count().saturating_sub(column_shown);
+        let marked = marked.lines().next().unwrap_or("").chars().take(LONGEST_LINE).count().min(room).max(1);
+        let indent: String = text.chars().take(column_shown).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         let mut out = format!(
             "{}:{line}:{column}: {word}: {}\n    {text}\n    {indent}{}\n",
             self.file.name(),
@@ -107,6 +113,24 @@ impl Problem {
         }
         out
     }
+}
+
+/// Longest source line that is shown whole, in characters.
+const LONGEST_LINE: usize = 400;
+
+/// The part of a source line around a column, and the column in it.
+fn window(text: &str, column: usize) -> (std::borrow::Cow<'_, str>, usize) {
+    if text.chars().take(LONGEST_LINE + 1).count() <= LONGEST_LINE {
+        return (text.into(), column);
+    }
+    let skip = column.saturating_sub(LONGEST_LINE / 4);
+    let mut rest = text.chars().skip(skip);
+    let mut shown: String = rest.by_ref().take(LONGEST_LINE).collect();
+    let before = if skip > 0 { "..." } else { "" };
+    if rest.next().is_some() {
+        shown.push_str("...");
+    }
+    (format!("{before}{shown}").into(), column - skip + before.len())
 }
 
 impl fmt::Display for Problem {
@@ -136,7 +160,7 @@ impl Diagnostic for Problem {
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let length = (self.span.end - self.span.start) as usize;
         Some(Box::new(std::iter::once(LabeledSpan::new(
-            Some(self.expansion.as_ref().map_or("here".to_owned(), |e| format!("in {e}"))),
+            self.expansion.as_ref().map(|expansion| format!("in {expansion}")),
             self.span.start as usize,
             length,
         ))))
@@ -189,6 +213,10 @@ pub struct Sink {
     /// The files that spans refer to.
     pub sources: SourceMap,
     problems: Vec<Problem>,
+    /// Errors noted, also those that there was no room to keep.
+    errors: usize,
+    /// Some of them are in the language.
+    wrong: bool,
 }
 
 impl Sink {
@@ -223,8 +251,12 @@ impl Sink {
         let seen = self.problems[recent..]
             .iter()
             .position(|p| p.span == span && p.severity == severity && p.reason == reason)
-            .map(|at| recent + at)
-            .or_else(|| (self.problems.len() >= MOST_PROBLEMS).then(|| self.problems.len() - 1));
+            .map(|at| recent + at);
+        if seen.is_none() && severity == Severity::Error {
+            self.errors += 1;
+            self.wrong |= kind == Kind::Language;
+        }
+        let seen = seen.or_else(|| (self.problems.len() >= MOST_PROBLEMS).then(|| self.problems.len() - 1));
         let index = seen.unwrap_or_else(|| {
             self.problems.push(Problem { severity, kind, reason, hint: None, expansion: None, span, file });
             self.problems.len() - 1
@@ -240,13 +272,13 @@ impl Sink {
     /// How many errors were noted.
     #[must_use]
     pub fn error_count(&self) -> usize {
-        self.problems.iter().filter(|p| p.severity == Severity::Error).count()
+        self.errors
     }
 
     /// Whether the files are correct pf.conf, apart from what the driver cannot do.
     #[must_use]
     pub fn language_ok(&self) -> bool {
-        !self.problems.iter().any(|p| p.severity == Severity::Error && p.kind == Kind::Language)
+        !self.wrong
     }
 
     /// Whether every statement stands where pf wants it.
@@ -272,7 +304,9 @@ impl Sink {
             .filter(|p| p.severity == Severity::Error && p.kind == Kind::Language)
             .map(|p| (p.span.file, p.line_column().0))
             .collect();
-        problems.retain(|p| matches!(p.kind, Kind::Language | Kind::Order) || !wrong.contains(&(p.span.file, p.line_column().0)));
+        problems.retain(|p| {
+            matches!(p.kind, Kind::Language | Kind::Order) || !wrong.contains(&(p.span.file, p.line_column().0))
+        });
         problems.sort_by_key(|p| (p.span.file, p.span.start));
         problems.into_iter().partition(|p| p.severity == Severity::Error)
     }

@@ -364,7 +364,7 @@ pub enum FlatLine {
     /// `table ...`
     Table(FlatTable),
     /// `altq ...` and `queue ...`
-    Queue(FlatQueue),
+    Queue(Box<FlatQueue>),
     /// `state limiter ...` and `source limiter ...`
     Limiter(crate::ast::Limiter),
 }

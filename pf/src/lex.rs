@@ -4,6 +4,7 @@
 //! character, as pfctl does: `$if:network` is one word if the macro's value is one. What stands inside a macro's
 //! value is not searched for macros again.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -74,28 +75,34 @@ pub struct Macro {
 
 /// All macros that are defined so far.
 #[derive(Debug, Default)]
-pub struct Macros(Vec<Macro>);
+pub struct Macros {
+    all: Vec<Macro>,
+    by_name: HashMap<String, usize>,
+}
 
 impl Macros {
     /// Defines a macro; a later definition in a file replaces an earlier one, but not one of the command line.
     pub fn define(&mut self, new: Macro) {
-        match self.0.iter_mut().find(|m| m.name == new.name) {
+        match self.by_name.get(&new.name).and_then(|at| self.all.get_mut(*at)) {
             Some(old) if old.fixed && !new.fixed => {}
             Some(old) => *old = new,
-            None => self.0.push(new),
+            None => {
+                self.by_name.insert(new.name.clone(), self.all.len());
+                self.all.push(new);
+            }
         }
     }
 
     /// The macro of a name, marked as used.
     pub fn get(&mut self, name: &str) -> Option<&Macro> {
-        let found = self.0.iter_mut().find(|m| m.name == name)?;
+        let found = self.all.get_mut(*self.by_name.get(name)?)?;
         found.used = true;
         Some(found)
     }
 
     /// Every macro in the order of its last definition.
     pub fn iter(&self) -> impl Iterator<Item = &Macro> {
-        self.0.iter()
+        self.all.iter()
     }
 }
 

@@ -363,8 +363,18 @@ impl Way<'_> {
         let Some(parent) = anchors.get(call.anchor as usize) else {
             return Vec::new();
         };
-        let outer = |path: &str| path.rsplit_once('/').map_or("", |(outer, _)| outer) == parent.path;
-        (0..anchors.len()).filter(|at| !anchors[*at].path.is_empty() && outer(&anchors[*at].path)).collect()
+        // Sorted by their parts, so those that are in an anchor stand behind it.
+        let (at, below) = (call.anchor as usize + 1, parent.path.as_str());
+        let inside = |path: &str| match path.strip_prefix(below) {
+            Some(rest) if below.is_empty() => !rest.is_empty(),
+            Some(rest) => rest.starts_with('/'),
+            None => false,
+        };
+        let direct = |path: &str| path.rsplit_once('/').map_or("", |(outer, _)| outer) == below;
+        (at..anchors.len())
+            .take_while(|at| inside(&anchors[*at].path))
+            .filter(|at| direct(&anchors[*at].path))
+            .collect()
     }
 
     fn matches(&self, rule: &Rule) -> bool {

@@ -176,7 +176,7 @@ impl<'a> Lookup<'a> {
     }
 
     /// Addresses of an interface, with `:network` and the like; `None` if there is no such interface.
-    fn interface(&self, text: &str, len: Option<u8>, span: Span, sink: &mut Sink) -> Option<Vec<FlatHost>> {
+    fn interface(&mut self, text: &str, len: Option<u8>, span: Span, sink: &mut Sink) -> Option<Vec<FlatHost>> {
         let mut parts = text.split(':');
         let name = parts.next()?;
         let mut modifiers = Modifiers::default();
@@ -194,7 +194,16 @@ impl<'a> Lookup<'a> {
             return Some(Vec::new());
         }
         if name != "self" && !self.interfaces.iter().any(|a| interface_matches(&a.interface, name)) {
-            return None;
+            let modified = text.contains(':');
+            let found = match modified || looks_like_interface(name) {
+                true => self.resolver.stand_in(name),
+                false => Vec::new(),
+            };
+            if found.is_empty() {
+                return None;
+            }
+            self.resolved.push((name.to_owned(), found.iter().map(|a| a.addr).collect()));
+            self.interfaces.extend(found);
         }
         if len.is_some() && (modifiers.network || modifiers.broadcast) {
             sink.error(span, "network or broadcast lookup, but extra netmask given");
@@ -289,6 +298,12 @@ impl<'a> Lookup<'a> {
         }
         out
     }
+}
+
+/// Letters, then a number, as in `em0` and `vlan10`.
+fn looks_like_interface(text: &str) -> bool {
+    let digits = text.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    digits.len() < text.len() && !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn looks_like_name(text: &str) -> bool {

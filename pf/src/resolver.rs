@@ -37,6 +37,11 @@ pub trait Resolver {
     /// Every address of every interface, each interface's addresses together.
     fn interfaces(&self) -> Vec<InterfaceAddress>;
 
+    /// What stands for an interface that is not there: nothing, unless a file of another machine is to be read.
+    fn stand_in(&self, _: &str) -> Vec<InterfaceAddress> {
+        Vec::new()
+    }
+
     /// A service that the built-in list does not know: its port.
     fn service(&self, name: &str) -> Option<u16>;
 

@@ -1,5 +1,7 @@
 //! Anchors: paths, numbers, and the order the image wants.
 
+use std::collections::HashMap;
+
 use weir_core::filter::List;
 use weir_core::filter::image::{ANCHOR_NAME_MAX, ANCHOR_PATH_MAX, ANCHORS_MAX, CALL_DEPTH_MAX, EXPANDED_MAX};
 
@@ -105,6 +107,10 @@ struct Calls<'c, 'a> {
 impl<'c, 'a> Calls<'c, 'a> {
     fn new(compiler: &'c mut Compiler<'a>, list: List, places: &[Span]) -> Self {
         let ruleset = &compiler.ruleset;
+        let mut inside: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (at, anchor) in ruleset.anchors.iter().enumerate().filter(|(_, anchor)| !anchor.path.is_empty()) {
+            inside.entry(anchor.path.rsplit_once('/').map_or("", |(outer, _)| outer)).or_default().push(at);
+        }
         let mut calls = Vec::new();
         let mut own = Vec::new();
         for ranges in ruleset.ranges() {
@@ -117,12 +123,8 @@ impl<'c, 'a> Calls<'c, 'a> {
                 match call.children {
                     false => called.push((call.anchor as usize, span)),
                     true => {
-                        let parent = &ruleset.anchors[call.anchor as usize].path;
-                        let inside = ruleset.anchors.iter().enumerate().filter(|(_, anchor)| {
-                            let outer = anchor.path.rsplit_once('/').map_or("", |(outer, _)| outer);
-                            !anchor.path.is_empty() && outer == parent
-                        });
-                        called.extend(inside.map(|(at, _)| (at, span)));
+                        let parent = ruleset.anchors[call.anchor as usize].path.as_str();
+                        called.extend(inside.get(parent).into_iter().flatten().map(|at| (*at, span)));
                     }
                 }
             }

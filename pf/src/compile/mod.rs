@@ -10,6 +10,7 @@ mod table;
 
 use std::collections::HashMap;
 
+use weir_core::filter::image::TAGS_MAX;
 use weir_core::filter::{List, Rule, Ruleset};
 
 use crate::ast::AnchorKind;
@@ -32,6 +33,8 @@ pub struct Compiler<'a> {
     /// Anchors in the order of their first mention, by which calls name them until all are known.
     paths: HashMap<String, u32>,
     lists: Vec<(String, Lists)>,
+    /// Numbers of tags.
+    tags: HashMap<String, u16>,
     /// Number of the next anchor without a name.
     nameless: u32,
 }
@@ -39,8 +42,14 @@ pub struct Compiler<'a> {
 impl<'a> Compiler<'a> {
     /// Compiles a file.
     pub fn file(sink: &'a mut Sink, flat: &Flat) -> Ruleset {
-        let mut compiler =
-            Self { sink, ruleset: Ruleset::default(), paths: HashMap::new(), lists: Vec::new(), nameless: 0 };
+        let mut compiler = Self {
+            sink,
+            ruleset: Ruleset::default(),
+            paths: HashMap::new(),
+            lists: Vec::new(),
+            tags: HashMap::new(),
+            nameless: 0,
+        };
         compiler.anchor("");
         compiler.options(flat);
         compiler.tables(flat, "");
@@ -50,6 +59,9 @@ impl<'a> Compiler<'a> {
         compiler.set(&flat.set, "");
         for (path, inner) in &flat.loaded {
             compiler.set(&inner.set, path);
+        }
+        if compiler.ruleset.tags.len() > TAGS_MAX {
+            compiler.sink.error(Span::default(), format!("there are more than {TAGS_MAX} tags"));
         }
         let places = compiler.finish();
         let Self { sink, ruleset, .. } = compiler;

@@ -110,12 +110,13 @@ fn mac(given: Option<Mac>) -> MacMatch {
 
 impl Compiler<'_> {
     fn tag(&mut self, name: &str) -> u16 {
-        let tags = &mut self.ruleset.tags;
-        let at = tags.iter().position(|tag| tag == name).unwrap_or_else(|| {
-            tags.push(name.to_owned());
-            tags.len() - 1
-        });
-        u16::try_from(at + 1).unwrap_or(u16::MAX)
+        if let Some(number) = self.tags.get(name) {
+            return *number;
+        }
+        self.ruleset.tags.push(name.to_owned());
+        let number = u16::try_from(self.ruleset.tags.len()).unwrap_or(u16::MAX);
+        self.tags.insert(name.to_owned(), number);
+        number
     }
 
     fn state(&mut self, rule: &FlatRule, path: &str) -> StateOptions {

@@ -39,6 +39,8 @@ pub struct Expander<'a> {
     state_defaults: Option<StateDefaults>,
     /// Number of the next rule in this file or anchor.
     next_number: u32,
+    /// Rules so far, of all anchors.
+    total: usize,
     /// Queues and limiters so far.
     queues: queue::Queues,
 }
@@ -55,6 +57,7 @@ impl<'a> Expander<'a> {
             if_bound: false,
             state_defaults: None,
             next_number: 0,
+            total: 0,
             queues: queue::Queues::default(),
         }
     }

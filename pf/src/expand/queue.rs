@@ -1,5 +1,7 @@
 //! ALTQ's queues: which interface and parent each belongs to, and what its bandwidth comes to.
 
+use std::collections::HashMap;
+
 use super::{Expander, Section};
 use crate::ast::{Bandwidth, Curve, Limiter, LimiterName, Queue, SchedulerKind};
 use crate::flat::{FlatLine, FlatQueue};
@@ -9,17 +11,9 @@ const MTU: u32 = 1500;
 
 /// A queue that an `altq` or another queue names as its child.
 struct Named {
-    name: String,
     parent: Option<String>,
     interface: String,
     kind: SchedulerKind,
-}
-
-/// A queue that was defined.
-struct Made {
-    name: String,
-    interface: String,
-    bandwidth: u64,
 }
 
 /// `altq on interface`
@@ -31,8 +25,10 @@ struct Root {
 /// What queues a file has so far.
 #[derive(Default)]
 pub(super) struct Queues {
-    named: Vec<Named>,
-    made: Vec<Made>,
+    /// By name, each interface's.
+    named: HashMap<String, Vec<Named>>,
+    /// Bandwidths by name and interface.
+    made: HashMap<(String, String), u64>,
     roots: Vec<Root>,
     limiters: Vec<(bool, String, u32)>,
 }
@@ -66,14 +62,14 @@ impl Expander<'_> {
         }
         match &queue.name {
             None => self.altq(queue, lines),
-            Some(_) if newer => lines.push(FlatLine::Queue(FlatQueue {
+            Some(_) if newer => lines.push(FlatLine::Queue(Box::new(FlatQueue {
                 statement: queue.clone(),
                 interface: String::new(),
                 kind: None,
                 bandwidth: 0,
                 whole: 0,
                 tbrsize: 0,
-            })),
+            }))),
             Some(name) => self.altq_queue(queue, &name.node, lines),
         }
     }
@@ -107,26 +103,20 @@ impl Expander<'_> {
             let bandwidth = if kind == SchedulerKind::Hfsc { bandwidth } else { bandwidth.min(u64::from(u32::MAX)) };
             self.queues.roots.push(Root { interface: interface.name.clone(), bandwidth });
             for child in &queue.children {
-                self.queues.named.push(Named {
-                    name: child.node.clone(),
+                self.queues.named.entry(child.node.clone()).or_default().push(Named {
                     parent: None,
                     interface: interface.name.clone(),
                     kind,
                 });
             }
-            lines.push(FlatLine::Queue(FlatQueue {
+            lines.push(FlatLine::Queue(Box::new(FlatQueue {
                 statement: queue.clone(),
                 interface: interface.name.clone(),
                 kind: Some(kind),
                 bandwidth,
                 whole: bandwidth,
-                tbrsize: queue.tbrsize.map_or(0, |t| t.node).max(1),
-            }));
-            if let Some(FlatLine::Queue(flat)) = lines.last_mut()
-                && queue.tbrsize.is_none_or(|t| t.node == 0)
-            {
-                flat.tbrsize = bucket(bandwidth);
-            }
+                tbrsize: queue.tbrsize.map(|t| t.node).filter(|t| *t != 0).unwrap_or_else(|| bucket(bandwidth)),
+            })));
         }
     }
 
@@ -140,11 +130,10 @@ impl Expander<'_> {
         let mut printed = false;
         let mut found = false;
         let mut at = 0;
-        while at < self.queues.named.len() {
-            let named = &self.queues.named[at];
+        while let Some(named) = self.queues.named.get(name).and_then(|all| all.get(at)) {
             at += 1;
             let on = everywhere || queue.interfaces.iter().any(|i| (i.name == named.interface) != i.negate);
-            if named.name != name || !on {
+            if !on {
                 continue;
             }
             found = true;
@@ -156,14 +145,13 @@ impl Expander<'_> {
             else {
                 return;
             };
-            self.queues.made.push(Made { name: name.to_owned(), interface: interface.clone(), bandwidth });
+            self.queues.made.insert((name.to_owned(), interface.clone()), bandwidth);
             for child in &queue.children {
                 if child.node == name {
                     self.sink.error(child.span, "queue cannot have itself as child");
                     return;
                 }
-                self.queues.named.push(Named {
-                    name: child.node.clone(),
+                self.queues.named.entry(child.node.clone()).or_default().push(Named {
                     parent: Some(name.to_owned()),
                     interface: interface.clone(),
                     kind,
@@ -171,14 +159,14 @@ impl Expander<'_> {
             }
             if !everywhere || !printed {
                 printed = true;
-                lines.push(FlatLine::Queue(FlatQueue {
+                lines.push(FlatLine::Queue(Box::new(FlatQueue {
                     statement: queue.clone(),
                     interface: if everywhere { String::new() } else { interface },
                     kind: Some(kind),
                     bandwidth,
                     whole,
                     tbrsize: 0,
-                }));
+                })));
             }
         }
         if !found {
@@ -229,16 +217,13 @@ impl Expander<'_> {
         let place = queue.name.as_ref().map_or(queue.span, |n| n.span);
         let queues = &self.queues;
         let root = queues.roots.iter().find(|root| root.interface == interface).map_or(0, |root| root.bandwidth);
-        if queues.made.iter().any(|made| made.name == name && made.interface == interface) {
+        if queues.made.contains_key(&(name.to_owned(), interface.to_owned())) {
             self.sink.error(place, format!("queue {name} already exists on interface {interface}"));
             return None;
         }
         let whole = match parent {
             None => root,
-            Some(parent) => {
-                let made = queues.made.iter().find(|made| made.name == parent && made.interface == interface);
-                made.map_or(root, |made| made.bandwidth)
-            }
+            Some(parent) => queues.made.get(&(parent.to_owned(), interface.to_owned())).copied().unwrap_or(root),
         };
         if kind == SchedulerKind::Priq {
             return Some((0, root));

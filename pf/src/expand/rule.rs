@@ -14,6 +14,8 @@ const SYN_ACK: u8 = 0x12;
 
 use crate::parse::LONGEST_LABEL;
 
+/// Most rules of a file.
+const MOST_OF_FILE: usize = 500_000;
 /// Most rules of one statement.
 const MOST_RULES: usize = 100_000;
 
@@ -190,6 +192,15 @@ impl Expander<'_> {
             self.sink
                 .error(rule.span, format!("this rule expands to {count} rules, more than {MOST_RULES}"))
                 .hint("put addresses into a table: a table makes one rule, however many addresses it has");
+            return;
+        }
+        self.total = self.total.saturating_add(count);
+        if self.total > MOST_OF_FILE {
+            if self.total - count <= MOST_OF_FILE {
+                self.sink
+                    .error(rule.span, format!("the file comes to more than {MOST_OF_FILE} rules here"))
+                    .hint("put addresses into tables: a table makes one rule, however many addresses it has");
+            }
             return;
         }
         let added = self.product(&template, rule, &src, &dst, out);

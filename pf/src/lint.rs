@@ -1,6 +1,7 @@
 //! Rules that load but probably do not do what was meant: those that never decide, and those that cut the link off.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use weir_core::filter::{
     Action, AddrKind, AddrMatch, Call, Direction, Endpoint, Family, List, PortMatch, PortOp, Rule, RuleFlags, Ruleset,
@@ -285,10 +286,11 @@ fn cut_off(ruleset: &Ruleset, places: &[Span], sink: &mut Sink) {
     if interfaces.is_empty() {
         interfaces.push("");
     }
+    let ranges: Vec<_> = ruleset.ranges().collect();
     let mut told = Vec::new();
     for interface in interfaces.into_iter().filter(|name| !skipped(ruleset, name)) {
         for probe in probes() {
-            let way = Way { ruleset, interface, probe: &probe };
+            let way = Way { ruleset, ranges: &ranges, interface, probe: &probe };
             let Some(at) = way.decides(0).0 else { continue };
             let rule = &ruleset.rules[at];
             let meant = rule.protocol.is_some()
@@ -319,6 +321,8 @@ fn skipped(ruleset: &Ruleset, interface: &str) -> bool {
 /// A probe's way through a list.
 struct Way<'a> {
     ruleset: &'a Ruleset,
+    /// Where each anchor's rules stand.
+    ranges: &'a [[Range<usize>; List::ALL.len()]],
     interface: &'a str,
     probe: &'a Probe,
 }
@@ -326,8 +330,7 @@ struct Way<'a> {
 impl Way<'_> {
     /// The rule that decides about the probe in an anchor, and whether it was `quick`.
     fn decides(&self, anchor: usize) -> (Option<usize>, bool) {
-        let Some(range) = self.ruleset.ranges().nth(anchor).map(|ranges| ranges[self.probe.list as usize].clone())
-        else {
+        let Some(range) = self.ranges.get(anchor).map(|ranges| ranges[self.probe.list as usize].clone()) else {
             return (None, false);
         };
         let mut last = None;

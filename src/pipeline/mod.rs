@@ -4,6 +4,7 @@
 //! and counts. Nothing here allocates, locks or reads the time.
 #![forbid(unsafe_code)]
 
+mod admit;
 mod ahead;
 mod answer;
 mod change;

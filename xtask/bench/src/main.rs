@@ -8,7 +8,6 @@ mod ffi;
 mod flows;
 mod frames;
 mod headers;
-mod huge;
 mod lpm;
 mod made;
 mod measure;
@@ -56,7 +55,7 @@ enum Bench {
 }
 
 #[global_allocator]
-static ALLOCATOR: huge::Advised = huge::Advised;
+static ALLOCATOR: peer::huge::Advised = peer::huge::Advised;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().bench {

@@ -54,7 +54,7 @@ fn advise_memory() {
         if let Some((from, to)) = range.and_then(|(from, to)| Some((number(from)?, number(to)?)))
             && to - from >= 1 << 30
         {
-            crate::huge::advise(from as *mut u8, to - from);
+            super::huge::advise(from as *mut u8, to - from);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Other people's code that is measured beside ours.
+//! Other people's code that is measured beside ours, and the memory that both get.
 
 #[cfg(feature = "dpdk")]
 pub mod acl;
@@ -7,6 +7,7 @@ pub mod eal;
 pub mod glue;
 #[cfg(feature = "dpdk")]
 pub mod hash;
+pub mod huge;
 pub mod lent;
 #[cfg(feature = "dpdk")]
 pub mod pcap;

@@ -26,6 +26,7 @@ bool onlyReads(uint32_t command)
     case WEIR_CMD_STATUS:
     case WEIR_CMD_TAPS:
     case WEIR_CMD_CLOCK:
+    case WEIR_CMD_SOURCES:
         return true;
     default:
         return false;

@@ -414,7 +414,8 @@ enum {
     WEIR_CMD_STATUS = 18,       /* reply: weir_filter_status */
     WEIR_CMD_ANCHOR_LOAD = 19,  /* request: PATH, image whose root becomes the anchor. reply: weir_load_result */
     WEIR_CMD_ANCHOR_FLUSH = 20, /* request: PATH */
-    WEIR_CMD_SOURCES_KILL = 21, /* forgets tracked sources */
+    WEIR_CMD_SOURCES_KILL = 21, /* forgets tracked sources. request: nothing, or a weir_table_entry: those in it */
+    WEIR_CMD_SOURCES = 22,      /* reply: weir_source[]; arg: 0, or `next` of the last one */
     WEIR_CMD_TAPS = 40,         /* reply: weir_tap_info[WEIR_TAPS_MAX] */
     WEIR_CMD_CLOCK = 41,        /* reply: uint64_t, nanoseconds of the driver's clock now */
     WEIR_CMD_NIC_STATS = 60,    /* reply: weir_nic_stats */

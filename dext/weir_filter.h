@@ -63,6 +63,21 @@ typedef struct weir_state {
 } weir_state;
 WEIR_STATIC_ASSERT(sizeof(weir_state) == 144, "weir_state layout");
 
+/* A source that is tracked. */
+typedef struct weir_source {
+    uint8_t addr[16];
+    uint32_t rule;        /* 0xffffffff = of all rules, or of one that is not there any more */
+    uint32_t states;
+    uint32_t connections; /* of those, the ones whose handshake is over */
+    uint32_t rate;        /* thousandths of connections that counted for its rate when the last one came */
+    uint64_t age_ms;
+    uint64_t expires_ms;  /* without states */
+    uint64_t next;        /* where the list goes on */
+    uint8_t family;       /* 4, 6 */
+    uint8_t reserved[7];
+} weir_source;
+WEIR_STATIC_ASSERT(sizeof(weir_source) == 64, "weir_source layout");
+
 /* States that meet everything that is given are killed. */
 typedef struct weir_state_filter {
     uint64_t id;        /* 0 = any */

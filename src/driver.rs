@@ -28,7 +28,7 @@ use crate::mem::Burst;
 use crate::mem::doorbell::Doorbell;
 use crate::mem::seat::{Guard, Seat};
 use crate::nic::{Device, Events, Nic, NicEnv, usb};
-use crate::pipeline::{Known, Pipeline, Shared, Sizes};
+use crate::pipeline::{Growth, Known, Memory, Pipeline, Shared, Sizes, shard_seed};
 use crate::telemetry::{Counters, Event, EventKind, ShardCounters};
 use lane::LaneEnds;
 use shard::{Handing, Shard};
@@ -36,7 +36,8 @@ use shard::{Handing, Shard};
 /// Events that wait for a reader; older ones are lost, and counted.
 const EVENTS: usize = 4096;
 
-/// States that there is memory for, over all shards; the operating system gives most of it when it is first used.
+/// States that there is memory for from the start, over all shards; the operating system gives most of it when it is
+/// first used. A ruleset with a higher limit brings more ([`Driver::make_room`]).
 const STATES: usize = 1 << 18;
 /// Tracked sources that there is memory for.
 const SOURCES: usize = 1 << 15;
@@ -141,6 +142,9 @@ struct Control {
     addresses: Vec<InterfaceAddress>,
     /// What the shards know in common.
     known: Known,
+    /// States that each shard has memory for.
+    room: usize,
+    seed: u64,
     /// The last number that a rule was given.
     rule_id: u32,
 }
@@ -212,6 +216,8 @@ impl Driver {
             all_multicast: (false, false),
             addresses: Vec::new(),
             known,
+            room: STATES / shards,
+            seed: config.seed,
             rule_id: 0,
         };
         Ok(Self { common, shards: seats, control: Seat::new(control), enabled: AtomicBool::new(false), usb })
@@ -329,6 +335,7 @@ impl Driver {
         };
         // Rulesets that the shards have let go of since the last call.
         control.publisher.collect();
+        self.common.pipeline.free_retired();
         Ok(control)
     }
 
@@ -367,6 +374,35 @@ impl Driver {
         control.publisher.publish(next);
         self.nudge();
         control.publisher.collect();
+    }
+
+    /// Gives the shards memory for as many states as a ruleset allows. `None` without; nothing has changed then.
+    fn make_room(&self, control: &mut Control, states: u32) -> Option<()> {
+        let (shards, states) = (self.common.shards(), usize::try_from(states).ok()?);
+        // Few may all come to one shard; of many, none gets more than twice its share.
+        let share = states.checked_div(shards)?.saturating_mul(2).max(STATES);
+        if states.min(share) <= control.room {
+            return Some(());
+        }
+        // Twice as much at least, so that it does not happen often.
+        let room = states.min(share).max(control.room.saturating_mul(2));
+        if self.common.pipeline.is_growing() {
+            return None;
+        }
+        let mut tables = Vec::new();
+        tables.try_reserve_exact(shards).ok()?;
+        for shard in 0..shards {
+            tables.push(Box::new(Memory::new(room, shard_seed(control.seed, shard))?));
+        }
+        let index =
+            if shards > 1 { Some(control.known.index(room.checked_mul(shards)?.min(states), shards)?) } else { None };
+        for (shard, memory) in tables.into_iter().enumerate() {
+            // There is room: nothing is growing.
+            let _ = self.common.pipeline.grow(shard, Growth { memory, index: index.clone() });
+        }
+        control.room = room;
+        self.nudge();
+        Some(())
     }
 
     /// Makes every shard look at what control has left for it.

@@ -859,8 +859,10 @@ pub const WEIR_CMD_STATUS: _bindgen_ty_9 = 18;
 pub const WEIR_CMD_ANCHOR_LOAD: _bindgen_ty_9 = 19;
 /// request: PATH
 pub const WEIR_CMD_ANCHOR_FLUSH: _bindgen_ty_9 = 20;
-/// forgets tracked sources
+/// forgets tracked sources. request: nothing, or a weir_table_entry: those in it
 pub const WEIR_CMD_SOURCES_KILL: _bindgen_ty_9 = 21;
+/// reply: weir_source[]; arg: 0, or `next` of the last one
+pub const WEIR_CMD_SOURCES: _bindgen_ty_9 = 22;
 /// reply: weir_tap_info[WEIR_TAPS_MAX]
 pub const WEIR_CMD_TAPS: _bindgen_ty_9 = 40;
 /// reply: uint64_t, nanoseconds of the driver's clock now
@@ -1068,6 +1070,62 @@ const _: () = {
     [
         "Offset of field: weir_state::reserved",
     ][::core::mem::offset_of!(weir_state, reserved) - 137usize];
+};
+/// A source that is tracked.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct weir_source {
+    pub addr: [u8; 16usize],
+    /// 0xffffffff = of all rules, or of one that is not there any more
+    pub rule: u32,
+    pub states: u32,
+    /// of those, the ones whose handshake is over
+    pub connections: u32,
+    /// thousandths of connections that counted for its rate when the last one came
+    pub rate: u32,
+    pub age_ms: u64,
+    /// without states
+    pub expires_ms: u64,
+    /// where the list goes on
+    pub next: u64,
+    /// 4, 6
+    pub family: u8,
+    pub reserved: [u8; 7usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of weir_source"][::core::mem::size_of::<weir_source>() - 64usize];
+    ["Alignment of weir_source"][::core::mem::align_of::<weir_source>() - 8usize];
+    [
+        "Offset of field: weir_source::addr",
+    ][::core::mem::offset_of!(weir_source, addr) - 0usize];
+    [
+        "Offset of field: weir_source::rule",
+    ][::core::mem::offset_of!(weir_source, rule) - 16usize];
+    [
+        "Offset of field: weir_source::states",
+    ][::core::mem::offset_of!(weir_source, states) - 20usize];
+    [
+        "Offset of field: weir_source::connections",
+    ][::core::mem::offset_of!(weir_source, connections) - 24usize];
+    [
+        "Offset of field: weir_source::rate",
+    ][::core::mem::offset_of!(weir_source, rate) - 28usize];
+    [
+        "Offset of field: weir_source::age_ms",
+    ][::core::mem::offset_of!(weir_source, age_ms) - 32usize];
+    [
+        "Offset of field: weir_source::expires_ms",
+    ][::core::mem::offset_of!(weir_source, expires_ms) - 40usize];
+    [
+        "Offset of field: weir_source::next",
+    ][::core::mem::offset_of!(weir_source, next) - 48usize];
+    [
+        "Offset of field: weir_source::family",
+    ][::core::mem::offset_of!(weir_source, family) - 56usize];
+    [
+        "Offset of field: weir_source::reserved",
+    ][::core::mem::offset_of!(weir_source, reserved) - 57usize];
 };
 /// States that meet everything that is given are killed.
 #[repr(C)]

@@ -76,7 +76,10 @@ fn numbers_that_have_a_twin_agree() {
         (sys::WEIR_CMD_STATES, Command::States),
         (sys::WEIR_CMD_STATUS, Command::Status),
         (sys::WEIR_CMD_NIC_STATS, Command::NicStats),
-        (sys::WEIR_CMD_SOURCES_KILL, Command::SourcesKill),
+        (sys::WEIR_CMD_TAPS, Command::Taps),
+        (sys::WEIR_CMD_CLOCK, Command::Clock),
+        (sys::WEIR_CMD_SOURCES, Command::Sources { first: 0 }),
+        (sys::WEIR_CMD_SOURCES_KILL, Command::SourcesKill { filter: &[] }),
     ];
     // The rest take a request, and come below.
     let with_request = with_requests();

@@ -109,7 +109,15 @@ pub enum Command<'a> {
         path: &'a str,
     },
     /// Forgets tracked sources.
-    SourcesKill,
+    SourcesKill {
+        /// `weir_source_filter`, or nothing: all.
+        filter: &'a [u8],
+    },
+    /// Tracked sources.
+    Sources {
+        /// Where to go on: 0, or the last entry's `next`.
+        first: u64,
+    },
     /// Who watches, and what that came to.
     Taps,
     /// The driver's clock.
@@ -214,7 +222,8 @@ impl<'a> Command<'a> {
                 let (path, rest) = named(rest)?;
                 return if rest.is_empty() { Ok(Self::AnchorFlush { path }) } else { Err(CommandError::Length) };
             }
-            21 => Self::SourcesKill,
+            21 => return Ok(Self::SourcesKill { filter: rest }),
+            22 => Self::Sources { first: arg },
             40 => Self::Taps,
             41 => Self::Clock,
             60 => Self::NicStats,

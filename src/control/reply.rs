@@ -27,6 +27,8 @@ pub const TABLE_ENTRY_LEN: usize = 20;
 pub const TABLE_RESULT_LEN: usize = 16;
 /// Bytes of `weir_state`.
 pub const STATE_LEN: usize = 144;
+/// Bytes of `weir_source`.
+pub const SOURCE_LEN: usize = 64;
 /// Bytes of `weir_filter_status`.
 pub const STATUS_LEN: usize = 112;
 
@@ -281,6 +283,14 @@ impl Reply {
             &state.small,
             &[0; 7],
         ])
+    }
+
+    /// Adds one `weir_source`: address, family, rule, states, connections, thousandths of its rate, age and rest of its
+    /// life in milliseconds, and where the next one is.
+    pub fn source(&mut self, addr: &[u8; 16], family: u8, numbers: [u32; 4], long: [u64; 3]) -> bool {
+        let [rule, states, connections, rate] = numbers.map(u32::to_ne_bytes);
+        let [age, expires, next] = long.map(u64::to_ne_bytes);
+        self.put(&[addr, &rule, &states, &connections, &rate, &age, &expires, &next, &[family, 0, 0, 0, 0, 0, 0, 0]])
     }
 
     /// Adds `weir_filter_status`: states, then timeouts and limits of the ruleset.

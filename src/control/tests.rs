@@ -57,7 +57,7 @@ proptest! {
         let parsed = Command::parse(&request);
         match version {
             ABI_VERSION => match command {
-                1..=21 => {}
+                1..=22 => {}
                 _ => prop_assert_eq!(parsed, Err(CommandError::Unknown)),
             },
             _ => prop_assert_eq!(parsed, Err(CommandError::Version)),

@@ -81,9 +81,8 @@ impl Driver {
             Command::Status => self.status(&control, reply),
             Command::AnchorLoad { path, image } => return self.anchor(&mut control, path, Some(image), reply),
             Command::AnchorFlush { path } => return self.anchor(&mut control, path, None, reply),
-            Command::SourcesKill => {
-                control.known.kill_sources(control.publisher.current().bound(), |_| true);
-            }
+            Command::Sources { first } => self.sources(&control, first, reply),
+            Command::SourcesKill { filter } => return Self::sources_kill(&control, filter),
             Command::Taps => {
                 for tap in self.common.pipeline.taps.infos() {
                     reply.tap(tap.kinds, tap.snaplen, [tap.seen, tap.kept, tap.lost]);
@@ -188,7 +187,9 @@ impl Driver {
         let epoch = before.epoch.saturating_add(1);
         let mut rule_id = control.rule_id;
         let place = self.place(control);
+        let states = compiled.ruleset().options.limits.states;
         let next = Installed::new(epoch, compiled, place, &before, &mut rule_id).ok_or(no_memory)?;
+        self.make_room(control, states).ok_or(no_memory)?;
         control.rule_id = rule_id;
         Ok(next)
     }

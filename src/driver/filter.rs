@@ -4,12 +4,12 @@
 use alloc::vec::Vec;
 
 use super::{Control, Driver, Error};
-use crate::control::{Reply, STATE_LEN, StateEntry, TABLE_ENTRY_LEN, TABLE_RESULT_LEN, TableChange};
+use crate::control::{Reply, SOURCE_LEN, STATE_LEN, StateEntry, TABLE_ENTRY_LEN, TABLE_RESULT_LEN, TableChange};
 use crate::filter::image::{self, ImageError, ImageErrorKind};
 use crate::filter::{
     Family, InterfaceAddress, Options, Ruleset, TableContents, TableEntry, replace_anchor, table_path,
 };
-use crate::pipeline::{Listed, Note, StateFilter};
+use crate::pipeline::{Chore, Listed, Note, StateFilter, ticks};
 
 /// Bytes of `weir_address`.
 const ADDRESS_LEN: usize = 52;
@@ -77,16 +77,22 @@ impl Driver {
 
     /// Takes over what `overload` put into tables since the last call.
     pub(super) fn take_additions(&self, control: &mut Control) {
+        // Those of a table together: a table is made anew for each change.
+        let mut all = Vec::new();
         while let Some(addition) = self.common.pipeline.additions.pop() {
+            all.push(addition);
+        }
+        all.sort_unstable_by_key(|addition| (addition.epoch, addition.table));
+        for of_table in all.chunk_by(|a, b| (a.epoch, a.table) == (b.epoch, b.table)) {
             let current = control.publisher.current().clone();
-            if addition.epoch != current.epoch {
-                continue;
-            }
-            let Some(table) = current.bound().and_then(|bound| bound.table(addition.table)) else { continue };
-            let len = if addition.family == Family::V4 { 32 } else { 128 };
+            let Some(first) = of_table.first().filter(|first| first.epoch == current.epoch) else { continue };
+            let Some(table) = current.bound().and_then(|bound| bound.table(first.table)) else { continue };
             let mut list = table.entries.clone();
-            list.push(TableEntry { family: addition.family, addr: addition.addr, len, negate: false });
-            let next = TableContents::new(list).and_then(|contents| current.with_table(addition.table, contents));
+            list.extend(of_table.iter().map(|addition| {
+                let len = if addition.family == Family::V4 { 32 } else { 128 };
+                TableEntry { family: addition.family, addr: addition.addr, len, negate: false }
+            }));
+            let next = TableContents::new(list).and_then(|contents| current.with_table(first.table, contents));
             if let Some(next) = next {
                 self.publish(control, next);
             }
@@ -219,12 +225,14 @@ impl Driver {
         {
             reply.state(&entry_of(&listed));
         }
+        // There is room again for those that wait to be listed.
+        self.nudge();
     }
 
     pub(super) fn states_list(&self, control: &mut Control) {
         // What was listed before and never fetched is old.
         while self.common.pipeline.listed.pop().is_some() {}
-        self.tell(control, Note::List);
+        self.tell(control, Note::Begin(Chore::List));
     }
 
     pub(super) fn states_kill(&self, control: &mut Control, bytes: &[u8]) -> Result<(), Error> {
@@ -250,7 +258,7 @@ impl Driver {
         let text = label.split(|byte| *byte == 0).next().unwrap_or(&[]);
         let label = core::str::from_utf8(text).map_err(|_| Error::Invalid)?;
         if label.is_empty() {
-            self.tell(control, Note::Kill(filter));
+            self.tell(control, Note::Begin(Chore::Kill(filter)));
             return Ok(());
         }
         let current = control.publisher.current().clone();
@@ -259,9 +267,44 @@ impl Driver {
             if rule.labels.iter().any(|own| own == label)
                 && let Some(life) = bound.counters().life(number)
             {
-                self.tell(control, Note::Kill(StateFilter { rule_id: Some(life.id), ..filter }));
+                let of_rule = StateFilter { rule_id: Some(life.id), ..filter };
+                self.tell(control, Note::Begin(Chore::Kill(of_rule)));
             }
         }
+        Ok(())
+    }
+
+    /// Tracked sources, from a place on.
+    pub(super) fn sources(&self, control: &Control, first: u64, reply: &mut Reply) {
+        let now = ticks(self.common.host.now_ns());
+        let bound = control.publisher.current().bound();
+        let first = usize::try_from(first).unwrap_or(usize::MAX);
+        for (next, node) in control.known.sources.list(first) {
+            if !reply.has_room(SOURCE_LEN) {
+                return;
+            }
+            let rule = bound.and_then(|bound| bound.counters().number_of(node.rule_id)).unwrap_or(u32::MAX);
+            let expires = if node.states > 0 { 0 } else { ms(node.over.saturating_sub(now)) };
+            let long = [ms(now.saturating_sub(node.made)), expires, next as u64];
+            reply.source(&node.addr, node.family as u8, [rule, node.states, node.connections, node.rate], long);
+        }
+    }
+
+    /// Forgets tracked sources: all, or those in a network.
+    pub(super) fn sources_kill(control: &Control, filter: &[u8]) -> Result<(), Error> {
+        let bound = control.publisher.current().bound();
+        if filter.is_empty() {
+            control.known.kill_sources(bound, |_| true);
+            return Ok(());
+        }
+        let record: &[u8; 20] = filter.try_into().map_err(|_| Error::Invalid)?;
+        let [addr @ .., number, len, 0, 0] = *record else { return Err(Error::Invalid) };
+        let family = family(number).ok_or(Error::Invalid)?;
+        let mask = u128::MAX.checked_shl(128u32.saturating_sub(u32::from(len.min(128)))).unwrap_or(0);
+        control.known.kill_sources(bound, |node| {
+            let differs = u128::from_be_bytes(node.addr) ^ u128::from_be_bytes(addr);
+            node.family as u8 == family as u8 && differs & mask == 0
+        });
         Ok(())
     }
 
@@ -296,9 +339,12 @@ impl Driver {
     }
 }
 
+/// Milliseconds of ticks: a tick is 2^28 ns.
+const fn ms(ticks: u64) -> u64 {
+    ticks.saturating_mul(1 << 28) / 1_000_000
+}
+
 fn entry_of(listed: &Listed) -> StateEntry {
-    // A tick is 2^28 ns.
-    let ms = |ticks: u64| ticks.saturating_mul(1 << 28) / 1_000_000;
     let (wire, stack) = (&listed.wire, &listed.stack);
     let [first, second] = listed.phases;
     StateEntry {

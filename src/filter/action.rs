@@ -116,9 +116,9 @@ pub enum FragmentPolicy {
     Reassemble = 1,
     /// `fragment no reassemble`.
     NoReassemble = 2,
-    /// `fragment crop`; modern systems reassemble instead.
+    /// `fragment crop`: IPv4 fragments pass as they come, without what has passed before.
     Crop = 3,
-    /// `fragment drop-ovl`; likewise.
+    /// `fragment drop-ovl`: one that overlaps is dropped, and the rest of its datagram.
     DropOverlap = 4,
 }
 

@@ -384,8 +384,12 @@ impl Installed {
         let counters = Arc::new(RuleCounters::new(lives, place.shards)?);
         let mut tables = Vec::new();
         tables.try_reserve_exact(ruleset.tables.len()).ok()?;
+        let named = match before.bound() {
+            Some(old) => Some(old.tables_by_name()?),
+            None => None,
+        };
         for table in &ruleset.tables {
-            let old = before.bound().filter(|_| !table.defined).and_then(|old| old.table_named(table));
+            let old = named.as_ref().filter(|_| !table.defined).and_then(|named| named.get(table));
             tables.push(match old {
                 Some(old) => old.clone(),
                 None => Arc::new(TableContents::new(copy_of(&table.entries)?)?),
@@ -458,10 +462,24 @@ impl Installed {
     }
 }
 
+/// Tables of a ruleset, sorted by their anchors and names.
+struct Named<'a>(Vec<(&'a Table, &'a Arc<TableContents>)>);
+
+impl Named<'_> {
+    fn get(&self, wanted: &Table) -> Option<&Arc<TableContents>> {
+        let key = |table: &Table| (table.anchor.cmp(&wanted.anchor)).then_with(|| table.name.cmp(&wanted.name));
+        let at = self.0.binary_search_by(|(table, _)| key(table)).ok()?;
+        self.0.get(at).map(|(_, contents)| *contents)
+    }
+}
+
 impl Bound {
-    fn table_named(&self, wanted: &Table) -> Option<&Arc<TableContents>> {
-        let same = |table: &Table| table.name == wanted.name && table.anchor == wanted.anchor;
-        self.tables.get(self.ruleset().tables.iter().position(same)?)
+    fn tables_by_name(&self) -> Option<Named<'_>> {
+        let mut all = Vec::new();
+        all.try_reserve_exact(self.tables.len()).ok()?;
+        all.extend(self.ruleset().tables.iter().zip(&self.tables));
+        all.sort_unstable_by(|(a, _), (b, _)| (&a.anchor, &a.name).cmp(&(&b.anchor, &b.name)));
+        Some(Named(all))
     }
 }
 

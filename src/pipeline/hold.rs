@@ -56,7 +56,7 @@ pub struct Waiting {
     capacity: u32,
 }
 
-const fn reason(fault: Fault) -> DropReason {
+pub(super) const fn reason(fault: Fault) -> DropReason {
     match fault {
         Fault::Bad | Fault::Timeout => DropReason::Fragment,
         Fault::Full => DropReason::Memory,

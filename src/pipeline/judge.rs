@@ -5,12 +5,13 @@ use super::ahead::Ahead;
 use super::answer::Answers;
 use super::note::Added;
 use super::tracker::{Tracker, time_of};
-use super::{Mark, Outcome, Random, Recorder, Shared, change};
+use super::{Mark, Outcome, Random, Recorder, Shared, change, hold};
 use crate::filter::{
     self, Action, Bound, Direction, Family, Foreseen, FragmentPolicy, List, Mismatch, Rule, Scrub, Subject, Timeout,
     Verdict, Witness,
 };
 use crate::flow::FlowKey;
+use crate::flow::frag::Arrival;
 use crate::flow::scrub::{Moment, normalize};
 use crate::flow::state::{self, Phase, Segment, State, StateFlags, Tracked, Way};
 use crate::flow::table::FlowId;
@@ -103,7 +104,7 @@ pub struct Judge<'a, R> {
     pub is_plain: bool,
     /// What filter rules say of a packet without a state can be known before its turn.
     pub foresees: bool,
-    /// No other shard has states that a packet could belong to.
+    /// Nobody else has states that a packet could belong to: no other shard, nor a table whose states are moving.
     pub is_alone: bool,
 }
 
@@ -126,7 +127,9 @@ impl<'a, R: Recorder> Judge<'a, R> {
         };
         let translates = translations.into_iter().any(|list| bound.has(list));
         let foresees = is_plain && !translates && !help.recorder.wants_every_look();
-        let is_alone = !help.tracker.has_others() || help.handed || shared.states() == 0;
+        let has_others = help.tracker.has_others() && !help.handed;
+        // While states move, what the table does not have may be in the one before.
+        let is_alone = shared.states() == 0 || (!has_others && help.tracker.chores.old().is_none());
         help.tracker.has_made = false;
         Self { help, now_ns, shared, counters, answers, mark: Mark::NONE, is_plain, foresees, is_alone }
     }
@@ -226,10 +229,10 @@ impl<'a, R: Recorder> Judge<'a, R> {
     }
 
     /// The state that has this key.
-    fn known(&self, key: &FlowKey, ahead: &Ahead) -> Option<FlowId> {
-        let tracker = &*self.help.tracker;
+    fn known(&mut self, key: &FlowKey, ahead: &Ahead) -> Option<FlowId> {
+        let tracker = &mut *self.help.tracker;
         // What was not there when the burst began may have been made since.
-        if ahead.is_absent() && !tracker.has_made {
+        if ahead.is_absent() && !tracker.has_made && tracker.chores.old().is_none() {
             return None;
         }
         let hash = if ahead.is_hashed { ahead.hash } else { tracker.table.hash(key) };
@@ -238,7 +241,7 @@ impl<'a, R: Recorder> Judge<'a, R> {
 
     /// The other shard that has the frame's state.
     #[cold]
-    fn elsewhere(&self, frame: &[u8], parsed: &Parsed, key: Option<&FlowKey>) -> Option<u8> {
+    fn elsewhere(&mut self, frame: &[u8], parsed: &Parsed, key: Option<&FlowKey>) -> Option<u8> {
         let shard = match key {
             Some(key) => self.help.tracker.elsewhere(key)?,
             None if parsed.flags.contains(ParsedFlags::ICMP_ERROR) && !parsed.is_fragment() => {
@@ -264,6 +267,7 @@ impl<'a, R: Recorder> Judge<'a, R> {
         let options = &bound.ruleset().options;
         let mut reassemble = options.reassemble && !bound.has(List::Scrub); // as in `pf_normalize_ip`
         let mut scrub = Scrub { no_df: reassemble && options.reassemble_no_df, ..Scrub::NONE };
+        let mut policy = FragmentPolicy::Default;
         let mut by_rule = false;
         if bound.has(List::Scrub) {
             let mut subject = self.subject(frame, parsed);
@@ -271,12 +275,22 @@ impl<'a, R: Recorder> Judge<'a, R> {
             let rule = number.and_then(|number| bound.rule(number));
             if let Some(rule) = rule.filter(|rule| rule.action == Action::Scrub) {
                 scrub.add(&rule.scrub);
-                reassemble = rule.scrub.fragment != FragmentPolicy::NoReassemble;
+                policy = rule.scrub.fragment;
+                reassemble = policy != FragmentPolicy::NoReassemble;
                 by_rule = true;
             }
         }
         if parsed.is_fragment() && reassemble {
-            return Err(Outcome::Hold { no_df: scrub.no_df });
+            let strict = match policy {
+                FragmentPolicy::Crop if parsed.family == wire::Family::V4 => false,
+                FragmentPolicy::DropOverlap if parsed.family == wire::Family::V4 => true,
+                _ => return Err(Outcome::Hold { no_df: scrub.no_df }),
+            };
+            let is_out = self.help.way == Way::Out;
+            let zone = parsed.vlans.first().map_or(0, |tci| tci & 0x0fff) | u16::from(is_out) << 15;
+            let arrival = Arrival { now: self.now_ns, zone, no_df: scrub.no_df, check_header: !is_out };
+            let taken = self.help.tracker.ranges.take(frame, parsed, &arrival, strict);
+            taken.map_err(|fault| Outcome::Drop(hold::reason(fault)))?;
         }
         if (by_rule || scrub.no_df)
             && let Some(mut edit) = Edit::new(frame, parsed, partial)

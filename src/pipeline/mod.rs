@@ -8,10 +8,12 @@ mod admit;
 mod ahead;
 mod answer;
 mod change;
+mod chores;
 mod hold;
 mod icmp_error;
 mod judge;
 mod note;
+mod shared;
 mod single;
 mod source;
 mod synproxy;
@@ -22,26 +24,27 @@ mod tracker;
 mod translate;
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 use crossbeam_queue::ArrayQueue;
 
 use self::ahead::Ahead;
 pub use self::answer::Answers;
+pub use self::chores::{Chore, Flush, Memory};
 pub use self::hold::Released;
 use self::hold::Waiting;
 use self::judge::{Help, Judge};
 pub use self::note::{Added, Addition, Listed, Note, StateFilter};
+pub use self::shared::{Growth, Shared};
 pub use self::single::Single;
 use self::tap::{Mark, Taps};
-pub use self::tracker::Known;
 use self::tracker::Tracker;
+pub use self::tracker::{Known, ticks};
 use crate::filter::epoch::Reader;
-use crate::filter::{List, Mismatch};
+use crate::filter::{List, Mismatch, Timeout};
 use crate::flow::state::Way;
 use crate::mem::packet::BURST_MAX;
 use crate::mem::{Burst, Packet, PacketFlags, prefetch};
-use crate::telemetry::{DropReason, Event, EventRing, ShardCounters};
+use crate::telemetry::{DropReason, ShardCounters};
 use crate::wire::{self, Parsed};
 
 /// Shortest frame that anything is done with: an Ethernet header (`WEIR_FRAME_MIN`), bytes.
@@ -108,109 +111,6 @@ pub enum Outcome {
 /// One [`Outcome`] per frame of a burst, in its order.
 pub type Outcomes = heapless::Vec<Outcome, BURST_MAX>;
 
-/// What all shards and control share.
-pub struct Shared {
-    mode: AtomicU32,
-    /// Longest frame of the link; see [`Shared::set_mtu`].
-    frame_max: AtomicU32,
-    /// States of all shards.
-    states: AtomicU64,
-    /// Events of every shard.
-    pub events: EventRing,
-    /// Who watches.
-    pub taps: Taps,
-    /// What each shard is to do besides packets.
-    notes: Vec<ArrayQueue<Note>>,
-    /// What control is to do with tables.
-    pub additions: ArrayQueue<Addition>,
-    /// States that shards list for control.
-    pub listed: ArrayQueue<Listed>,
-}
-
-/// Room for notes that wait, and for table entries that control has not taken over.
-const NOTES: usize = 256;
-/// Room for states that are listed and not fetched.
-const LISTED: usize = 4096;
-
-impl Shared {
-    /// Filtering, with room for `events` events. Allocates; called at Start.
-    #[must_use]
-    pub fn new(events: usize, shards: usize) -> Self {
-        Self {
-            mode: AtomicU32::new(Mode::Filter as u32),
-            frame_max: AtomicU32::new(0),
-            states: AtomicU64::new(0),
-            events: EventRing::new(events),
-            taps: Taps::new(shards),
-            notes: (0..shards).map(|_| ArrayQueue::new(NOTES)).collect(),
-            additions: ArrayQueue::new(NOTES),
-            listed: ArrayQueue::new(LISTED),
-        }
-    }
-
-    /// The mode; each burst reads it once.
-    #[must_use]
-    pub fn mode(&self) -> Mode {
-        // Relaxed: the mode publishes nothing but itself. A number that is no mode cannot be there; blocking would
-        // be the safe reading of one.
-        Mode::from_number(u64::from(self.mode.load(Ordering::Relaxed))).unwrap_or(Mode::Block)
-    }
-
-    /// Changes the mode, from the next burst of each shard on.
-    pub fn set_mode(&self, mode: Mode) {
-        self.mode.store(mode as u32, Ordering::Relaxed);
-    }
-
-    /// Notes the longest payload of a frame: what a reassembled datagram may leave as, from the next ruleset on.
-    pub fn set_mtu(&self, mtu: u32) {
-        // Relaxed: it publishes nothing but itself.
-        self.frame_max.store(mtu.saturating_add(FRAME_MIN as u32), Ordering::Relaxed);
-    }
-
-    /// States of all shards.
-    #[must_use]
-    pub fn states(&self) -> u64 {
-        // Relaxed, here and below: the count guards no other memory.
-        self.states.load(Ordering::Relaxed)
-    }
-
-    fn add_state(&self, limit: u64) -> bool {
-        let add = |count: u64| if count >= limit { None } else { count.checked_add(1) };
-        self.states.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
-    }
-
-    fn remove_state(&self) {
-        let remove = |count: u64| count.checked_sub(1);
-        // An error: none was counted, which is how it stays.
-        let _ = self.states.fetch_update(Ordering::Relaxed, Ordering::Relaxed, remove);
-    }
-
-    /// Puts an event of a shard where readers find it; false if an older one was lost for it.
-    fn event(&self, shard: usize, event: Event) -> bool {
-        self.taps.event(shard, &event);
-        self.events.push(event)
-    }
-
-    /// Puts an event where readers find it that none of the `shards` shards made; false as for theirs.
-    pub fn outside_event(&self, shards: usize, event: Event) -> bool {
-        self.event(shards, event)
-    }
-
-    /// Tells every shard; false if one of them has too much to do already.
-    pub fn tell(&self, note: Note) -> bool {
-        // Every shard is told, also behind one that has too much to do.
-        let refused = self.notes.iter().filter(|queue| queue.push(note).is_err()).count();
-        refused == 0
-    }
-
-    /// Adds an address to a table, for every shard at once and for control to take over.
-    fn add_to_table(&self, addition: Addition) {
-        // A queue that is full loses it: the source is seen again with its next connection.
-        let _ = self.tell(Note::Added(addition));
-        let _ = self.additions.push(addition);
-    }
-}
-
 /// Who is told of each look at a rule: `weir explain`.
 pub trait Recorder {
     /// True to be told of every rule, also of those that could not match for reasons known beforehand.
@@ -269,6 +169,12 @@ pub struct Sizes {
     pub seed: u64,
 }
 
+/// The secret of one shard.
+#[must_use]
+pub const fn shard_seed(seed: u64, shard: usize) -> u64 {
+    seed ^ (shard as u64).wrapping_mul(0x2545_f491_4f6c_dd1d)
+}
+
 /// One shard's pipeline.
 pub struct Pipeline {
     shard: usize,
@@ -302,11 +208,11 @@ impl Pipeline {
         rules: Reader,
         sizes: Sizes,
     ) -> Option<Self> {
-        let seed = sizes.seed ^ (shard as u64).wrapping_mul(0x2545_f491_4f6c_dd1d);
+        let seed = shard_seed(sizes.seed, shard);
         Some(Self {
             shard,
             shards,
-            tracker: Tracker::new(shard, sizes.states, seed, known, shared.clone())?,
+            tracker: Tracker::new(shard, &sizes, seed, known, shared.clone())?,
             random: Random::new(seed.rotate_left(32)),
             added: Added::new(seed)?,
             answers: Answers::new()?,
@@ -330,12 +236,40 @@ impl Pipeline {
         if epoch != self.tracker.epoch {
             self.tracker.epoch = epoch;
             self.added.clear();
+            if !self.tracker.table.is_empty() {
+                // Timeouts may be others; they are for states that there are, too.
+                self.tracker.add_chore(Chore::Rearm);
+            }
             if let Some(bound) = self.rules.current().bound() {
                 let frame_max = self.shared.frame_max.load(Ordering::Relaxed) as usize;
-                self.waiting.configure(&bound.ruleset().options, frame_max);
+                let options = &bound.ruleset().options;
+                self.waiting.configure(options, frame_max);
+                let timeout = u64::from(options.timeouts.get(Timeout::Fragment)).saturating_mul(1_000_000_000);
+                self.tracker.ranges.configure(options.limits.frags as usize, timeout);
             }
         }
+        self.take_growth();
         self.take_notes();
+        self.tracker.work(self.rules.current().bound());
+    }
+
+    /// Goes over to the memory that control made.
+    fn take_growth(&mut self) {
+        if self.tracker.chores.old().is_some() {
+            return;
+        }
+        let Some(growth) = self.shared.growth.get(self.shard).and_then(ArrayQueue::pop) else { return };
+        if let Some(index) = growth.index {
+            self.tracker.look_at(index);
+        }
+        // Nothing moves now.
+        let _ = self.tracker.grow(growth.memory);
+    }
+
+    /// There is something to do besides frames, and nobody who would say so.
+    #[must_use]
+    pub fn has_chores(&self) -> bool {
+        self.tracker.chores.is_busy()
     }
 
     /// Who watches.

@@ -2,8 +2,9 @@
 #![forbid(unsafe_code)]
 
 use super::Pipeline;
+use super::chores::Chore;
 use super::tracker::Tracker;
-use crate::filter::{Bound, Family};
+use crate::filter::Family;
 use crate::flow::state::State;
 use crate::flow::table::{FlowId, FlowTable};
 use crate::flow::{FlowKey, Secret};
@@ -45,10 +46,8 @@ pub enum Note {
     Added(Addition),
     /// What was added to tables is in control's copy, or was taken out of it.
     ForgetAdded,
-    /// States go.
-    Kill(StateFilter),
-    /// Every state is put on the list.
-    List,
+    /// Something that goes through all states.
+    Begin(Chore),
 }
 
 /// A state as control shows it.
@@ -137,7 +136,7 @@ fn covers(host: &(Family, [u8; 16], u8), key: &FlowKey, addr: &[u8; 16]) -> bool
 }
 
 impl StateFilter {
-    fn matches(&self, id: u64, state: &State) -> bool {
+    pub(super) fn matches(&self, id: u64, state: &State) -> bool {
         let keys = [&state.wire, &state.stack];
         let ends = |host: &Option<(Family, [u8; 16], u8)>, peer: &Option<(Family, [u8; 16], u8)>| {
             keys.iter().any(|key| {
@@ -153,44 +152,26 @@ impl StateFilter {
     }
 }
 
-impl Tracker {
-    /// Kills the states of a source: those of one rule, or all.
-    pub fn flush(&mut self, bound: &Bound, addr: &[u8; 16], rule_id: Option<u32>) {
-        let capacity = self.table.capacity();
-        let mut left = self.table.len();
-        for index in 0..capacity {
-            if left == 0 {
-                return;
-            }
-            let Some(id) = self.table.id_at(index) else { continue };
-            left = left.saturating_sub(1);
-            let Some(state) = self.table.get(id) else { continue };
-            let ends = [state.wire.src(), state.stack.dst()];
-            if ends.contains(addr) && rule_id.is_none_or(|rule| rule == state.rule_id) {
-                self.remove(Some(bound), id);
-            }
-        }
-    }
-}
-
 impl Pipeline {
     /// Does what control and other shards asked for.
     pub(super) fn take_notes(&mut self) {
         let Some(notes) = self.shared.notes.get(self.shard).filter(|notes| !notes.is_empty()) else { return };
-        while let Some(note) = notes.pop() {
-            self.tracker.take_note(self.shard, self.rules.current().bound(), &mut self.added, note);
+        while self.tracker.chores.has_room()
+            && let Some(note) = notes.pop()
+        {
+            self.tracker.take_note(&mut self.added, note);
         }
     }
 }
 
 /// The number by which control knows a state.
-fn number_of(shard: usize, id: FlowId) -> u64 {
+pub(super) fn number_of(shard: usize, id: FlowId) -> u64 {
     (shard as u64) << 56 | u64::from(id.generation().get() & 0x00ff_ffff) << 32 | (id.index() as u64 & 0xffff_ffff)
 }
 
 impl Tracker {
-    /// Does one thing that was asked for.
-    pub fn take_note(&mut self, shard: usize, bound: Option<&Bound>, added: &mut Added, note: Note) {
+    /// Does one thing that was asked for, or begins to.
+    pub fn take_note(&mut self, added: &mut Added, note: Note) {
         match note {
             Note::Added(addition) => {
                 if addition.epoch == self.epoch {
@@ -198,53 +179,9 @@ impl Tracker {
                 }
             }
             Note::ForgetAdded => added.clear(),
-            Note::Kill(filter) => self.kill(shard, bound, &filter),
-            Note::List => self.list(shard, bound),
-        }
-    }
-
-    fn kill(&mut self, shard: usize, bound: Option<&Bound>, filter: &StateFilter) {
-        for index in 0..self.table.capacity() {
-            if self.table.is_empty() {
-                return;
-            }
-            let Some(id) = self.table.id_at(index) else { continue };
-            let number = number_of(shard, id);
-            if self.table.get(id).is_some_and(|state| filter.matches(number, state)) {
-                self.remove(bound, id);
-            }
-        }
-    }
-
-    /// Puts every state on control's list, as far as there is room.
-    pub fn list(&self, shard: usize, bound: Option<&Bound>) {
-        let mut left = self.table.len();
-        for index in 0..self.table.capacity() {
-            if left == 0 {
-                return;
-            }
-            let Some(id) = self.table.id_at(index) else { continue };
-            left = left.saturating_sub(1);
-            let Some(state) = self.table.get(id) else { continue };
-            let [first, second] = &state.peers;
-            let expires = bound.map_or(0, |bound| self.expiry(bound, state));
-            let number = bound.and_then(|bound| bound.counters().number_of(state.rule_id));
-            let listed = Listed {
-                id: number_of(shard, id),
-                rule: number.unwrap_or(u32::MAX),
-                epoch: self.epoch,
-                way: state.way as u8,
-                protocol: state.protocol,
-                phases: [first.phase.number(), second.phase.number()],
-                wire: state.wire,
-                stack: state.stack,
-                age: self.now.saturating_sub(state.made),
-                expires: expires.saturating_sub(self.now),
-                packets: state.packets,
-                bytes: state.bytes,
-            };
-            if self.shared.listed.push(listed).is_err() {
-                return;
+            Note::Begin(chore) => {
+                // There is room: it was asked for before.
+                let _ = self.add_chore(chore);
             }
         }
     }

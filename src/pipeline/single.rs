@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::judge::{Help, Judge};
 use super::note::Listed;
 use super::tracker::Tracker;
-use super::{Added, Answers, Direction, Known, Note, Outcome, Random, Recorder, Shared, Sizes};
+use super::{Added, Answers, Chore, Direction, Known, Note, Outcome, Random, Recorder, Shared, Sizes};
 use crate::filter::{Compiled, Installed, InterfaceAddress, Place};
 use crate::flow::state::Way;
 use crate::telemetry::{Event, ShardCounters};
@@ -35,7 +35,7 @@ impl Single {
         let place = Place { if_name, addresses, shards: 1 };
         let installed = Installed::new(1, ruleset, place, &Installed::none(0), &mut rule_id)?;
         let known = Known::new(1, sizes.states, sizes.sources, sizes.seed)?;
-        let mut tracker = Tracker::new(0, sizes.states, sizes.seed, &known, shared.clone())?;
+        let mut tracker = Tracker::new(0, &sizes, sizes.seed, &known, shared.clone())?;
         tracker.epoch = 1;
         Some(Self {
             installed,
@@ -59,6 +59,7 @@ impl Single {
         self.installed = next;
         self.tracker.epoch = epoch;
         self.added.clear();
+        self.tracker.add_chore(Chore::Rearm);
         true
     }
 
@@ -99,7 +100,9 @@ impl Single {
             translated_by: u32::MAX,
         };
         let mut judge = Judge::new(help, now_ns, &self.shared, &self.counters, &mut self.answers);
-        judge.alone(frame, &mut parsed, partial)
+        let outcome = judge.alone(frame, &mut parsed, partial);
+        self.tracker.work_off(Some(bound));
+        outcome
     }
 
     /// What the last frame was answered with: to the wire (true) or to the stack.
@@ -115,9 +118,17 @@ impl Single {
 
     /// Its states. Allocates.
     #[must_use]
-    pub fn states(&self) -> Vec<Listed> {
-        self.tracker.list(0, self.installed.bound());
-        core::iter::from_fn(|| self.shared.listed.pop()).collect()
+    pub fn states(&mut self) -> Vec<Listed> {
+        let mut all = Vec::new();
+        self.tracker.add_chore(Chore::List);
+        loop {
+            self.tracker.work_off(self.installed.bound());
+            let before = all.len();
+            all.extend(core::iter::from_fn(|| self.shared.listed.pop()));
+            if all.len() == before {
+                return all;
+            }
+        }
     }
 
     /// How many states are counted.
@@ -128,7 +139,7 @@ impl Single {
 
     /// Does what control asks for.
     pub fn note(&mut self, note: Note) {
-        let bound = self.installed.bound();
-        self.tracker.take_note(0, bound, &mut self.added, note);
+        self.tracker.take_note(&mut self.added, note);
+        self.tracker.work_off(self.installed.bound());
     }
 }

@@ -4,8 +4,9 @@
 #![forbid(unsafe_code)]
 
 use super::Recorder;
+use super::chores::{Chore, Flush};
 use super::judge::Judge;
-use super::note::Addition;
+use super::note::{Addition, Note};
 use super::tracker::ticks;
 use crate::filter::{Family, SourceTrack, StateOptions};
 use crate::flow::sources::{NodeId, Wanted};
@@ -62,15 +63,17 @@ impl<R: Recorder> Judge<'_, R> {
         if !too_many && !too_fast {
             return true;
         }
-        let (family, rule_id) = (state.wire.family(), state.rule_id);
+        let (wire_family, rule_id) = (state.wire.family(), state.rule_id);
         let addr = if state.way == crate::flow::state::Way::In { state.wire.src() } else { state.stack.dst() };
         tracker.remove(Some(bound), id);
         if let Some(overload) = options.overload {
-            let family = if family == wire::Family::V4 { Family::V4 } else { Family::V6 };
+            let family = if wire_family == wire::Family::V4 { Family::V4 } else { Family::V6 };
             self.shared.add_to_table(Addition { epoch: tracker.epoch, table: overload.table, family, addr });
             self.help.added.note(overload.table, family, &addr);
             if overload.flush {
-                self.help.tracker.flush(bound, &addr, (!overload.global).then_some(rule_id));
+                let flush = Flush { addr, family: wire_family, rule_id: (!overload.global).then_some(rule_id) };
+                self.help.tracker.add_chore(Chore::Flush(flush));
+                self.shared.tell_others(self.help.shard, Note::Begin(Chore::Flush(flush)));
             }
         }
         false

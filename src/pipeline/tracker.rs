@@ -3,8 +3,10 @@
 
 use alloc::sync::Arc;
 
-use super::Shared;
+use super::chores::Chores;
+use super::{Shared, Sizes};
 use crate::filter::{Bound, Timeout};
+use crate::flow::frag::Ranges;
 use crate::flow::index::{Claim, Index};
 use crate::flow::sources::{Node, NodeId, Sources};
 use crate::flow::state::{Lifetime, State, StateFlags};
@@ -28,6 +30,7 @@ pub struct Known {
     pub index: Option<Arc<Index>>,
     /// Nodes of tracked sources.
     pub sources: Arc<Sources>,
+    seed: u64,
 }
 
 impl Known {
@@ -35,7 +38,13 @@ impl Known {
     #[must_use]
     pub fn new(shards: usize, states: usize, sources: usize, seed: u64) -> Option<Self> {
         let index = if shards > 1 { Some(Arc::new(Index::new(states, shards, seed.rotate_left(9))?)) } else { None };
-        Some(Self { index, sources: Arc::new(Sources::new(sources, seed.rotate_left(17))?) })
+        Some(Self { index, sources: Arc::new(Sources::new(sources, seed.rotate_left(17))?), seed })
+    }
+
+    /// One more index, for `states` states of `shards` shards. `None` without memory. Allocates.
+    #[must_use]
+    pub fn index(&self, states: usize, shards: usize) -> Option<Arc<Index>> {
+        Index::new(states, shards, self.seed.rotate_left(9)).map(Arc::new)
     }
 
     /// Forgets nodes, also such as have states; how many. Control only.
@@ -56,7 +65,7 @@ pub const fn time_of(ticks: u64) -> u64 {
     ticks << TICK_SHIFT
 }
 
-const fn ticks_of_seconds(seconds: u32) -> u64 {
+pub(super) const fn ticks_of_seconds(seconds: u32) -> u64 {
     (seconds as u64).saturating_mul(1_000_000_000) >> TICK_SHIFT
 }
 
@@ -64,12 +73,15 @@ const fn ticks_of_seconds(seconds: u32) -> u64 {
 pub struct Tracker {
     /// The states.
     pub table: FlowTable<State>,
-    wheel: Wheel,
+    pub(super) wheel: Wheel,
     /// Nodes of tracked sources, of all shards.
     pub sources: Arc<Sources>,
     /// Whose a key is, of all shards, the newest last; empty if there are no others.
     indexes: heapless::Vec<Arc<Index>, INDEXES>,
-    shard: usize,
+    /// What has passed of datagrams that are not joined.
+    pub ranges: Ranges,
+    pub(super) shard: usize,
+    pub(super) chores: Chores,
     pub(super) shared: Arc<Shared>,
     /// Ticks of the burst.
     pub now: u64,
@@ -99,15 +111,18 @@ pub enum Refused {
 }
 
 impl Tracker {
-    /// Shard number `shard`, for `capacity` states. `None` without memory.
+    /// Shard number `shard`. `None` without memory.
     #[must_use]
-    pub fn new(shard: usize, capacity: usize, seed: u64, known: &Known, shared: Arc<Shared>) -> Option<Self> {
+    pub fn new(shard: usize, sizes: &Sizes, seed: u64, known: &Known, shared: Arc<Shared>) -> Option<Self> {
+        let capacity = sizes.states;
         let mut tracker = Self {
             table: FlowTable::new(capacity, capacity, Secret::from_seed(seed))?,
             wheel: Wheel::new(capacity, 0)?,
             sources: known.sources.clone(),
             indexes: heapless::Vec::new(),
+            ranges: Ranges::new(sizes.fragments, Secret::from_seed(seed.rotate_left(41)))?,
             shard,
+            chores: Chores::default(),
             shared,
             now: 0,
             epoch: 0,
@@ -120,7 +135,7 @@ impl Tracker {
     }
 
     /// One more index counts from now on.
-    fn look_at(&mut self, index: Arc<Index>) {
+    pub fn look_at(&mut self, index: Arc<Index>) {
         index.look();
         // Control makes no more than there is room for.
         let _ = self.indexes.push(index);
@@ -162,26 +177,41 @@ impl Tracker {
 
     /// The state that a packet with this key belongs to. `wire` = the key is what the wire shows.
     #[inline]
-    pub fn find(&self, hash: u64, key: &FlowKey, wire: bool) -> Option<FlowId> {
-        let hit = self.table.locate(hash, key)?;
-        let state = self.table.get(hit.id)?;
+    pub fn find(&mut self, hash: u64, key: &FlowKey, wire: bool) -> Option<FlowId> {
+        let id = match self.table.locate(hash, key) {
+            Some(hit) => hit.id,
+            None if self.chores.old().is_some() => self.fetch(hash, key)?,
+            None => return None,
+        };
+        let state = self.table.get(id)?;
         // A translated state has a key for each side, which must not be found from the other one.
         let fits = !state.flags.contains(StateFlags::TRANSLATED)
             || if wire { state.wire == *key } else { state.stack == *key };
-        (fits && state.lifetime != Lifetime::Purge).then_some(hit.id)
+        (fits && state.lifetime != Lifetime::Purge).then_some(id)
     }
 
     /// True if no state of any shard has this key.
     #[must_use]
     pub fn is_free(&self, key: &FlowKey) -> bool {
-        self.table.find(self.table.hash(key), key).is_none() && self.elsewhere(key).is_none()
+        !self.has(self.table.hash(key), key) && self.elsewhere(key).is_none()
+    }
+
+    /// A state of this shard has this key.
+    fn has(&self, hash: u64, key: &FlowKey) -> bool {
+        self.table.find(hash, key).is_some() || self.chores.old().is_some_and(|old| old.find(hash, key).is_some())
     }
 
     /// There is room for one more state.
     #[must_use]
     pub fn has_room(&self, bound: &Bound) -> bool {
         let limit = u64::from(bound.ruleset().options.limits.states);
-        self.shared.states() < limit && self.table.len() < self.table.capacity()
+        self.shared.states() < limit && self.has_memory()
+    }
+
+    /// There is memory for one more state, and for those that are still to move.
+    fn has_memory(&self) -> bool {
+        let moving = self.chores.old().map_or(0, FlowTable::len);
+        self.table.len().saturating_add(moving) < self.table.capacity()
     }
 
     /// Adds a state; it expires if nothing follows.
@@ -192,10 +222,10 @@ impl Tracker {
         let limit = u64::from(bound.ruleset().options.limits.states);
         let (wire, stack) = (state.wire, state.stack);
         let (wire_hash, stack_hash) = (self.table.hash(&wire), self.table.hash(&stack));
-        if self.table.find(wire_hash, &wire).is_some() || self.table.find(stack_hash, &stack).is_some() {
+        if self.has(wire_hash, &wire) || self.has(stack_hash, &stack) {
             return Err(Refused::Taken);
         }
-        if !self.shared.add_state(limit) {
+        if !self.has_memory() || !self.shared.add_state(limit) {
             return Err(Refused::Full);
         }
         let entered = self.enter((wire_hash, wire), (stack_hash, stack), state);

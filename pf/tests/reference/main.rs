@@ -26,7 +26,7 @@ use packet::Packet;
 use rules::Coins;
 use traffic::Traffic;
 use weir_core::filter::{Compiled, image};
-use weir_core::pipeline::{Direction, Note, Outcome, Single, Sizes, StateFilter};
+use weir_core::pipeline::{Chore, Direction, Note, Outcome, Single, Sizes, StateFilter};
 use weir_pf::{Isolated, Options, Source};
 
 const HOUR: u64 = 3_600_000_000_000;
@@ -98,7 +98,7 @@ impl Bench {
             self.ruleset = ruleset;
         }
         let engine = self.engine.as_mut().ok_or("no engine")?;
-        for note in [Note::Kill(StateFilter::default()), Note::ForgetAdded] {
+        for note in [Note::Begin(Chore::Kill(StateFilter::default())), Note::ForgetAdded] {
             engine.note(note);
         }
         Ok(())

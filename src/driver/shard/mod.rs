@@ -425,7 +425,7 @@ impl Shard {
         };
         bell.arm();
         let has_work = self.tx.has_work(&mut *self.queue) | self.handing.has_work();
-        if self.queue.arm() | has_work | !self.to_stack.is_empty() {
+        if self.queue.arm() | has_work | !self.to_stack.is_empty() | self.pipeline.has_chores() {
             bell.disarm();
             return true;
         }
@@ -495,6 +495,9 @@ impl Shard {
     /// Moves on to the newest ruleset; for a shard that no traffic makes do it.
     pub fn refresh(&mut self) {
         self.pipeline.begin();
+        while self.pipeline.has_chores() {
+            self.pipeline.begin();
+        }
     }
 
     fn set_gauges(&mut self) {

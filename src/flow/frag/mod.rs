@@ -28,10 +28,11 @@
 //! first stays; where it overlaps those behind it, the new one stays, and a fragment that it covers wholly is lost. A
 //! fragment that contradicts the end of the datagram is dropped alone. IPv6 (RFC 5722 section 4): an overlap dooms the
 //! datagram, all that is held of it and all that comes until it times out. `fragment crop` and `fragment drop-ovl`
-//! reassemble, as they do in the pf of today.
+//! hold nothing: [`Ranges`].
 
 mod list;
 mod place;
+mod ranges;
 #[cfg(test)]
 mod tests;
 mod whole;
@@ -44,6 +45,7 @@ use super::{FlowKey, Secret};
 use crate::wire::{Family, Parsed, ParsedFlags};
 use list::{Entry, NONE};
 use place::Place;
+pub use ranges::Ranges;
 pub use whole::Whole;
 
 /// Most fragments of one datagram: 65535 bytes in the fragments of the smallest IPv4 MTU that is in use (576 bytes,

@@ -11,7 +11,7 @@ use crate::filter::epoch::Publisher;
 use crate::mem::Burst;
 use crate::mem::pool::Pool;
 use crate::mem::region::{HeapDma, Region};
-use crate::pipeline::{Known, Note, Outcomes, Pipeline, Recorder, Shared};
+use crate::pipeline::{Chore, Known, Note, Outcomes, Pipeline, Recorder, Shared};
 use crate::telemetry::ShardCounters;
 
 const SIZES: Sizes = Sizes { states: 1024, sources: 64, fragments: 64, seed: 7 };
@@ -71,8 +71,11 @@ impl Bursts {
     }
 
     fn states(&mut self) -> Vec<crate::pipeline::Listed> {
-        assert!(self.shared.tell(Note::List));
+        assert!(self.shared.tell(Note::Begin(Chore::List)));
         self.pipeline.begin();
+        while self.pipeline.has_chores() {
+            self.pipeline.begin();
+        }
         core::iter::from_fn(|| self.shared.listed.pop()).collect()
     }
 }

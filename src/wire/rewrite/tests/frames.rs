@@ -14,6 +14,9 @@ fn valid(frame: &[u8]) -> bool {
 }
 
 proptest! {
+    // Only one shape in five has a checksum that can be left to the NIC.
+    #![proptest_config(ProptestConfig { max_global_rejects: 16_384, ..ProptestConfig::default() })]
+
     /// Whatever is changed: sums are right, `Parsed` is what a new parse says, and nothing else moved.
     #[test]
     fn sums_and_parse_stay_in_step(shape in shape(), changes in changes()) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use weir_host::port::Offload;
 
+use super::backend::Backend;
 use super::bench::{Bench, PEER, each, frame};
 use super::packets::{answer, arp_request, ping};
 
@@ -34,6 +35,11 @@ fn frames_pass_both_ways_unchanged() {
             let back = frame(bench.mac, len, len + 1);
             bench.put_on_wire(&back);
             assert_eq!(bench.receive(1)[0].bytes, back, "{}: {len} bytes in", bench.backend);
+        }
+        // Doorbells, interrupts, registers, then transfers and frames (weir_core.h): what a device costs is told.
+        let stats = bench.nic_stats();
+        if bench.backend != Backend::Loopback {
+            assert!(stats[0] > 0, "{}: no doorbell in {stats:?}", bench.backend);
         }
         bench.end();
     });

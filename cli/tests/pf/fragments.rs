@@ -52,14 +52,17 @@ enum Junk {
     Start,
 }
 
+/// Name, fragments in their order, whether IPv4's datagram arrives, and IPv6's.
+type Case = (&'static str, &'static [(u16, u16, Junk)], bool, bool);
+
 #[test]
 fn pf_fragments_overlapping_are_cut_in_ipv4_and_dropped_in_ipv6() {
     if !allowed() {
         return;
     }
     use Junk::{All, No, Start};
-    // Name, fragments in their order, whether IPv4's datagram arrives. IPv6's never does if anything overlaps (RFC 5722).
-    let cases: [(&str, &[(u16, u16, Junk)], bool, bool); 7] = [
+    // IPv6's datagram never arrives if anything overlaps (RFC 5722).
+    let cases: [Case; 7] = [
         ("in order", &[(0, 16, No), (16, 40, No)], true, true),
         ("the last first", &[(16, 40, No), (0, 16, No)], true, true),
         ("three", &[(24, 40, No), (0, 8, No), (8, 24, No)], true, true),

@@ -114,7 +114,9 @@ fn pf_rdr_leads_ranges_of_ports() {
 }
 
 /// Source and destination of an ICMP error, and of the packet in it: addresses, source port, destination port.
-fn error_in(frame: &[u8]) -> Option<((IpAddr, IpAddr), (IpAddr, IpAddr, u16, u16))> {
+type Quoted = ((IpAddr, IpAddr), (IpAddr, IpAddr, u16, u16));
+
+fn error_in(frame: &[u8]) -> Option<Quoted> {
     let packet = SlicedPacket::from_ethernet(frame).ok()?;
     let ends = |net: &NetSlice| -> Option<(IpAddr, IpAddr)> {
         match net {

@@ -229,7 +229,7 @@ fn a_grid_forgets_what_is_removed() {
     let rule = |number: u32, port: u16| Rule::<1> {
         src: [0x0a00_0000 | number << 8],
         src_mask: [0xffff_ff00],
-        dst: [0xc0a8_0000 | number % 7],
+        dst: [0xc0a8_0000 | (number % 7)],
         dst_mask: [u32::MAX],
         low: [0, port],
         high: [u16::MAX, port],
@@ -241,7 +241,7 @@ fn a_grid_forgets_what_is_removed() {
     let keys: Vec<_> = (0..1200u32)
         .map(|number| Key {
             src: [0x0a00_0001 | (number / 2) << 8],
-            dst: [0xc0a8_0000 | number / 2 % 7],
+            dst: [0xc0a8_0000 | (number / 2 % 7)],
             ports: [7, if number & 1 == 0 { 80 } else { 81 }],
             class: 6,
         })

@@ -142,7 +142,7 @@ fn each_defect_is_found() {
         }),
         ("transport", |p| {
             pci(p, &[]);
-            reflect(p).insert("IOPCIPrimaryMatch".into(), "0x15f28086".into());
+            reflect(p).insert("IOPCIPrimaryMatch".into(), "0x15218086".into());
         }),
         ("transport", |p| {
             // A bus that no personality of the template uses any more.

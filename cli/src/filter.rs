@@ -57,7 +57,7 @@ pub struct StatesArgs {
 
 /// Arguments of `weir kill`.
 #[derive(Args)]
-#[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["host", "label", "id", "all"])))]
+#[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["host", "label", "id", "all", "source"])))]
 pub struct KillArgs {
     /// States with this address or network at one end; a second one is for the other end (`pfctl -k`).
     #[arg(value_name = "ADDRESS", num_args = 0..=2)]
@@ -71,6 +71,9 @@ pub struct KillArgs {
     /// All states.
     #[arg(long)]
     all: bool,
+    /// Instead of states, what is counted of sources in this network; `all` for every source (`pfctl -K`).
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["host", "label", "id", "all"])]
+    source: Option<String>,
     #[command(flatten)]
     target: Target,
 }
@@ -284,11 +287,63 @@ pub fn states(args: &StatesArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Bytes of a `weir_source`.
+const SOURCE: usize = size_of::<sys::weir_source>();
+
+/// `weir show sources`.
+///
+/// # Errors
+/// The driver is gone.
+pub fn sources<T: Transport>(control: &mut Control<T>, json: bool) -> Result<()> {
+    let mut values = Vec::new();
+    let mut next = 0;
+    loop {
+        let reply = command(control, sys::WEIR_CMD_SOURCES, next, &[])?;
+        for source in reply.chunks_exact(SOURCE) {
+            let u64_at = |at: usize| u64::from_ne_bytes(source[at..at + 8].try_into().unwrap_or_default());
+            let u32_at = |at: usize| u32::from_ne_bytes(source[at..at + 4].try_into().unwrap_or_default());
+            next = u64_at(48);
+            let addr = address(source[56], &source[..16]);
+            let rule = Some(u32_at(16)).filter(|rule| *rule != u32::MAX);
+            let (states, connections, rate) = (u32_at(20), u32_at(24), u32_at(28));
+            let (age, expires) = (u64_at(32), u64_at(40));
+            if json {
+                values.push(json!({
+                    "source": addr, "rule": rule, "states": states, "connections": connections,
+                    "rate": f64::from(rate) / 1000.0, "age_ms": age, "expires_ms": expires,
+                }));
+                continue;
+            }
+            println!(
+                "{addr} ( states {states}, connections {connections}, rate {}.{} )",
+                rate / 1000,
+                rate % 1000 / 100
+            );
+            let rule = rule.map_or_else(|| "all rules".to_owned(), |rule| format!("rule {rule}"));
+            println!("   age {} s, expires in {} s, {rule}", age / 1000, expires / 1000);
+        }
+        if reply.len() < SOURCE {
+            break;
+        }
+    }
+    if json {
+        println!("{}", Value::from(values));
+    }
+    Ok(())
+}
+
 /// `weir kill`.
 ///
 /// # Errors
 /// No driver listens there, or an address is none.
 pub fn kill(args: &KillArgs) -> Result<ExitCode> {
+    if let Some(source) = &args.source {
+        let network = if source == "all" { Vec::new() } else { entry(source)?.to_vec() };
+        ensure!(network.get(18) != Some(&1), "`{source}`: `!` has no meaning here");
+        command(&mut connect(&args.target)?, sys::WEIR_CMD_SOURCES_KILL, 0, &network)?;
+        println!("sources that match are forgotten");
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut filter = vec![0u8; size_of::<sys::weir_state_filter>()];
     filter[..8].copy_from_slice(&args.id.unwrap_or(0).to_ne_bytes());
     for (at, host) in args.host.iter().enumerate() {

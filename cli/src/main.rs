@@ -1,6 +1,8 @@
 //! `weir`: run the driver, replay captures through it, look into it, change its rules.
 #![forbid(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+mod addresses;
 mod capture;
 mod capture_filter;
 mod connect;

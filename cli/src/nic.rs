@@ -231,6 +231,15 @@ impl Nic {
         &mut self.control
     }
 
+    /// A control connection of its own, for another thread.
+    ///
+    /// # Errors
+    /// The driver refused it.
+    pub fn second_control(&self) -> Result<Control<Local>> {
+        let client = self.service.open_user_client(CLIENT_CONTROL, entitlements(), None);
+        Ok(Control::new(Local(client.context("no second control connection")?)))
+    }
+
     /// The runtime's service.
     pub fn service(&self) -> &Service {
         &self.service

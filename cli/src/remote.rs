@@ -45,6 +45,8 @@ enum What {
     Captures,
     /// Time and length of bursts, by powers of two.
     Histograms,
+    /// Sources that rules with `source-track` count (`pfctl -s Sources`).
+    Sources,
     /// What moving frames cost the adapter: register accesses, doorbells, interrupts, copies.
     Nic,
 }
@@ -171,6 +173,7 @@ pub fn show(args: &ShowArgs) -> Result<ExitCode> {
                 println!("{}", json!(all));
             }
         }
+        What::Sources => crate::filter::sources(&mut control, args.json)?,
         What::Events => {
             let events = control.events()?;
             if args.json {

@@ -18,6 +18,7 @@ use weir_host::wire::{ClientLink, WireLink};
 use weir_host::{Host, HostConfig};
 
 use crate::RuleArgs;
+use crate::addresses;
 use crate::nic::{Last, Nic, NicOptions, Wire, entitlements, no_leaks};
 use crate::output::say;
 use crate::rules;
@@ -99,6 +100,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     }
     let attachments = weir_host::stack::Stacks::default();
     let mut nics = Vec::new();
+    let mut addresses = Vec::new();
     for (instance, spec) in stacks.iter().enumerate() {
         let options = NicOptions {
             wire: match &wire {
@@ -131,6 +133,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         }
         let stack = attachments.open(spec, Mode::Threads)?;
         nic.attach(&mut host, stack)?;
+        addresses.extend(addresses::follow(spec, nic.second_control()?)?);
         nics.push(nic);
     }
     let mut pump = open_pump(&wire, &nics)?;
@@ -152,6 +155,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         pump.stop();
     }
     drop(pump);
+    drop(addresses);
     let mut last = Vec::new();
     for nic in nics {
         let name = nic.name().to_owned();

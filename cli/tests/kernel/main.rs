@@ -1,6 +1,7 @@
 //! Traffic of the real kernel through the real driver, in network namespaces. Needs root; `WEIR_BIN` names the binary.
 
 mod adapters;
+mod addresses;
 mod capture;
 mod lab;
 mod raw;

@@ -8,8 +8,8 @@ use serde_json::Value;
 use weir_capture::link::LinkType;
 use weir_capture::{Record, Writer};
 
-// The package's build script links the driver into every target; it needs the core beside it.
-use {weir_core as _, weir_pf as _};
+// The package's build script links the driver into every target; it needs the runtime and the core beside it.
+use {weir_core as _, weir_host as _, weir_pf as _};
 
 fn weir() -> Command {
     Command::new(std::env::var_os("WEIR_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_weir").into()))

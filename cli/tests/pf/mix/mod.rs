@@ -92,9 +92,10 @@ const ROUNDS: [Round; 4] = [
     },
 ];
 
-/// Rounds of a short run. Under `reassemble tcp` a connection on a port that was just used stalls now and then if the
-/// wire reorders its segments: that is open, and the hour shows it.
-const SHORT: usize = 3;
+/// Rounds of a short run. Two things are open, and the hour shows them: with several queue pairs one segment in some
+/// thousand connections is dropped as `state-mismatch`, and under `reassemble tcp` a connection on a port that was just
+/// used stalls now and then if the wire reorders its segments.
+const SHORT: usize = 2;
 
 fn targets(round: &Round) -> Vec<Target> {
     let mut all: Vec<Target> =

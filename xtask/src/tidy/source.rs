@@ -27,7 +27,7 @@ pub struct Source {
 pub fn load() -> Result<Vec<Source>> {
     let root = sh::root();
     let mut sources = Vec::new();
-    for dir in ["src", "pf", "capture", "host", "cli", "xtask", "tests", "benches", "fuzz", "build.rs"] {
+    for dir in ["src", "pf", "host", "cli", "xtask", "tests", "benches", "fuzz", "build.rs"] {
         for entry in walkdir::WalkDir::new(root.join(dir)).sort_by_file_name() {
             let Ok(entry) = entry else { continue };
             let path = entry.path();

@@ -402,7 +402,7 @@ fn no_input_panics_or_hangs() {
 /// The numbers of frames in other people's captures are Wireshark's.
 #[test]
 fn counts_are_capinfos_counts() {
-    let shared = std::env::var_os("WEIR_SHARED").map_or_else(|| "../../shared".into(), std::path::PathBuf::from);
+    let shared = std::env::var_os("WEIR_SHARED").map_or_else(|| "../../../shared".into(), std::path::PathBuf::from);
     let Ok(dir) = std::fs::read_dir(shared.join("corpus/pcap-tcpdump")) else {
         return eprintln!("skipped: no captures ({} is not there)", shared.display());
     };

@@ -36,7 +36,7 @@ pub struct TapWriter<'a> {
 }
 
 impl<'a> TapWriter<'a> {
-    /// The end of a ring that [`format`] laid out.
+    /// The end of a ring that [`format()`] laid out.
     #[must_use]
     pub fn new(all: Shared<'a>, geometry: &TapGeometry, number: u32) -> Option<Self> {
         let at = geometry.ring_offset(number);

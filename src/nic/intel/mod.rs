@@ -1,6 +1,6 @@
 //! Intel's gigabit Ethernet controllers.
 //!
-//! [`control`] and [`queue`] are what all of them share; a [`family::Family`] says where they differ. VLAN tags stay in the
+//! `control` and `queue` are what all of them share; a `family::Family` says where they differ. VLAN tags stay in the
 //! frames: the system has no way to take them apart.
 
 mod control;

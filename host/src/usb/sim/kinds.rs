@@ -69,7 +69,7 @@ pub enum Quirk {
     StallIn,
     /// See [`Quirk::StallIn`].
     StallOut,
-    /// OUT transfers are not taken until [`SimDevice::go_on`].
+    /// OUT transfers are not taken until [`super::SimDevice::go_on`].
     HangOut,
     /// IN transfers end with nothing in them, without end.
     EmptyIn,

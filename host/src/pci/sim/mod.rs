@@ -185,16 +185,19 @@ impl SimNic {
     /// Has [`SimNic::service`] run soon.
     fn kick(&self) {
         let rt = lock(&self.rt).clone();
-        let (Some((_, queue)), Some(me)) = (rt, self.me.upgrade()) else { return };
+        let Some((_, queue)) = rt else { return };
         if !std::mem::replace(&mut lock(&self.state).scheduled, true) {
-            queue.push(Item::Call(Box::new(move || me.service())));
+            // The queue is the device's own: what waits in it must not hold the device.
+            let me = self.me.clone();
+            queue.push(Item::Call(Box::new(move || me.upgrade().into_iter().for_each(|me| me.service()))));
         }
     }
 
     fn later(&self, ns: u64) {
         let rt = lock(&self.rt).clone();
-        if let (Some((rt, _)), Some(me)) = (rt, self.me.upgrade()) {
-            rt.sched.arm(rt.now_ns() + ns, 0, me, 0);
+        if let Some((rt, _)) = rt {
+            // The runtime's clock must not hold what holds the runtime.
+            rt.sched.arm(rt.now_ns() + ns, 0, Arc::new(Alarm(self.me.clone())), 0);
         }
     }
 
@@ -268,9 +271,13 @@ impl SimNic {
     }
 }
 
-impl Expire for SimNic {
+struct Alarm(Weak<SimNic>);
+
+impl Expire for Alarm {
     fn expired(self: Arc<Self>, _generation: u64, _now_ns: u64) {
-        self.kick();
+        if let Some(device) = self.0.upgrade() {
+            device.kick();
+        }
     }
 }
 

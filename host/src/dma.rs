@@ -81,6 +81,12 @@ impl Iommu {
         lock(&self.hardware).insert(device, hardware);
     }
 
+    /// Lets go of all devices: one that is a model holds the runtime, which holds this.
+    pub(crate) fn release(&self) {
+        let devices = std::mem::take(&mut *lock(&self.hardware));
+        drop(devices);
+    }
+
     /// Where `length` bytes at `iova` are, if the device may access all of them and they are in one piece.
     pub fn translate(&self, device: u64, iova: u64, length: u64, write: bool) -> Option<*mut u8> {
         let devices = lock(&self.devices);

@@ -398,6 +398,7 @@ impl Host {
             self.events.call(|| ());
         }
         self.rt.sched.shutdown();
+        self.rt.iommu.release();
         let leaks = ledger::leaks(self.rt.generation);
         for leak in &leaks {
             if self.strict_leaks {

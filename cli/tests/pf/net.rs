@@ -236,9 +236,14 @@ fn name(error: &std::io::Error) -> String {
 }
 
 pub fn open(ns: &str, address: &str, port: u16) -> std::io::Result<TcpStream> {
+    open_for(ns, address, port, Duration::from_millis(1500))
+}
+
+/// As [`open`], with the patience of a client whose SYNs may be lost.
+pub fn open_for(ns: &str, address: &str, port: u16, limit: Duration) -> std::io::Result<TcpStream> {
     let address = SocketAddr::new(address.parse().unwrap(), port);
-    let stream = within(ns, || TcpStream::connect_timeout(&address, Duration::from_millis(1500)))?;
-    stream.set_read_timeout(Some(Duration::from_millis(1500)))?;
+    let stream = within(ns, || TcpStream::connect_timeout(&address, limit))?;
+    stream.set_read_timeout(Some(limit))?;
     Ok(stream)
 }
 

@@ -76,7 +76,10 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         (Some(_), _, _) | (_, Some(_), _) => WireSpec::None,
         (None, None, "pair") => WireSpec::Pair("pair".into()),
         (None, None, spec) => spec.parse().with_context(|| {
-            format!("{spec}: no such NIC; or a device: qemu:MODEL, vfio:ADDRESS, usb:BUS-DEV, usb:VID:PID, sim:MODEL")
+            format!(
+                "--nic {spec}: neither a device (qemu:MODEL, vfio:ADDRESS, usb:BUS-DEV, usb:VID:PID, sim:MODEL) nor a far end \
+                 of the virtual NIC"
+            )
         })?,
     };
     let instances = if pair { 2 } else { 1 };

@@ -79,6 +79,9 @@ impl Parser<'_> {
             Tok::Word(word) if ORDER.contains(&&**word) => Some(format!(
                 "`{word}` stands too late or twice: the order is action, in/out, log, quick, on, inet/inet6, proto, from, to, options"
             )),
+            Tok::Word(word) if &**word == "port" && !self.after_hosts => {
+                Some("ports belong to an end: `to port 80`, `from any port 80`".to_owned())
+            }
             Tok::Word(word) => {
                 let port: &[&str] = if self.after_hosts { &["port"] } else { &[] };
                 let known = [port, OPTIONS, ORDER, SCRUB_OPTIONS];

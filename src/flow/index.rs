@@ -5,8 +5,9 @@
 //! here whose it is. Ordinary packets never look here: their shard has their state.
 //!
 //! An open hash table of words: 56 bits of a key's hash and the shard's number. Nobody waits for anybody. A key is entered
-//! in two steps, the word and then a look for the same key entered by somebody else at the same time; if there is one,
-//! whoever sees it takes its own word back. So two shards never have a key both, and may at worst both be refused.
+//! in steps: a word that only asks, a look for the same key entered by somebody else at the same time, and, if there is
+//! none, the word that owns; whoever sees another takes its own word back. So two shards never have a key both, nobody
+//! takes one that asks for the owner, and at worst both that ask at once are refused.
 //!
 //! Two keys with the same hash are taken for one: with ten million of them a new key has such a twin once in 2^40 times,
 //! and is refused as if it had been there.
@@ -22,6 +23,8 @@ use crate::mem::words::{self, Line};
 const WAYS: usize = words::WORDS - 1;
 /// Lines that a key may be in: its own and those behind it.
 const WINDOW: usize = 16;
+/// In a word's last byte: its shard asks for the key and does not have it yet.
+const ASKS: u8 = 0x80;
 
 /// What came of entering a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +95,7 @@ impl Index {
         hash << 8
     }
 
-    /// The words entered for a key: one, but for a moment.
+    /// The words entered for a key, those that ask among them: one, but for a moment.
     fn words(&self, hash: u64) -> impl Iterator<Item = u64> {
         let mut past = true;
         // Sequentially consistent, as the placing: of two that enter the same key at once, one at least sees the other.
@@ -109,34 +112,34 @@ impl Index {
     /// The shard that has a key.
     #[must_use]
     pub fn owner(&self, hash: u64) -> Option<usize> {
-        usize::try_from((self.words(hash).next()? & 0xff).checked_sub(1)?).ok()
+        let owns = self.words(hash).find(|word| word & u64::from(ASKS) == 0)?;
+        usize::try_from((owns & 0xff).checked_sub(1)?).ok()
     }
 
     /// Enters a key as a shard's.
     pub fn claim(&self, hash: u64, shard: usize) -> Claim {
-        let Some(number) = u8::try_from(shard).ok().and_then(|shard| shard.checked_add(1)) else { return Claim::Full };
+        let number = u8::try_from(shard).ok().and_then(|shard| shard.checked_add(1)).filter(|number| number & ASKS == 0);
+        let Some(number) = number else { return Claim::Full };
         if self.owner(hash).is_some() {
             return Claim::Taken;
         }
-        let word = Self::word(hash) | u64::from(number);
-        if !self.place(hash, word) {
-            return Claim::Full;
-        }
-        let same = self.words(hash).take(2).count();
-        if same > 1 {
-            self.release(hash, shard);
+        let asks = Self::word(hash) | u64::from(number | ASKS);
+        let Some(way) = self.place(hash, asks) else { return Claim::Full };
+        if self.words(hash).take(2).count() > 1 {
+            self.take_out(hash, asks);
             return Claim::Taken;
         }
+        way.store(Self::word(hash) | u64::from(number), Ordering::SeqCst);
         Claim::Made
     }
 
-    fn place(&self, hash: u64, word: u64) -> bool {
+    fn place(&self, hash: u64, word: u64) -> Option<&AtomicU64> {
         for (ways, passed) in self.window(hash) {
             for way in ways {
                 if way.load(Ordering::Relaxed) == 0
                     && way.compare_exchange(0, word, Ordering::SeqCst, Ordering::Relaxed).is_ok()
                 {
-                    return true;
+                    return Some(way);
                 }
             }
             passed.fetch_add(1, Ordering::SeqCst);
@@ -145,12 +148,15 @@ impl Index {
         for (_, passed) in self.window(hash) {
             passed.fetch_sub(1, Ordering::Release);
         }
-        false
+        None
     }
 
     /// Takes a shard's key out; nothing happens if it is not there.
     pub fn release(&self, hash: u64, shard: usize) {
-        let word = Self::word(hash) | (shard as u64).wrapping_add(1);
+        self.take_out(hash, Self::word(hash) | (shard as u64).wrapping_add(1));
+    }
+
+    fn take_out(&self, hash: u64, word: u64) {
         let mut gone_past = 0usize;
         for (ways, _) in self.window(hash) {
             let found = ways.iter().any(|way| {

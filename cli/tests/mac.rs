@@ -14,7 +14,7 @@ fn weir(args: &[&str]) -> Output {
 }
 
 fn recorded(name: &str) -> String {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../apple/tests/recorded").join(name).display().to_string()
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("mac/tests/recorded").join(name).display().to_string()
 }
 
 fn json(args: &[&str]) -> Value {

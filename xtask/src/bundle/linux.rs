@@ -170,7 +170,7 @@ pub fn clang(arch: &str, config: &Config) -> Result<Command> {
         .arg("-isystem")
         .arg(resources.join("include"))
         .arg("-isystem")
-        .arg("apple/include")
+        .arg("cli/mac/include")
         .arg(format!("-ffile-prefix-map={}=weir", sh::root().display()));
     Ok(command)
 }
@@ -178,7 +178,7 @@ pub fn clang(arch: &str, config: &Config) -> Result<Command> {
 fn runtime(arch: &str, config: &Config, dir: &Path) -> Result<PathBuf> {
     let object = dir.join("check_runtime.o");
     let mut command = clang(arch, config)?;
-    command.args(["-x", "c", "-std=c11", "-Oz", "-Wall", "-Wextra", "-Werror", "-c", "apple/check_runtime.c", "-o"]);
+    command.args(["-x", "c", "-std=c11", "-Oz", "-Wall", "-Wextra", "-Werror", "-c", "cli/mac/check_runtime.c", "-o"]);
     sh::run(command.arg(&object))?;
     Ok(object)
 }

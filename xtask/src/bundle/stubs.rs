@@ -1,4 +1,4 @@
-//! apple/symbols.txt: what a dext may import. Stub libraries to link with, and the verifier's allow-list.
+//! cli/mac/symbols.txt: what a dext may import. Stub libraries to link with, and the verifier's allow-list.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,7 +16,7 @@ pub type Symbols = BTreeMap<String, (String, u32)>;
 /// # Errors
 /// The file is missing or a line is wrong.
 pub fn symbols() -> Result<Symbols> {
-    let path = sh::root().join("apple/symbols.txt");
+    let path = sh::root().join("cli/mac/symbols.txt");
     parse(&std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?)
 }
 
@@ -32,7 +32,7 @@ fn parse(text: &str) -> Result<Symbols> {
             library = name.to_owned();
             continue;
         }
-        let place = || format!("apple/symbols.txt, line {}", number + 1);
+        let place = || format!("cli/mac/symbols.txt, line {}", number + 1);
         let (version, symbol) = line.split_once(' ').with_context(place)?;
         let version = version.parse().with_context(place)?;
         if library.is_empty() || symbols.insert(symbol.to_owned(), (library.clone(), version)).is_some() {

@@ -32,7 +32,7 @@ pub fn plists(config: &Config, variant: Variant) -> Result<Plists> {
     let root = sh::root();
     let entitlements = |what: &str| root.join(format!("entitlements/{what}.{}.entitlements", variant.name()));
     let mut plists = Plists {
-        app_info: read(&root.join("apple/App-Info.plist"), config)?,
+        app_info: read(&root.join("cli/mac/App-Info.plist"), config)?,
         dext_info: read(&root.join("Info.plist"), config)?,
         app_entitlements: read(&entitlements("app"), config)?,
         dext_entitlements: read(&entitlements("dext"), config)?,

@@ -30,7 +30,7 @@ pub fn write(config: &Config, root: &Path) -> Result<()> {
             }
         }
     }
-    files.extend(["Info.plist", "apple/App-Info.plist", "weir.toml"].map(str::to_owned));
+    files.extend(["Info.plist", "cli/mac/App-Info.plist", "weir.toml"].map(str::to_owned));
     let project = root.join("Weir.xcodeproj");
     std::fs::create_dir_all(&project)?;
     let path = project.join("project.pbxproj");

@@ -77,7 +77,7 @@ fn may_be_unsafe(path: &str) -> bool {
         || path == "src/abi.rs"
         || path.starts_with("src/abi/")
         || path.starts_with("host/")
-        || path.starts_with("apple/src/framework/")
+        || path.starts_with("cli/mac/src/framework/")
         || path.starts_with("tests/")
         || path.starts_with("xtask/bench/src/peer/")
 }

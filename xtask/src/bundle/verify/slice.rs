@@ -100,7 +100,7 @@ fn imports(image: &Image, place: &str, symbols: &Symbols, findings: &mut Finding
                     findings.add(
                         "symbol",
                         place,
-                        format!("imports {}, which is not in apple/symbols.txt", import.name),
+                        format!("imports {}, which is not in cli/mac/symbols.txt", import.name),
                     );
                 }
             }

@@ -3,20 +3,23 @@
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use weir_core::telemetry::bpf::{Instruction, Program};
+use weir_core::telemetry::bpf::Instruction;
+#[cfg(target_os = "linux")]
+use weir_core::telemetry::bpf::Program;
 
-/// Compiles an expression for Ethernet frames.
+/// The program of [`instructions`].
 ///
 /// # Errors
-/// tcpdump is not there, or what it says about the expression.
+/// As [`instructions`].
+#[cfg(target_os = "linux")]
 pub fn compile(expression: &str) -> Result<Program> {
     Ok(Program::new(&instructions(expression)?)?)
 }
 
-/// The instructions of [`compile`], as libpcap gives them.
+/// The instructions of an expression for Ethernet frames, as libpcap gives them.
 ///
 /// # Errors
-/// As [`compile`].
+/// tcpdump is not there, or what it says about the expression.
 pub fn instructions(expression: &str) -> Result<Vec<Instruction>> {
     let output = Command::new("tcpdump")
         .args(["-y", "EN10MB", "-ddd", "--", expression])

@@ -229,6 +229,7 @@ impl<T: Transport> Control<T> {
     }
 
     /// What carries the commands.
+    #[cfg(target_os = "linux")]
     pub fn transport(&self) -> &T {
         &self.transport
     }

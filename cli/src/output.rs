@@ -6,15 +6,6 @@ use weir_core::abi::sys;
 
 use crate::control::{Counters, Event, RuleCounters};
 
-/// `println!` for what is said at the end of a long run: a reader that went away must not keep it from ending in order.
-macro_rules! say {
-    ($($text:tt)*) => {{
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stdout(), $($text)*);
-    }};
-}
-pub(crate) use say;
-
 /// One rule with its counters.
 pub fn rule_json(rule: &RuleCounters) -> Value {
     json!({

@@ -269,6 +269,7 @@ pub fn ruleset(args: &RuleArgs) -> Result<Option<Ruleset>> {
 ///
 /// # Errors
 /// Every error of the text.
+#[cfg(target_os = "linux")]
 pub fn compile_text(name: &str, text: &str, define: &[String]) -> Result<Vec<u8>> {
     let source = Source { name: name.to_owned(), text: text.to_owned() };
     load(&source, define, false).map(|ruleset| image::encode(&ruleset))

@@ -20,8 +20,14 @@ use weir_host::{Host, HostConfig};
 use crate::RuleArgs;
 use crate::addresses;
 use crate::nic::{Last, Nic, NicOptions, Wire, entitlements, no_leaks};
-use crate::output::say;
 use crate::rules;
+
+/// `println!` for what is said at the end of a long run: a reader that went away must not keep it from ending in order.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
 
 /// Arguments of `weir run`.
 #[derive(Args)]

@@ -118,7 +118,8 @@ impl Index {
 
     /// Enters a key as a shard's.
     pub fn claim(&self, hash: u64, shard: usize) -> Claim {
-        let number = u8::try_from(shard).ok().and_then(|shard| shard.checked_add(1)).filter(|number| number & ASKS == 0);
+        let number =
+            u8::try_from(shard).ok().and_then(|shard| shard.checked_add(1)).filter(|number| number & ASKS == 0);
         let Some(number) = number else { return Claim::Full };
         if self.owner(hash).is_some() {
             return Claim::Taken;

@@ -42,9 +42,9 @@ enum Command {
         /// Also the slow suites: sanitizers, loom, long soaks.
         #[arg(long)]
         all: bool,
-        /// Only the steps whose name contains this text.
-        #[arg(long, value_name = "TEXT")]
-        only: Option<String>,
+        /// Only the steps whose name contains one of these texts.
+        #[arg(long, value_name = "TEXT", value_delimiter = ',')]
+        only: Vec<String>,
         /// Print the steps and stop.
         #[arg(long)]
         list: bool,
@@ -109,7 +109,7 @@ fn main() -> ExitCode {
     let install = setup::Install::from_flag(cli.no_install);
     let result = match cli.command {
         Command::Demo { args } => demo::run(install, &args),
-        Command::Test { all, only, list } => test::run(install, all, only.as_deref(), list),
+        Command::Test { all, only, list } => test::run(install, all, &only, list),
         Command::Bench { bench } => bench::run(install, &bench),
         Command::Vm { only } => vm::run(install, only.as_deref()),
         Command::Tidy => tidy::run(),

@@ -25,6 +25,11 @@ fn family(number: u8) -> Option<Family> {
 }
 
 /// Reads `weir_table_entry[]`.
+/// What a table's entries are sorted by.
+fn entry_key(entry: &TableEntry) -> (u8, [u8; 16], u8) {
+    (entry.family as u8, entry.addr, entry.len)
+}
+
 fn entries(bytes: &[u8]) -> Result<Vec<TableEntry>, Error> {
     let (records, rest) = bytes.as_chunks::<TABLE_ENTRY_LEN>();
     if !rest.is_empty() || records.len() > image::PREFIXES_MAX {
@@ -88,11 +93,17 @@ impl Driver {
             let Some(first) = of_table.first().filter(|first| first.epoch == current.epoch) else { continue };
             let Some(table) = current.bound().and_then(|bound| bound.table(first.table)) else { continue };
             let mut list = table.entries.clone();
-            list.extend(of_table.iter().map(|addition| {
+            let mut changed = Vec::new();
+            for addition in of_table {
                 let len = if addition.family == Family::V4 { 32 } else { 128 };
-                TableEntry { family: addition.family, addr: addition.addr, len, negate: false }
-            }));
-            let next = TableContents::new(list).and_then(|contents| current.with_table(first.table, contents));
+                let entry = TableEntry { family: addition.family, addr: addition.addr, len, negate: false };
+                if let Err(at) = list.binary_search_by_key(&entry_key(&entry), entry_key) {
+                    list.insert(at, entry);
+                    changed.push(entry);
+                }
+            }
+            let contents = table.changed(list, &changed);
+            let next = contents.and_then(|contents| current.with_table(first.table, contents));
             if let Some(next) = next {
                 self.publish(control, next);
             }
@@ -154,19 +165,20 @@ impl Driver {
         if constant {
             return Err(Error::State);
         }
-        let key = |entry: &TableEntry| (entry.family as u8, entry.addr, entry.len);
         let mut list = table.entries.clone();
+        let mut touched = Vec::new();
         let (mut added, mut deleted, mut changed) = (0u32, 0u32, 0u32);
         if change == TableChange::Replace {
-            let keep = |entry: &TableEntry| wanted.iter().any(|wanted| key(wanted) == key(entry));
-            let before = list.len();
+            let keep = |entry: &TableEntry| wanted.iter().any(|wanted| entry_key(wanted) == entry_key(entry));
+            let gone = list.iter().filter(|entry| !keep(entry)).copied();
+            touched.extend(gone);
+            deleted = super::count(touched.len());
             list.retain(keep);
-            deleted = super::count(before.saturating_sub(list.len()));
         }
         for entry in &wanted {
-            match (change, list.binary_search_by_key(&key(entry), key)) {
+            match (change, list.binary_search_by_key(&entry_key(entry), entry_key)) {
                 (TableChange::Delete, Ok(at)) => {
-                    list.remove(at);
+                    touched.push(list.remove(at));
                     deleted = deleted.saturating_add(1);
                 }
                 (TableChange::Delete, Err(_)) => {}
@@ -175,11 +187,13 @@ impl Driver {
                         && slot.negate != entry.negate
                     {
                         slot.negate = entry.negate;
+                        touched.push(*entry);
                         changed = changed.saturating_add(1);
                     }
                 }
                 (_, Err(at)) => {
                     list.insert(at, *entry);
+                    touched.push(*entry);
                     added = added.saturating_add(1);
                 }
             }
@@ -190,7 +204,7 @@ impl Driver {
             return Err(Error::NoMemory);
         }
         let count = super::count(list.len());
-        let contents = TableContents::new(list).ok_or(Error::NoMemory)?;
+        let contents = table.changed(list, &touched).ok_or(Error::NoMemory)?;
         let next = current.with_table(index, contents).ok_or(Error::NoMemory)?;
         if change != TableChange::Add {
             // Shards must not remember what is taken out here.

@@ -10,9 +10,10 @@ use super::compiled::{Compiled, interface_matches};
 use super::foresee::Foreseen;
 use super::linear::{Walk, has_dangerous_options};
 use super::{
-    Action, Direction, Dynamic, DynamicKind, Family, List, LookupTable, Rate, Rule, RuleFlags, Ruleset, Subject, Table,
-    TableEntry, Verdict, Witness,
+    Action, Direction, Dynamic, DynamicKind, Family, List, Rate, Rule, RuleFlags, Ruleset, Subject, Table,
+    TableContents, TableEntry, Verdict, Witness,
 };
+use crate::mem::prefetch;
 use crate::telemetry::{Counter, DropReason};
 use crate::wire::Parsed;
 
@@ -192,33 +193,6 @@ pub struct Installed {
     rules: Option<Bound>,
 }
 
-/// A table's contents: in the order they were given, and for lookup.
-#[derive(Debug, Default)]
-pub struct TableContents {
-    /// The entries, sorted.
-    pub entries: Vec<TableEntry>,
-    lookup: LookupTable,
-}
-
-impl TableContents {
-    /// `None` without memory.
-    #[must_use]
-    pub fn new(mut entries: Vec<TableEntry>) -> Option<Self> {
-        let key = |entry: &TableEntry| (entry.family as u8, entry.addr, entry.len);
-        entries.sort_unstable_by_key(key);
-        entries.dedup_by_key(|entry| key(entry));
-        let table = Table { entries, ..Table::default() };
-        let lookup = LookupTable::new(&table)?;
-        Some(Self { entries: table.entries, lookup })
-    }
-
-    /// Whether an address is in it.
-    #[must_use]
-    pub fn contains(&self, family: Family, addr: &[u8; 16]) -> bool {
-        self.lookup.contains(family, addr)
-    }
-}
-
 /// A ruleset whose `on` tests are settled.
 #[derive(Debug)]
 pub struct Bound {
@@ -305,23 +279,20 @@ impl Bound {
 
     /// A rule `on` another interface does not decide, and what does is not foreseen.
     fn if_applies(&self, foreseen: Foreseen) -> Foreseen {
-        let number = match foreseen {
-            Foreseen::Unknown | Foreseen::NoRule => return foreseen,
-            Foreseen::Rule(number) | Foreseen::Pass(number) | Foreseen::Drop(number) => number,
-        };
+        let Some(number) = foreseen.rule() else { return foreseen };
         let applies = self.applies.get(number as usize).is_some_and(|applies| *applies);
         if applies { foreseen } else { Foreseen::Unknown }
     }
 
     /// The verdict of the filter list when it is foreseen; `None` when it is not.
     pub fn foreseen(&self, foreseen: Foreseen, shard: usize, parsed: &Parsed, len: usize) -> Option<Verdict> {
-        let mut verdict = match foreseen {
-            Foreseen::Unknown => return None,
-            Foreseen::NoRule => Verdict::PASS,
-            Foreseen::Rule(rule) | Foreseen::Pass(rule) | Foreseen::Drop(rule) => {
+        let mut verdict = match foreseen.rule() {
+            Some(rule) => {
                 self.count_decision(shard, rule, len);
                 Verdict { rule, ..Verdict::PASS }
             }
+            None if foreseen == Foreseen::NoRule => Verdict::PASS,
+            None => return None,
         };
         let rule = self.rule(verdict.rule);
         let flags = rule.map_or(RuleFlags::empty(), |rule| rule.flags);
@@ -333,6 +304,14 @@ impl Bound {
             return Some(Verdict { block: Some(DropReason::IpOption), log: true, ..verdict });
         }
         Some(verdict)
+    }
+
+    /// Begins to fetch what [`Bound::count_decision`] writes.
+    #[inline(always)]
+    pub fn prefetch_counters(&self, shard: usize, foreseen: Foreseen) {
+        if let Some(number) = foreseen.rule() {
+            prefetch::element(self.counters.shard(shard), number as usize);
+        }
     }
 
     /// Counts a look at a rule, and a packet that it decided about.

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use super::classify::{self, Classifier};
 use super::compiled::{Side, Step, Test};
 use super::guide::{self, Guide, addr_box, boxed, port_box, words};
-use super::{Action, AddrKind, Answer, Direction, Family, PortOp, Rule, RuleFlags, StateMode};
+use super::{Action, AddrKind, Answer, Direction, Family, PortOp, Rule, RuleFlags, SourceTrack, StateMode};
 use crate::mem::packet::BURST_MAX;
 use crate::wire::{self, Parsed};
 
@@ -29,10 +29,23 @@ pub enum Foreseen {
     NoRule,
     /// A rule decides, and there is more to do than to pass or drop the packet.
     Rule(u32),
+    /// A rule passes it and keeps a state of it, which nothing limits but what limits all states.
+    Keep(u32),
     /// A rule passes it, and that is all.
     Pass(u32),
     /// A rule drops it, and that is all.
     Drop(u32),
+}
+
+impl Foreseen {
+    /// The rule.
+    #[must_use]
+    pub const fn rule(self) -> Option<u32> {
+        match self {
+            Self::Unknown | Self::NoRule => None,
+            Self::Rule(number) | Self::Keep(number) | Self::Pass(number) | Self::Drop(number) => Some(number),
+        }
+    }
 }
 
 /// What finds it.
@@ -239,6 +252,9 @@ fn decision(number: u32, test: &Test, rule: &Rule) -> Foreseen {
     let shown = test.flags.intersects(RuleFlags::LOG | RuleFlags::LOG_ALL | RuleFlags::DUP_TO);
     match test.action {
         Action::Pass if !shown && rule.state.mode == StateMode::No => Foreseen::Pass(number),
+        Action::Pass if !shown && rule.state.max == 0 && rule.state.source_track == SourceTrack::No => {
+            Foreseen::Keep(number)
+        }
         Action::Block if !shown && rule.answer == Answer::Drop => Foreseen::Drop(number),
         _ => Foreseen::Rule(number),
     }

@@ -9,6 +9,7 @@ mod action;
 mod bound;
 pub mod classify;
 mod compiled;
+mod contents;
 pub mod epoch;
 mod foresee;
 mod guide;
@@ -22,8 +23,9 @@ mod table;
 pub use action::{
     Answer, FragmentPolicy, Overload, Pipe, Pool, PoolKind, Rate, Scrub, SourceTrack, StateMode, StateOptions,
 };
-pub use bound::{Bound, Installed, InterfaceAddress, Place, RuleCounters, RuleLife, TableContents, table_path};
+pub use bound::{Bound, Installed, InterfaceAddress, Place, RuleCounters, RuleLife, table_path};
 pub use compiled::Compiled;
+pub use contents::TableContents;
 pub use foresee::Foreseen;
 pub use linear::{Mismatch, Subject, Verdict, Witness, has_dangerous_options, malformed};
 pub use merge::replace_anchor;

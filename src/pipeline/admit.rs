@@ -73,7 +73,7 @@ impl<R: Recorder> Judge<'_, R> {
             let id = match made {
                 Ok(id) => id,
                 Err(reason) => {
-                    self.log(frame.len(), parsed, number, Some(reason));
+                    self.tell_refused(frame.len(), parsed, number, reason);
                     return Outcome::Drop(reason);
                 }
             };

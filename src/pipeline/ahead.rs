@@ -6,8 +6,9 @@ use super::Recorder;
 use super::judge::{Judge, state_key};
 use crate::filter::Foreseen;
 use crate::flow::FlowKey;
-use crate::flow::state::key_of_ports;
+use crate::flow::state::{Way, key_of_ports};
 use crate::flow::table::Candidate;
+use crate::mem::Burst;
 use crate::mem::packet::BURST_MAX;
 use crate::wire::{self, Parsed, ParsedFlags};
 
@@ -57,11 +58,29 @@ fn has_ports(parsed: &Parsed) -> bool {
 }
 
 impl<R: Recorder> Judge<'_, R> {
+    /// The first two looks at a burst whose packets all go one way.
+    pub fn look_at_all(&self, aheads: &mut [Ahead], burst: &Burst, parsed: &[Parsed]) {
+        match self.help.way {
+            Way::In => self.look_at_all_going(Way::In, aheads, burst, parsed),
+            Way::Out => self.look_at_all_going(Way::Out, aheads, burst, parsed),
+        }
+    }
+
+    /// [`Judge::look_at_all`], made for each way anew.
+    #[inline(always)]
+    fn look_at_all_going(&self, way: Way, aheads: &mut [Ahead], burst: &Burst, parsed: &[Parsed]) {
+        for ((packet, parsed), ahead) in burst.iter().zip(parsed).zip(&mut *aheads) {
+            self.look_ahead(way, ahead, packet.frame(), parsed);
+        }
+        for ahead in aheads {
+            self.look_closer(ahead);
+        }
+    }
+
     /// The first look: key, hash, and the way to the table's bucket.
     #[inline(always)]
-    pub fn look_ahead(&self, ahead: &mut Ahead, frame: &[u8], parsed: &Parsed) {
+    pub fn look_ahead(&self, way: Way, ahead: &mut Ahead, frame: &[u8], parsed: &Parsed) {
         let table = &self.help.tracker.table;
-        let way = self.help.way;
         ahead.candidate = Candidate::ABSENT;
         ahead.foreseen = Foreseen::Unknown;
         ahead.is_hashed = false;
@@ -113,8 +132,10 @@ impl<R: Recorder> Judge<'_, R> {
             }
         }
         if !left.is_empty() {
+            let shard = self.help.shard;
             let packets = left.iter().map(|(place, parsed)| (usize::from(*place), *parsed));
             bound.foresee(direction, packets, |place, foreseen| {
+                bound.prefetch_counters(shard, foreseen);
                 if let Some(ahead) = aheads.get_mut(place) {
                     ahead.foreseen = foreseen;
                 }

@@ -106,6 +106,8 @@ pub struct Judge<'a, R> {
     pub foresees: bool,
     /// Nobody else has states that a packet could belong to: no other shard, nor a table whose states are moving.
     pub is_alone: bool,
+    /// A packet of the burst was refused for want of a state, and an event told of it.
+    told_full: bool,
 }
 
 impl<'a, R: Recorder> Judge<'a, R> {
@@ -131,13 +133,24 @@ impl<'a, R: Recorder> Judge<'a, R> {
         // While states move, what the table does not have may be in the one before.
         let is_alone = shared.states() == 0 || (!has_others && help.tracker.chores.old().is_none());
         help.tracker.has_made = false;
-        Self { help, now_ns, shared, counters, answers, mark: Mark::NONE, is_plain, foresees, is_alone }
+        Self {
+            help,
+            now_ns,
+            shared,
+            counters,
+            answers,
+            mark: Mark::NONE,
+            is_plain,
+            foresees,
+            is_alone,
+            told_full: false,
+        }
     }
 
     /// Judges a frame that comes alone, and changes it.
     pub fn alone(&mut self, frame: &mut [u8], parsed: &mut Parsed, partial: bool) -> Outcome {
         let mut ahead = Ahead::default();
-        self.look_ahead(&mut ahead, frame, parsed);
+        self.look_ahead(self.help.way, &mut ahead, frame, parsed);
         self.look_closer(&mut ahead);
         self.foresee(core::slice::from_mut(&mut ahead), core::slice::from_ref(parsed));
         self.frame(frame, parsed, partial, &ahead)
@@ -162,6 +175,10 @@ impl<'a, R: Recorder> Judge<'a, R> {
                 let (rule, outcome) = match ahead.foreseen {
                     Foreseen::Pass(rule) => (rule, Outcome::Pass),
                     Foreseen::Drop(rule) => (rule, Outcome::Drop(DropReason::Match)),
+                    Foreseen::Keep(rule) if !self.help.tracker.has_room(self.help.bound) => {
+                        self.tell_refused(frame.len(), parsed, rule, DropReason::StateLimit);
+                        (rule, Outcome::Drop(DropReason::StateLimit))
+                    }
                     _ => return self.in_full(frame, parsed, partial, ahead),
                 };
                 self.mark = Mark { rule, copied: false };
@@ -394,6 +411,16 @@ impl<'a, R: Recorder> Judge<'a, R> {
             return Some(Outcome::Drop(DropReason::SrcLimit));
         }
         Some(Outcome::Pass)
+    }
+
+    /// Tells that no state was made and why. Of packets that find no room, the first of a burst is told and the others are
+    /// counted as lost events: a flood is not to push everything else out of the ring.
+    pub(super) fn tell_refused(&mut self, len: usize, parsed: &Parsed, rule: u32, reason: DropReason) {
+        if reason == DropReason::StateLimit && core::mem::replace(&mut self.told_full, true) {
+            self.counters.events_lost.add(1);
+            return;
+        }
+        self.log(len, parsed, rule, Some(reason));
     }
 
     pub(super) fn log(&self, len: usize, parsed: &Parsed, rule: u32, block: Option<DropReason>) {

@@ -293,10 +293,8 @@ impl Pipeline {
         for packet in burst.iter().take(FETCH_AHEAD) {
             prefetch::line_of(packet.frame());
         }
-        // The last ones have nothing to fetch behind them.
-        let later = burst.iter().skip(FETCH_AHEAD).map(Some).chain(core::iter::repeat(None));
-        for ((parsed, packet), later) in self.parsed.iter_mut().zip(burst).zip(later) {
-            if let Some(later) = later {
+        for (number, (parsed, packet)) in self.parsed.iter_mut().zip(burst).enumerate() {
+            if let Some(later) = burst.get(number + FETCH_AHEAD) {
                 prefetch::line_of(later.frame());
             }
             if packet.flags().intersects(PacketFlags::TX_TSO | PacketFlags::RX_LRO) {
@@ -382,14 +380,9 @@ impl Pipeline {
             translated_by: u32::MAX,
         };
         let mut judge = Judge::new(help, now_ns, &self.shared, counters, &mut self.answers);
-        let aheads = &mut self.aheads;
-        for ((packet, parsed), ahead) in burst.iter().zip(&self.parsed).zip(&mut *aheads) {
-            judge.look_ahead(ahead, packet.frame(), parsed);
-        }
-        for ahead in aheads.iter_mut().take(burst.len()) {
-            judge.look_closer(ahead);
-        }
-        judge.foresee(aheads.get_mut(..burst.len()).unwrap_or_default(), &self.parsed);
+        let aheads = self.aheads.get_mut(..burst.len()).unwrap_or_default();
+        judge.look_at_all(aheads, burst, &self.parsed);
+        judge.foresee(aheads, &self.parsed);
         for ((packet, parsed), ahead) in burst.iter_mut().zip(&mut self.parsed).zip(aheads) {
             let partial = packet.flags().intersects(PacketFlags::TX_CSUM_PARTIAL | PacketFlags::TX_TSO);
             let outcome = judge.frame(packet.frame_mut(), parsed, partial, ahead);

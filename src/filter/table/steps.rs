@@ -132,6 +132,52 @@ impl<T: Number> Steps<T> {
         }
     }
 
+    /// The numbers of the steps at `first` and behind, and of those behind `next`; `None`: behind the last address.
+    pub(super) fn between(&self, first: T, next: Option<T>) -> (usize, usize) {
+        let begin = self.starts.partition_point(|start| *start < first);
+        let end = next.map_or(self.starts.len(), |next| self.starts.partition_point(|start| *start <= next));
+        (begin, end)
+    }
+
+    /// Puts other steps in the place of those that [`Steps::between`] named. `None` without memory. Allocates.
+    pub(super) fn replace(&mut self, first: T, next: Option<T>, with: &[T]) -> Option<()> {
+        let (begin, end) = self.between(first, next);
+        let old = end.checked_sub(begin)?;
+        self.starts.try_reserve(with.len().saturating_sub(old)).ok()?;
+        self.starts.splice(begin..end, with.iter().copied());
+        let count = u32::try_from(self.starts.len()).ok()?;
+        // Twice as many steps as the root was made for: a new one.
+        let parts = self.root.len().saturating_sub(1);
+        if self.starts.len() > parts * T::WINDOW / 2 {
+            *self = Self::new(core::mem::take(&mut self.starts))?;
+            return Some(());
+        }
+        let (low, high) = (self.part(first), next.map_or(parts - 1, |next| self.part(next)));
+        let mut number = begin;
+        for part in low + 1..=high {
+            while self.starts.get(number).is_some_and(|start| self.part(*start) < part) {
+                number += 1;
+            }
+            *self.root.get_mut(part)? = number as u32;
+        }
+        let (old, new) = (u32::try_from(old).ok()?, u32::try_from(with.len()).ok()?);
+        for before in self.root.get_mut(high + 1..)? {
+            *before = before.wrapping_add(new).wrapping_sub(old);
+        }
+        debug_assert_eq!(self.root.last(), Some(&count));
+        Some(())
+    }
+
+    /// The same. `None` without memory. Allocates.
+    pub(super) fn copy(&self) -> Option<Self> {
+        let mut copy = Self { starts: Vec::new(), root: Vec::new(), base: self.base, scale: self.scale };
+        copy.starts.try_reserve_exact(self.starts.len().checked_add(2)?).ok()?;
+        copy.starts.extend_from_slice(&self.starts);
+        copy.root.try_reserve_exact(self.root.len()).ok()?;
+        copy.root.extend_from_slice(&self.root);
+        Some(copy)
+    }
+
     pub(super) const fn len(&self) -> usize {
         self.starts.len()
     }
@@ -144,44 +190,87 @@ impl<T: Number> Steps<T> {
 /// The steps of prefixes that are sorted by address and length; `bits` is the length of an address. Addresses stand in
 /// the upper bits. Allocates.
 pub(super) fn steps<'a>(entries: impl Iterator<Item = &'a TableEntry> + Clone, bits: u8) -> Option<Vec<u128>> {
-    let mut steps = Vec::new();
-    steps.try_reserve_exact(entries.clone().count().checked_mul(2)?).ok()?;
-    // The prefixes that cover the current address, the shortest first, each with its last address and whether what it
-    // covers is inside.
-    let mut open = heapless::Vec::<(u128, bool), 129>::new();
-    for entry in entries {
-        let start = u128::from_be_bytes(entry.addr);
-        let host_bits = u128::MAX.checked_shr(u32::from(entry.len.min(bits))).unwrap_or(0);
-        close(&mut open, &mut steps, Some(start));
-        answer(&mut steps, start, !entry.negate);
-        // More than 129 nested prefixes do not exist: each is longer than the one around it.
-        let _ = open.push((start | host_bits, !entry.negate));
+    let mut made = Made { steps: room_for(entries.clone().count())?, before: false, around: false };
+    made.go_through(entries, bits);
+    Some(made.steps)
+}
+
+/// The steps from `first` to the address behind `last`, which `around` surrounds: what the longest prefix that covers both
+/// says. `before` and `after`: whether the addresses in front of and behind them are inside. Allocates.
+pub(super) fn steps_between<'a>(
+    (first, last): (u128, u128),
+    entries: impl Iterator<Item = &'a TableEntry> + Clone,
+    bits: u8,
+    around: bool,
+    (before, after): (bool, bool),
+) -> Option<Vec<u128>> {
+    let mut made = Made { steps: room_for(entries.clone().count().checked_add(1)?)?, before, around };
+    made.answer(first, around);
+    made.go_through(entries, bits);
+    if let Some(next) = last.checked_add(1) {
+        made.answer(next, after);
     }
-    close(&mut open, &mut steps, None);
+    Some(made.steps)
+}
+
+fn room_for(entries: usize) -> Option<Vec<u128>> {
+    let mut steps = Vec::new();
+    steps.try_reserve_exact(entries.checked_mul(2)?).ok()?;
     Some(steps)
 }
 
-/// Ends the open prefixes that lie before `next`: behind each, the one around it answers again.
-fn close(open: &mut heapless::Vec<(u128, bool), 129>, steps: &mut Vec<u128>, next: Option<u128>) {
-    while let Some((last, _)) = open.last().copied()
-        && next.is_none_or(|next| last < next)
-    {
-        open.pop();
-        // None: the prefix ends with the last address there is.
-        if let Some(start) = last.checked_add(1) {
-            answer(steps, start, open.last().is_some_and(|(_, inside)| *inside));
+/// The prefixes that cover an address, the shortest first, each with its last address and whether what it covers is
+/// inside. More than 129 nested prefixes do not exist: each is longer than the one around it.
+type Open = heapless::Vec<(u128, bool), 129>;
+
+/// Steps as they are found.
+struct Made {
+    steps: Vec<u128>,
+    /// Addresses in front of the first step are inside.
+    before: bool,
+    /// Addresses that no prefix covers are inside.
+    around: bool,
+}
+
+impl Made {
+    fn go_through<'a>(&mut self, entries: impl Iterator<Item = &'a TableEntry>, bits: u8) {
+        let mut open = Open::new();
+        for entry in entries {
+            let start = u128::from_be_bytes(entry.addr);
+            self.close(&mut open, Some(start));
+            self.answer(start, !entry.negate);
+            let _ = open.push((last_of(start, entry.len, bits), !entry.negate));
+        }
+        self.close(&mut open, None);
+    }
+
+    /// Ends the open prefixes that lie before `next`: behind each, the one around it answers again.
+    fn close(&mut self, open: &mut Open, next: Option<u128>) {
+        while let Some((last, _)) = open.last().copied()
+            && next.is_none_or(|next| last < next)
+        {
+            open.pop();
+            // None: the prefix ends with the last address there is.
+            if let Some(start) = last.checked_add(1) {
+                self.answer(start, open.last().map_or(self.around, |(_, inside)| *inside));
+            }
+        }
+    }
+
+    /// From `start` on, addresses are inside or not. A step that is taken back at once goes away.
+    fn answer(&mut self, start: u128, inside: bool) {
+        if self.steps.len().is_multiple_of(2) == (self.before == inside) {
+            return;
+        }
+        if self.steps.last() == Some(&start) {
+            self.steps.pop();
+        } else {
+            self.steps.push(start);
         }
     }
 }
 
-/// From `start` on, addresses are inside or not. A step that is taken back at once goes away.
-fn answer(steps: &mut Vec<u128>, start: u128, inside: bool) {
-    if steps.len().is_multiple_of(2) != inside {
-        return;
-    }
-    if steps.last() == Some(&start) {
-        steps.pop();
-    } else {
-        steps.push(start);
-    }
+/// The last address of a prefix.
+pub(super) fn last_of(start: u128, len: u8, bits: u8) -> u128 {
+    start | u128::MAX.checked_shr(u32::from(len.min(bits))).unwrap_or(0)
 }

@@ -1,4 +1,6 @@
 use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 use proptest::prelude::*;
 
 use super::arbitrary::{addr, entries, family, v4};
@@ -82,6 +84,91 @@ proptest! {
                 addr[4..].fill(0);
             }
             prop_assert_eq!(lookup.contains(family, &addr), in_table(&table, family, &addr), "{:?}", addr);
+        }
+    }
+}
+
+/// Changes entries one at a time: where one is, it turns round or goes away, else it comes.
+fn change(entries: &mut Vec<TableEntry>, wanted: TableEntry, turns: bool) {
+    let key = |entry: &TableEntry| (entry.family as u8, entry.addr, entry.len);
+    match entries.binary_search_by_key(&key(&wanted), key) {
+        Ok(at) if turns => entries[at].negate ^= true,
+        Ok(at) => {
+            entries.remove(at);
+        }
+        Err(at) => entries.insert(at, wanted),
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_table_that_is_changed_is_one_that_is_made_anew(
+        before in entries(),
+        changes in prop::collection::vec((entries(), any::<bool>()), 1..12),
+        probes in prop::collection::vec((family(), addr(Family::V6)), 8),
+    ) {
+        let mut table = Table { name: String::from("t"), entries: before, ..Table::default() };
+        let mut lookup = LookupTable::new(&table).unwrap();
+        for (wanted, turns) in changes {
+            for entry in wanted {
+                change(&mut table.entries, entry, turns);
+                lookup.update(&table.entries, &entry).unwrap();
+                prop_assert_eq!(lookup.intervals(), LookupTable::new(&table).unwrap().intervals());
+            }
+            let edges = table.entries.iter().flat_map(|entry| {
+                let first = u128::from_be_bytes(entry.addr);
+                let last = first | u128::MAX.checked_shr(u32::from(entry.len)).unwrap_or(0);
+                [first, last, first.wrapping_sub(1), last.wrapping_add(1)].map(|addr| (entry.family, addr.to_be_bytes()))
+            });
+            let near = probes.iter().map(|(family, addr)| match family {
+                Family::V4 => (*family, v4([10, addr[13], addr[14], addr[15]])),
+                _ => (*family, *addr),
+            });
+            for (family, mut addr) in edges.chain(near) {
+                if family == Family::V4 {
+                    addr[4..].fill(0);
+                }
+                prop_assert_eq!(lookup.contains(family, &addr), in_table(&table, family, &addr), "{:?}", addr);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_table_grows_and_shrinks_one_prefix_at_a_time() {
+    let mut random = 1u32;
+    let mut next = || {
+        random ^= random << 13;
+        random ^= random >> 17;
+        random ^= random << 5;
+        random
+    };
+    let mut all = vec![];
+    let mut table = Table { name: String::from("t"), ..Table::default() };
+    let mut lookup = LookupTable::default();
+    for round in 0..3000 {
+        let entry = if round < 2000 {
+            let len = 8 + (next() % 25) as u8;
+            // Half of them crowd into one network.
+            let crowd = if next() % 2 == 0 { 0x0a00_0000 | next() >> 12 } else { next() };
+            let addr = v4((crowd & u32::MAX << (32 - len)).to_be_bytes());
+            TableEntry { family: Family::V4, addr, len, negate: next() % 4 == 0 }
+        } else {
+            all.swap_remove(next() as usize % all.len())
+        };
+        if round < 2000 {
+            all.push(entry);
+        }
+        change(&mut table.entries, entry, false);
+        lookup.update(&table.entries, &entry).unwrap();
+        if round % 50 == 0 {
+            let (addrs, mut inside): (Vec<u32>, Vec<bool>) = (0..64).map(|_| (next(), false)).unzip();
+            let addrs: Vec<u32> =
+                addrs.iter().map(|addr| if addr % 2 == 0 { 0x0a00_0000 | addr >> 12 } else { *addr }).collect();
+            lookup.contains_burst4(&addrs, &mut inside);
+            for (addr, inside) in addrs.iter().zip(inside) {
+                assert_eq!(inside, in_table(&table, Family::V4, &v4(addr.to_be_bytes())), "{addr:x} in round {round}");
+            }
         }
     }
 }

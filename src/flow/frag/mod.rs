@@ -132,6 +132,7 @@ pub struct Counts {
 }
 
 /// What is known of one datagram.
+#[derive(Default)]
 struct Datagram {
     /// Its entries, by offset.
     first: u32,

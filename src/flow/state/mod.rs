@@ -136,6 +136,13 @@ pub struct State {
 /// With a key of 40 bytes and 8 of links in front, what is hot fills two cache lines.
 const _: () = assert!(core::mem::offset_of!(State, wire) == 2 * 64 - 48);
 
+impl Default for State {
+    /// Of no packet.
+    fn default() -> Self {
+        Self::new(Way::In, 0, FlowKey::EMPTY, FlowKey::EMPTY, 0)
+    }
+}
+
 impl State {
     /// A new one, without a packet counted.
     #[must_use]

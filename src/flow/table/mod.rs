@@ -10,6 +10,9 @@
 //! room looks at flows in turn, a bounded number at a time ([`FlowTable::id_at`]), so that a flood pays with its own
 //! flows in the order of their age and nobody's flow is the favourite victim of a hash.
 //!
+//! Whether a place is taken is said by its generation, which is odd then and stands in the line of the key: a flag of the
+//! compiler's making would be wherever the flow's data have room for one.
+//!
 //! **Memory**: 10.7 bytes of buckets, 48 of key and links and the flow's own, rounded up to whole cache lines; the
 //! operating system gives the flows' part when it is first used.
 
@@ -94,8 +97,28 @@ struct Slot<T> {
     key: FlowKey,
     /// In use: its first further key. Free: the next free slot.
     next: u32,
+    /// Odd: in use.
     generation: NonZeroU32,
-    value: Option<T>,
+    value: T,
+}
+
+impl<T> Slot<T> {
+    #[inline(always)]
+    const fn is_used(&self) -> bool {
+        self.generation.get() & 1 != 0
+    }
+
+    /// This is where the flow with this id is.
+    #[inline(always)]
+    fn has(&self, id: FlowId) -> bool {
+        self.generation == id.generation && self.is_used()
+    }
+
+    /// Taken, or free again.
+    fn turn(&mut self) {
+        // Behind the last, which is odd, comes the first that is even.
+        self.generation = self.generation.checked_add(1).unwrap_or(const { NonZeroU32::MIN.saturating_add(1) });
+    }
 }
 
 /// A further key of a flow.
@@ -232,7 +255,7 @@ impl<T> FlowTable<T> {
     #[inline(always)]
     pub fn candidate_mut(&mut self, candidate: Candidate, key: &FlowKey) -> Option<&mut T> {
         let slot = self.slots.get_mut(candidate.0 as usize)?;
-        if slot.key.is(key) { slot.value.as_mut() } else { None }
+        (slot.key.is(key) && slot.is_used()).then_some(&mut slot.value)
     }
 
     #[inline(always)]
@@ -319,7 +342,8 @@ impl<T> FlowTable<T> {
             self.free_slot = slot.next;
             slot.key = key;
             slot.next = NONE;
-            slot.value = Some(value);
+            slot.value = value;
+            slot.turn();
             index
         } else {
             if self.slots.len() >= self.capacity {
@@ -327,7 +351,7 @@ impl<T> FlowTable<T> {
             }
             // Below CAPACITY_MAX, and there is room: nothing is allocated.
             let index = self.slots.len() as u32;
-            self.slots.push(Slot { key, next: NONE, generation: NonZeroU32::MIN, value: Some(value) });
+            self.slots.push(Slot { key, next: NONE, generation: NonZeroU32::MIN, value });
             index
         };
         self.link(hash, index);
@@ -342,7 +366,7 @@ impl<T> FlowTable<T> {
     /// [`Full`]: there are as many further keys as the table was made for.
     pub fn add_key(&mut self, id: FlowId, hash: u64, key: FlowKey) -> Result<bool, Full> {
         let Some(slot) = self.slots.get_mut(id.index()) else { return Ok(false) };
-        if slot.generation != id.generation || slot.value.is_none() {
+        if !slot.has(id) {
             return Ok(false);
         }
         let entry = Further { key, owner: id.index, next: slot.next };
@@ -400,7 +424,7 @@ impl<T> FlowTable<T> {
     #[inline(always)]
     pub fn get(&self, id: FlowId) -> Option<&T> {
         let slot = self.slots.get(id.index())?;
-        if slot.generation == id.generation { slot.value.as_ref() } else { None }
+        slot.has(id).then_some(&slot.value)
     }
 
     /// The flow's data, while it is in the table.
@@ -408,14 +432,14 @@ impl<T> FlowTable<T> {
     #[inline(always)]
     pub fn get_mut(&mut self, id: FlowId) -> Option<&mut T> {
         let slot = self.slots.get_mut(id.index())?;
-        if slot.generation == id.generation { slot.value.as_mut() } else { None }
+        slot.has(id).then_some(&mut slot.value)
     }
 
     /// The key that the flow was inserted with.
     #[must_use]
     pub fn key(&self, id: FlowId) -> Option<&FlowKey> {
         let slot = self.slots.get(id.index())?;
-        (slot.generation == id.generation && slot.value.is_some()).then_some(&slot.key)
+        slot.has(id).then_some(&slot.key)
     }
 
     /// The keys that were added to the flow, the last one first.
@@ -430,15 +454,18 @@ impl<T> FlowTable<T> {
     }
 
     /// Removes the flow and all its keys.
-    pub fn remove(&mut self, id: FlowId) -> Option<T> {
+    pub fn remove(&mut self, id: FlowId) -> Option<T>
+    where
+        T: Default,
+    {
         let slot = self.slots.get_mut(id.index())?;
-        if slot.generation != id.generation {
+        if !slot.has(id) {
             return None;
         }
-        let value = slot.value.take()?;
+        let value = core::mem::take(&mut slot.value);
         let key = slot.key;
         let mut next = core::mem::replace(&mut slot.next, self.free_slot);
-        slot.generation = slot.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        slot.turn();
         self.free_slot = id.index;
         self.len -= 1;
         self.unlink(self.secret.hash(&key), id.index);
@@ -463,8 +490,8 @@ impl<T> FlowTable<T> {
     #[must_use]
     pub fn id_at(&self, index: usize) -> Option<FlowId> {
         let slot = self.slots.get(index)?;
-        slot.value.as_ref()?;
-        Some(FlowId { index: u32::try_from(index).ok()?, generation: slot.generation })
+        let generation = slot.is_used().then_some(slot.generation)?;
+        Some(FlowId { index: u32::try_from(index).ok()?, generation })
     }
 
     /// Further keys in the table.

@@ -54,6 +54,31 @@ fn full_means_as_many_flows_as_it_was_made_for() {
 }
 
 #[test]
+fn a_place_is_taken_or_free_also_when_its_generations_begin_again() {
+    let mut slot = Slot { key: key(1), next: NONE, generation: NonZeroU32::MAX, value: () };
+    for used in [true, false, true, false] {
+        assert_eq!(slot.is_used(), used);
+        let id = FlowId { index: 0, generation: slot.generation };
+        assert_eq!(slot.has(id), used);
+        slot.turn();
+        assert!(!slot.has(id));
+    }
+}
+
+#[test]
+fn what_is_gone_is_no_candidate() {
+    let mut table = FlowTable::new(4, 0, secret()).unwrap();
+    let id = insert(&mut table, 1).unwrap();
+    let candidate = table.candidate(table.hash(&key(1)));
+    assert_eq!(table.candidate_mut(candidate, &key(1)), Some(&mut 1));
+    assert_eq!(table.remove(id), Some(1));
+    assert_eq!(table.candidate_mut(candidate, &key(1)), None);
+    // Nor is an id that nobody got.
+    let (index, generation) = (id.index() as u32, id.generation().saturating_add(1));
+    assert_eq!(table.get(FlowId::from_parts(index, generation)), None);
+}
+
+#[test]
 fn an_id_dies_with_its_flow() {
     let mut table = FlowTable::new(1, 0, secret()).unwrap();
     let old = insert(&mut table, 1).unwrap();

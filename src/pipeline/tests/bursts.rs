@@ -102,8 +102,10 @@ fn rulesets() -> impl Strategy<Value = Ruleset> {
     let block_out = Rule { action: Action::Block, direction: crate::filter::Direction::Out, ..Rule::default() };
     let mut logged = stateful();
     logged[1].flags |= RuleFlags::LOG;
+    let mut few = Ruleset::filter(stateful(), Vec::new());
+    few.options.limits.states = 2;
     let filters = vec![stateful(), no_state, vec![block_out], logged, long(true), long(false), vec![]];
-    let mut all = vec![everything()];
+    let mut all = vec![everything(), few];
     all.extend(filters.into_iter().map(|rules| Ruleset::filter(rules, Vec::new())));
     prop::sample::select(all)
 }

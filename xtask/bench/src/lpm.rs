@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 use weir_core::filter::{Family, LookupTable, Table, TableEntry};
@@ -73,6 +73,42 @@ impl Reference {
     }
 }
 
+/// Prefixes that are taken out and put back.
+const CHANGES: usize = 200;
+
+/// Microseconds of a change of one prefix without the list of entries; addresses are then found as before.
+fn updates(
+    entries: &[TableEntry],
+    lookup: &LookupTable,
+    addrs: &[u128],
+    random: &mut Random,
+) -> Result<measure::Times> {
+    let (Some(mut changed), mut list, mut times) = (lookup.copy(), entries.to_vec(), vec![]) else {
+        bail!("no memory for a second table");
+    };
+    let sort = |entry: &TableEntry| (entry.addr, entry.len);
+    for _ in 0..CHANGES {
+        let at = random.below(list.len());
+        let entry = list.remove(at);
+        let started = Instant::now();
+        let mut done = changed.update(&list, &entry);
+        times.push(started.elapsed().as_nanos() as f64 / 1e3);
+        ensure!(list.binary_search_by_key(&sort(&entry), sort) == Err(at), "the list is not sorted");
+        list.insert(at, entry);
+        let started = Instant::now();
+        done = done.and(changed.update(&list, &entry));
+        times.push(started.elapsed().as_nanos() as f64 / 1e3);
+        ensure!(done.is_some(), "no memory for a change");
+    }
+    let family = entries.first().map_or(Family::Any, |entry| entry.family);
+    let is_same = |addr: &u128| {
+        let addr = addr.to_be_bytes();
+        lookup.contains(family, &addr) == changed.contains(family, &addr)
+    };
+    ensure!(addrs.iter().all(is_same), "a table is another one after changes that were taken back");
+    Ok(measure::Times::new(times))
+}
+
 /// Runs the benchmark.
 ///
 /// # Errors
@@ -126,6 +162,7 @@ pub fn run(args: &Args) -> Result<()> {
         let wrong =
             addrs.iter().zip(&inside).filter(|(addr, inside)| reference.contains(**addr, bits) != **inside).count();
         let name = if family == Family::V4 { "v4" } else { "v6" };
+        let changes = updates(&table.entries, &lookup, &addrs, &mut random)?;
         let result: Value = json!({
             "prefixes": table.entries.len(),
             "lookups": addrs.len(),
@@ -136,8 +173,14 @@ pub fn run(args: &Args) -> Result<()> {
             "mismatches": wrong,
             "memory_bytes": lookup.memory_bytes(),
             "build_ms": build_ms,
+            "update_us": changes.median,
+            "update_us_max": changes.max,
         });
         if !args.json {
+            println!(
+                "{name}: one prefix in or out {:.0} us ({:.0} to {:.0})",
+                changes.median, changes.min, changes.max
+            );
             println!(
                 "{name}: {} prefixes, {} KiB, built in {build_ms:.0} ms: {:.1} ns ({:.1} to {:.1}) in bursts of {batch}, {wrong} wrong",
                 table.entries.len(),

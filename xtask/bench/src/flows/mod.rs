@@ -38,22 +38,21 @@ pub struct Args {
 }
 
 /// What is kept per flow and written at each packet.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct State {
     bytes: u64,
     packets: u32,
-    /// The key's number; makes `Option` free, as a field of a real state would.
-    number: std::num::NonZeroU32,
+    /// The key's number.
+    number: u32,
 }
 
 impl State {
     fn new(number: usize) -> Self {
-        let number = std::num::NonZeroU32::new(number as u32 + 1).unwrap_or(std::num::NonZeroU32::MIN);
-        Self { bytes: 0, packets: 0, number }
+        Self { bytes: 0, packets: 0, number: number as u32 }
     }
 
     fn number(&self) -> usize {
-        self.number.get() as usize - 1
+        self.number as usize
     }
 
     #[inline(always)]

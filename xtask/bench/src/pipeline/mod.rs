@@ -104,10 +104,10 @@ struct Measured {
 /// # Errors
 /// Rules that cannot be read, or frames that do not pass.
 pub fn run(args: &Args) -> Result<()> {
-    let ruleset = rules::ruleset(args)?;
+    let states = if args.mix == Mix::SynFlood { args.flows + args.frames } else { args.flows } + 1;
+    let ruleset = rules::ruleset(args, states)?;
     let image = image::encode(&ruleset);
     let started = Instant::now();
-    let states = if args.mix == Mix::SynFlood { args.flows + args.frames } else { args.flows } + 1;
     let mut beds = bed::beds(args, &image, states, 1)?;
     let build_ms = started.elapsed().as_secs_f64() * 1e3;
     if args.shards > 1 {

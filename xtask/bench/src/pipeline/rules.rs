@@ -9,8 +9,8 @@ use weir_core::filter::{
 use super::{Args, Mix};
 use crate::rules;
 
-/// The rules, each of them with state unless the mix says no.
-pub fn ruleset(args: &Args) -> Result<Ruleset> {
+/// The rules, each of them with state unless the mix says no, for that many states.
+pub fn ruleset(args: &Args, states: usize) -> Result<Ruleset> {
     let state = match args.mix {
         Mix::Stateless => StateOptions { mode: StateMode::No, ..StateOptions::default() },
         _ => StateOptions { mode: StateMode::Keep, ..StateOptions::default() },
@@ -47,7 +47,7 @@ pub fn ruleset(args: &Args) -> Result<Ruleset> {
     all.push(last);
     let mut ruleset = Ruleset::filter(all, Vec::new());
     // As many as the bed has room for, and all of them for as long as they are told to.
-    ruleset.options.limits.states = u32::MAX;
+    ruleset.options.limits.states = u32::try_from(states)?;
     ruleset.options.timeouts.0[Timeout::AdaptiveStart as usize] = 0;
     ruleset.options.timeouts.0[Timeout::AdaptiveEnd as usize] = 0;
     Ok(ruleset)

@@ -113,10 +113,20 @@ mod tests {
         assert!(eleven[0].waits_for_user() && !eleven[0].enabled && eleven[0].active);
         assert!(eleven[1].runs() && eleven[1].team == "G43BCU2T37" && eleven[1].version == "1.6.0/1.6.0");
 
+        let twelve = parse(include_str!("../tests/recorded/sysext-12.txt"));
+        assert_eq!(twelve.len(), 3, "an empty line after the count");
+        assert!(twelve[1].waits_for_user() && twelve[1].category == "driver_extension");
+        assert_eq!(twelve[2].category, "endpoint_security");
+
         let thirteen = parse(include_str!("../tests/recorded/sysext-13-pasted.txt"));
         assert_eq!(thirteen.len(), 2, "blanks instead of tabs");
         assert!(thirteen[0].waits_for_reboot() && !thirteen[0].enabled);
         assert!(thirteen[1].runs() && thirteen[1].enabled && thirteen[1].active);
+
+        let fourteen = parse(include_str!("../tests/recorded/sysext-14.txt"));
+        assert_eq!(fourteen.len(), 3);
+        assert_eq!(fourteen[0].name, "LuLu (filter)", "brackets in a name are no version");
+        assert!(fourteen[1].waits_for_reboot() && fourteen[2].runs() && fourteen[2].version == "0.2.0/7");
 
         let fifteen = parse(include_str!("../tests/recorded/sysext-15.txt"));
         assert_eq!(fifteen.len(), 4);

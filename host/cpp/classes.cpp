@@ -65,13 +65,13 @@ bool reaches(const OSMetaClass *meta, const char *name, bool *complete)
     return found;
 }
 
-/// Names the pure methods of a network driver that nobody implements: on a Mac its process would not start.
+/// Names the pure methods of a network driver that nobody implements: with some versions of macOS its process does not start.
 void warn_of_missing(const OSMetaClass *meta)
 {
     static constexpr std::string_view kPrefix = "IOUserNetworkEthernet::";
     for (const dk::Method &method : dk::all_methods(meta)) {
         if (method.pure && std::string_view(method.name).starts_with(kPrefix)) {
-            dk::warning(nullptr, "%s does not implement %s; on a Mac the driver's process would not start",
+            dk::warning(nullptr, "%s does not implement %s, which is pure: not every Mac starts such a driver",
                         meta->metaClassPrivate->info->description->name, method.name);
         }
     }
@@ -379,7 +379,7 @@ kern_return_t OSMetaClassBase::Dispatch(const IORPC rpc)
     // A metaclass has no class of its own.
     const dk::Method *method = meta != nullptr ? dk::find_method(meta, message->msgid) : nullptr;
     if (method != nullptr && method->pure) {
-        dk::violation("pure method", DK_SITE(), "%s is not implemented by %s; on a Mac the process would not start",
+        dk::violation("pure method", DK_SITE(), "%s is pure and not implemented by %s",
                       method->name, dk::class_name(this));
     }
     return kIOReturnUnsupported;

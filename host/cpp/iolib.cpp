@@ -33,7 +33,8 @@ constexpr uint64_t kDead = 0x57454952'44454144;
 void *allocate(const char *method, size_t length, bool zero)
 {
     size_t whole = 0;
-    if (__builtin_add_overflow(length, sizeof(Block), &whole) || dk::fault(method) != kIOReturnSuccess) {
+    if (__builtin_add_overflow(length, sizeof(Block), &whole) ||
+        (method != nullptr && dk::fault(method) != kIOReturnSuccess)) {
         return nullptr;
     }
     auto *header = static_cast<Block *>(zero ? std::calloc(1, whole) : std::malloc(whole));
@@ -46,6 +47,10 @@ void *allocate(const char *method, size_t length, bool zero)
 }
 
 } // namespace
+
+void *dk::alloc_block(size_t length) { return allocate(nullptr, length, true); }
+
+size_t dk::block_length(const void *address) { return (static_cast<const Block *>(address) - 1)->length; }
 
 extern "C" void *IOMalloc(size_t length) { return allocate("IOMalloc", length, false); }
 

@@ -68,6 +68,10 @@ bool is_subclass(const OSMetaClass *meta, const OSMetaClass *of);
 /// the framework's either, the method.
 bool overridden(const OSMetaClassBase *object, uint64_t msgid);
 
+/// Zeroed memory that IOFree() takes back, and its length; no call of the driver that could be made to fail.
+void *alloc_block(size_t length);
+size_t block_length(const void *address);
+
 /// OSTypeAlloc for code that does not know the class's name.
 template <typename T> T *alloc(OSMetaClass *meta)
 {

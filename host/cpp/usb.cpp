@@ -23,7 +23,7 @@ namespace {
 
 enum { kDevice = 1, kByIndex = 2, kByValue = 3, kSelected = 4 };
 
-/// A copy that the caller frees with IOUSBHostFreeDescriptor().
+/// A copy that the caller frees with IOUSBHostFreeDescriptor(), or with IOFree() and its length: there too it is one block.
 const void *copy_descriptor(IOService *service, uint32_t what, uint32_t which)
 {
     if (dk::fault("IOUSBHostDevice::CopyDescriptor") != kIOReturnSuccess) {
@@ -34,7 +34,7 @@ const void *copy_descriptor(IOService *service, uint32_t what, uint32_t which)
         return nullptr;
     }
     // Whoever walks it by wTotalLength must stay inside, whatever the device wrote there.
-    void *copy = std::calloc(1, length);
+    void *copy = dk::alloc_block(length);
     if (copy != nullptr) {
         dk_usb_descriptor(dk::service_of(service), what, which, copy, length);
         if (what != kDevice) {
@@ -58,10 +58,13 @@ const IOUSBStringDescriptor *copy_string(IOService *service, uint8_t index, uint
                                       dk::memory_of(buffer), 255, &got, 1000);
     uint8_t *copy = nullptr;
     if (ret == kIOReturnSuccess && got >= 2) {
-        copy = static_cast<uint8_t *>(std::calloc(1, 256));
+        uint8_t length = 0;
+        dk_mem_read(dk::memory_of(buffer), 0, &length, 1);
+        length = length < got ? length : static_cast<uint8_t>(got);
+        copy = length >= 2 ? static_cast<uint8_t *>(dk::alloc_block(length)) : nullptr;
         if (copy != nullptr) {
-            dk_mem_read(dk::memory_of(buffer), 0, copy, got);
-            copy[0] = copy[0] < got ? copy[0] : static_cast<uint8_t>(got);
+            dk_mem_read(dk::memory_of(buffer), 0, copy, length);
+            copy[0] = length;
         }
     }
     buffer->release();
@@ -443,27 +446,23 @@ kern_return_t IOUSBHostInterface::AbortDeviceRequests(IOOptionBits options, IORe
 
 // ---- descriptors -------------------------------------------------------------------------------------------------------------
 
-void IOUSBHostFreeDescriptor(const IOUSBDescriptor *descriptor)
+namespace {
+
+void free_descriptor(const void *descriptor)
 {
-    std::free(const_cast<IOUSBDescriptor *>(descriptor));
+    if (descriptor != nullptr) {
+        IOFree(const_cast<void *>(descriptor), dk::block_length(descriptor));
+    }
 }
 
-void IOUSBHostFreeDescriptor(const IOUSBDeviceDescriptor *descriptor)
-{
-    std::free(const_cast<IOUSBDeviceDescriptor *>(descriptor));
-}
+} // namespace
 
-void IOUSBHostFreeDescriptor(const IOUSBConfigurationDescriptor *descriptor)
-{
-    std::free(const_cast<IOUSBConfigurationDescriptor *>(descriptor));
-}
+void IOUSBHostFreeDescriptor(const IOUSBDescriptor *descriptor) { free_descriptor(descriptor); }
 
-void IOUSBHostFreeDescriptor(const IOUSBBOSDescriptor *descriptor)
-{
-    std::free(const_cast<IOUSBBOSDescriptor *>(descriptor));
-}
+void IOUSBHostFreeDescriptor(const IOUSBDeviceDescriptor *descriptor) { free_descriptor(descriptor); }
 
-void IOUSBHostFreeDescriptor(const IOUSBStringDescriptor *descriptor)
-{
-    std::free(const_cast<IOUSBStringDescriptor *>(descriptor));
-}
+void IOUSBHostFreeDescriptor(const IOUSBConfigurationDescriptor *descriptor) { free_descriptor(descriptor); }
+
+void IOUSBHostFreeDescriptor(const IOUSBBOSDescriptor *descriptor) { free_descriptor(descriptor); }
+
+void IOUSBHostFreeDescriptor(const IOUSBStringDescriptor *descriptor) { free_descriptor(descriptor); }

@@ -85,6 +85,23 @@ fn frames_cross_a_driver_of_the_action_model() {
     round_trip(&fixture("pull"), "PullNic");
 }
 
+/// What its definitions hold, it tries itself in Start: own dispatched methods with every kind of parameter, an own kind of
+/// callback, C sources, headers that only its author's build system would find.
+#[test]
+fn a_driver_in_every_style_passes_its_own_checks() {
+    let host = Host::new(HostConfig { collect_violations: true, ..HostConfig::simulated(SEED) });
+    host.load_dext(&fixture("styles")).expect("the driver loads");
+    let service = host.boot("StylesNic", Properties::new()).unwrap_or_else(|error| panic!("{error}"));
+    host.run_until_idle();
+    let stopped = service.terminate();
+    host.run_until_idle();
+    drop(service);
+    assert!(stopped.finished, "{stopped:?}");
+    let report = host.finish();
+    assert!(report.violations.is_empty(), "{:#?}", report.violations);
+    assert!(report.leaks.is_empty(), "{:#?}", report.leaks);
+}
+
 /// Real queues and threads: frames from two senders at once, then Stop in the middle of it.
 fn threads(library: &Path, class: &str, rounds: usize) {
     const FRAMES: usize = 1000;

@@ -35,12 +35,21 @@ pub fn iig(files: &[PathBuf], out: &Path) -> Result<()> {
 ///
 /// # Errors
 /// What the generator, the compiler or the linker said.
-pub fn build(src: &[PathBuf], out: &Path, sanitize: Option<&str>, define: &[String], link: &[String]) -> Result<()> {
+pub fn build(
+    src: &[PathBuf],
+    out: &Path,
+    sanitize: Option<&str>,
+    define: &[String],
+    include: &[PathBuf],
+    link: &[String],
+) -> Result<()> {
+    let macros = define.iter().map(|define| format!("-D{define}"));
+    let folders = include.iter().map(|dir| format!("-I{}", dir.display()));
     weir_iig::build_dext(&weir_iig::Dext {
         src_dirs: src.to_vec(),
         include_dirs: include_dirs(),
         out: out.to_path_buf(),
-        compile_args: define.iter().map(|define| format!("-D{define}")).collect(),
+        compile_args: macros.chain(folders).collect(),
         link_args: link.to_vec(),
         sanitizer: match sanitize {
             Some("address") => weir_iig::Sanitizer::Address,

@@ -66,7 +66,7 @@ enum Command {
         #[arg(short, long, default_value = ".")]
         out: PathBuf,
     },
-    /// Build any DriverKit network driver's .iig and .cpp files into a shared object for `dkhost run`.
+    /// Build any DriverKit network driver's .iig, C++ and C files into a shared object for `dkhost run`.
     Dext {
         /// Folders with the driver's sources.
         #[arg(long, required = true)]
@@ -80,6 +80,9 @@ enum Command {
         /// A preprocessor macro for the driver's sources.
         #[arg(short = 'D', value_name = "NAME[=VALUE]")]
         define: Vec<String>,
+        /// A folder with headers that lie outside of the sources; those inside are found.
+        #[arg(short = 'I', long, value_name = "DIR")]
+        include: Vec<PathBuf>,
         /// Passed on to the linker: a static library, `-lNAME`.
         #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
         link: Vec<String>,
@@ -115,8 +118,8 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Setup { r#for } => setup::ensure(r#for, install),
         Command::Iig { files, out } => dext::iig(&files, &out),
-        Command::Dext { src, out, sanitize, define, link } => setup::ensure(setup::Purpose::Build, install)
-            .and_then(|()| dext::build(&src, &out, sanitize.as_deref(), &define, &link)),
+        Command::Dext { src, out, sanitize, define, include, link } => setup::ensure(setup::Purpose::Build, install)
+            .and_then(|()| dext::build(&src, &out, sanitize.as_deref(), &define, &include, &link)),
         Command::Bundle(args) => setup::ensure(setup::Purpose::Bundle, install).and_then(|()| bundle::run(&args)),
         Command::Bindings { check } => setup::ensure(setup::Purpose::Bindings, install)
             .and_then(|()| if check { bindings::check() } else { bindings::write() }),

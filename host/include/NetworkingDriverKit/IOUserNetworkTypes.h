@@ -21,6 +21,7 @@
 #define NDK_22 1
 #define NDK_23 1
 #define NDK_24 1
+#define NDK_25 1
 
 class OSObject;
 class IOUserNetworkPacket;

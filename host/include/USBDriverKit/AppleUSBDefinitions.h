@@ -10,8 +10,24 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <DriverKit/IOLib.h>
 #include <DriverKit/IOReturn.h>
 #include <DriverKit/IOTypes.h>
+#include <libkern/OSByteOrder.h>
+
+/* Multi-byte fields are little-endian (USB 2.0 section 8.1). */
+#define USBToHost16 OSSwapLittleToHostInt16
+#define HostToUSB16 OSSwapHostToLittleInt16
+#define USBToHost32 OSSwapLittleToHostInt32
+#define HostToUSB32 OSSwapHostToLittleInt32
+#define USBToHost64 OSSwapLittleToHostInt64
+#define HostToUSB64 OSSwapHostToLittleInt64
+
+/* One bit, and the bits from start to end, both included. */
+#define IOUSBBit(bit)                  ((uint32_t)1 << (bit))
+#define IOUSBBitRange(start, end)      ((uint32_t)(0xffffffffu >> (31 - (end))) & ((uint32_t)0xffffffffu << (start)))
+#define IOUSBBitRange64(start, end)    ((uint64_t)(~0ULL >> (63 - (end))) & (uint64_t)(~0ULL << (start)))
+#define IOUSBBitRangePhase(start, end) (start)
 
 struct IOUSBDescriptorHeader {
     uint8_t bLength;
@@ -103,6 +119,36 @@ struct IOUSBSuperSpeedPlusIsochronousEndpointCompanionDescriptor {
 typedef struct IOUSBSuperSpeedPlusIsochronousEndpointCompanionDescriptor
     IOUSBSuperSpeedPlusIsochronousEndpointCompanionDescriptor;
 
+struct IOUSBDeviceQualifierDescriptor {
+    uint8_t bLength;
+    uint8_t bDescriptorType;
+    uint16_t bcdUSB;
+    uint8_t bDeviceClass;
+    uint8_t bDeviceSubClass;
+    uint8_t bDeviceProtocol;
+    uint8_t bMaxPacketSize0;
+    uint8_t bNumConfigurations;
+    uint8_t bReserved;
+} __attribute__((packed));
+typedef struct IOUSBDeviceQualifierDescriptor IOUSBDeviceQualifierDescriptor;
+
+struct IOUSBConfigurationDescHeader {
+    uint8_t bLength;
+    uint8_t bDescriptorType;
+    uint16_t wTotalLength;
+} __attribute__((packed));
+typedef struct IOUSBConfigurationDescHeader IOUSBConfigurationDescHeader;
+
+/* A request's setup packet (USB 2.0 table 9-2). */
+struct IOUSBDeviceRequest {
+    uint8_t bmRequestType;
+    uint8_t bRequest;
+    uint16_t wValue;
+    uint16_t wIndex;
+    uint16_t wLength;
+} __attribute__((packed));
+typedef struct IOUSBDeviceRequest IOUSBDeviceRequest;
+
 struct IOUSBStringDescriptor {
     uint8_t bLength;
     uint8_t bDescriptorType;
@@ -133,10 +179,45 @@ enum tIOUSBDescriptorType {
     kIOUSBDescriptorTypeInterfaceAssociation = 11,
     kIOUSBDescriptorTypeBOS = 15,
     kIOUSBDescriptorTypeDeviceCapability = 16,
+    kIOUSBDecriptorTypeHID = 33,
+    kIOUSBDecriptorTypeReport = 34,
+    kIOUSBDescriptorTypePhysical = 35,
+    kIOUSBDescriptorTypeHub = 41,
+    kIOUSBDescriptorTypeSuperSpeedHub = 42,
     kIOUSBDecriptorTypeSuperSpeedUSBEndpointCompanion = 48,
-    kIOUSBDescriptorTypeSuperSpeedUSBEndpointCompanion = 48
+    kIOUSBDescriptorTypeSuperSpeedUSBEndpointCompanion = 48,
+    kIOUSBDescriptorTypeSuperSpeedPlusIsochronousEndpointCompanion = 49
 };
 typedef enum tIOUSBDescriptorType tIOUSBDescriptorType;
+
+/* bLength of descriptors that have one length. */
+enum tIOUSBDescriptorSize {
+    kIOUSBDescriptorHeaderSize = 2,
+    kIOUSBDescriptorSizeDevice = 18,
+    kIOUSBDescriptorSizeConfiguration = 9,
+    kIOUSBDescriptorSizeInterface = 9,
+    kIOUSBDescriptorSizeEndpoint = 7,
+    kIOUSBDescriptorSizeStringMinimum = kIOUSBDescriptorHeaderSize,
+    kIOUSBDescriptorSizeStringMaximum = 255,
+    kIOUSBDescriptorSizeDeviceQualifier = 10,
+    kIOUSBDescriptorSizeInterfaceAssociation = 8,
+    kIOUSBDescriptorSizeBOS = 5,
+    kIOUSBDescriptorSizeDeviceCapability = 3,
+    kIOUSBDescriptorSizeSuperSpeedUSBEndpointCompanion = 6,
+    kIOUSBDescriptorSizeSuperSpeedPlusIsochronousEndpointCompanion = 8
+};
+typedef enum tIOUSBDescriptorSize tIOUSBDescriptorSize;
+
+/* bmAttributes of a configuration (USB 2.0 table 9-10). */
+enum {
+    kIOUSBConfigurationDescriptorAttributeRemoteWakeCapable = IOUSBBit(5),
+    kIOUSBConfigurationDescriptorAttributeSelfPowered = IOUSBBit(6)
+};
+
+enum tIOUSBLanguageID { kIOUSBLanguageIDEnglishUS = 0x0409 };
+typedef enum tIOUSBLanguageID tIOUSBLanguageID;
+
+enum { kIOUSBAppleVendorID = 0x05ac };
 
 /* bmRequestType (USB 2.0 table 9-2). */
 enum tIOUSBDeviceRequestDirectionValue {
@@ -154,43 +235,120 @@ enum tIOUSBDeviceRequestRecipientValue {
     kIOUSBDeviceRequestRecipientValueEndpoint = 2,
     kIOUSBDeviceRequestRecipientValueOther = 3
 };
+typedef enum tIOUSBDeviceRequestDirectionValue tIOUSBDeviceRequestDirectionValue;
+typedef enum tIOUSBDeviceRequestTypeValue tIOUSBDeviceRequestTypeValue;
+typedef enum tIOUSBDeviceRequestRecipientValue tIOUSBDeviceRequestRecipientValue;
 enum tIOUSBDeviceRequest {
-    kIOUSBDeviceRequestSizePhase = 5,
-    kIOUSBDeviceRequestTypePhase = 5,
+    kIOUSBDeviceRequestSize = 8,
+    kIOUSBDeviceRequestDirectionMask = IOUSBBit(7),
     kIOUSBDeviceRequestDirectionPhase = 7,
-    kIOUSBDeviceRequestRecipientPhase = 0,
     kIOUSBDeviceRequestDirectionOut = 0 << 7,
     kIOUSBDeviceRequestDirectionIn = 1 << 7,
+    kIOUSBDeviceRequestTypeMask = IOUSBBitRange(5, 6),
+    kIOUSBDeviceRequestTypePhase = 5,
     kIOUSBDeviceRequestTypeStandard = 0 << 5,
     kIOUSBDeviceRequestTypeClass = 1 << 5,
     kIOUSBDeviceRequestTypeVendor = 2 << 5,
+    kIOUSBDeviceRequestRecipientMask = IOUSBBitRange(0, 4),
+    kIOUSBDeviceRequestRecipientPhase = 0,
     kIOUSBDeviceRequestRecipientDevice = 0,
     kIOUSBDeviceRequestRecipientInterface = 1,
     kIOUSBDeviceRequestRecipientEndpoint = 2,
     kIOUSBDeviceRequestRecipientOther = 3
 };
+
+/* bRequest of standard requests (USB 2.0 table 9-4, USB 3.1 table 9-5). */
+enum {
+    kIOUSBDeviceRequestGetStatus = 0,
+    kIOUSBDeviceRequestClearFeature = 1,
+    kIOUSBDeviceRequestGetState = 2,
+    kIOUSBDeviceRequestSetFeature = 3,
+    kIOUSBDeviceRequestSetAddress = 5,
+    kIOUSBDeviceRequestGetDescriptor = 6,
+    kIOUSBDeviceRequestSetDescriptor = 7,
+    kIOUSBDeviceRequestGetConfiguration = 8,
+    kIOUSBDeviceRequestSetConfiguration = 9,
+    kIOUSBDeviceRequestGetInterface = 10,
+    kIOUSBDeviceRequestSetInterface = 11,
+    kIOUSBDeviceRequestSynchFrame = 12,
+    kIOUSBDeviceRequestSetSel = 48,
+    kIOUSBDeviceRequestSetIsochronousDelay = 49
+};
+
+/* Answers to GET_STATUS, and features to set and clear (USB 2.0 section 9.4.5 and table 9-6, USB 3.1 table 9-7). */
+enum {
+    kIOUSBDeviceStatusSelfPowered = IOUSBBit(0),
+    kIOUSBDeviceStatusRemoteWakeEnable = IOUSBBit(1),
+    kIOUSBDeviceStatusU1Enable = IOUSBBit(2),
+    kIOUSBDeviceStatusU2Enable = IOUSBBit(3),
+    kIOUSBDeviceStatusLTMEnable = IOUSBBit(4),
+    kIOUSBInterfaceStatusRemoteWakeCapable = IOUSBBit(0),
+    kIOUSBInterfaceStatusRemoteWakeEnable = IOUSBBit(1),
+    IOUSBEndpointStatusHalt = IOUSBBit(0),
+    kIOUSBDeviceFeatureSelectorRemoteWakeup = 1,
+    kIOUSBDeviceFeatureSelectorTestMode = 2,
+    kIOUSBDeviceFeatureSelectorU1Enable = 48,
+    kIOUSBDeviceFeatureSelectorU2Enable = 49,
+    kIOUSBDeviceFeatureSelectorLTMEnable = 50,
+    kIOUSBInterfaceFeatureSelectorSuspend = 0,
+    IOUSBEndpointFeatureSelectorStall = 0
+};
+
 #define USBmakebmRequestType(direction, type, recipient) \
     ((uint8_t)((((direction) & 1) << 7) | (((type) & 3) << 5) | ((recipient) & 0x1f)))
 
-/* bEndpointAddress and bmAttributes (USB 2.0 table 9-13). */
+/* bEndpointAddress, bmAttributes and wMaxPacketSize (USB 2.0 table 9-13). */
 enum {
-    kIOUSBEndpointDescriptorNumber = 0x0f,
-    kIOUSBEndpointDescriptorDirection = 0x80,
+    kIOUSBEndpointDescriptorNumber = IOUSBBitRange(0, 3),
+    kIOUSBEndpointDescriptorEndpointAddressReserved = IOUSBBitRange(4, 6),
+    kIOUSBEndpointDescriptorDirection = IOUSBBit(7),
     kIOUSBEndpointDescriptorDirectionPhase = 7,
-    kIOUSBEndpointDescriptorDirectionOut = 0x00,
-    kIOUSBEndpointDescriptorDirectionIn = 0x80,
-    kIOUSBEndpointDescriptorTransferType = 0x03,
+    kIOUSBEndpointDescriptorDirectionOut = 0,
+    kIOUSBEndpointDescriptorDirectionIn = IOUSBBit(7),
+    kIOUSBEndpointDescriptorTransferType = IOUSBBitRange(0, 1),
+    kIOUSBEndpointDescriptorTransferTypePhase = 0,
     kIOUSBEndpointDescriptorTransferTypeControl = 0,
     kIOUSBEndpointDescriptorTransferTypeIsochronous = 1,
     kIOUSBEndpointDescriptorTransferTypeBulk = 2,
-    kIOUSBEndpointDescriptorTransferTypeInterrupt = 3
+    kIOUSBEndpointDescriptorTransferTypeInterrupt = 3,
+    kIOUSBEndpointDescriptorSynchronizationType = IOUSBBitRange(2, 3),
+    kIOUSBEndpointDescriptorSynchronizationTypePhase = 2,
+    kIOUSBEndpointDescriptorSynchronizationTypeNone = 0 << 2,
+    kIOUSBEndpointDescriptorSynchronizationTypeAsynchronous = 1 << 2,
+    kIOUSBEndpointDescriptorSynchronizationTypeAdaptive = 2 << 2,
+    kIOUSBEndpointDescriptorSynchronizationTypeSynchronous = 3 << 2,
+    kIOUSBEndpointDescriptorUsageType = IOUSBBitRange(4, 5),
+    kIOUSBEndpointDescriptorUsageTypePhase = 4,
+    kIOUSBEndpointDescriptorUsageTypeInterruptPeriodic = 0 << 4,
+    kIOUSBEndpointDescriptorUsageTypeInterruptNotification = 1 << 4,
+    kIOUSBEndpointDescriptorUsageTypeIsocData = 0 << 4,
+    kIOUSBEndpointDescriptorUsageTypeIsocFeedback = 1 << 4,
+    kIOUSBEndpointDescriptorUsageTypeIsocImplicit = 2 << 4,
+    kIOUSBEndpointDescriptorPacketSize = IOUSBBitRange(0, 10),
+    kIOUSBEndpointDescriptorPacketSizePhase = 0,
+    kIOUSBEndpointDescriptorPacketSizeMult = IOUSBBitRange(11, 12),
+    kIOUSBEndpointDescriptorPacketSizeMultPhase = 11
 };
-enum tIOUSBEndpointDirection { kIOUSBEndpointDirectionOut = 0, kIOUSBEndpointDirectionIn = 1 };
+enum tIOUSBEndpointDirection {
+    kIOUSBEndpointDirectionOut = 0,
+    kIOUSBEndpointDirectionIn = 1,
+    kIOUSBEndpointDirectionUnknown = 2
+};
+typedef enum tIOUSBEndpointDirection tIOUSBEndpointDirection;
 enum tIOUSBEndpointType {
     kIOUSBEndpointTypeControl = 0,
     kIOUSBEndpointTypeIsochronous = 1,
     kIOUSBEndpointTypeBulk = 2,
     kIOUSBEndpointTypeInterrupt = 3
+};
+typedef enum tIOUSBEndpointType tIOUSBEndpointType;
+
+/* Fields of a SuperSpeed endpoint companion (USB 3.1 table 9-27). */
+enum {
+    kIOUSBSuperSpeedEndpointCompanionDescriptorMaxBurst = IOUSBBitRange(0, 4),
+    kIOUSBSuperSpeedEndpointCompanionDescriptorBulkMaxStreams = IOUSBBitRange(0, 4),
+    kIOUSBSuperSpeedEndpointCompanionDescriptorIsocMult = IOUSBBitRange(0, 1),
+    kIOUSBSuperSpeedEndpointCompanionDescriptorSSPIsocCompanion = IOUSBBit(7)
 };
 
 #include <USBDriverKit/IOUSBHostFamilyDefinitions.h>

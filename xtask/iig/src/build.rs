@@ -1,5 +1,6 @@
 //! Builds a driver extension's sources into a shared object that the Linux runtime loads.
 
+use crate::tree::{self, SrcTree};
 use crate::{Diagnostics, Generator};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -33,7 +34,7 @@ impl Sanitizer {
 /// What to build.
 #[derive(Debug, Clone, Default)]
 pub struct Dext {
-    /// Directories with the driver's `.iig`, `.cpp` and `.h` files; searched recursively.
+    /// Directories with the driver's `.iig`, C++, C and header files; searched recursively.
     pub src_dirs: Vec<PathBuf>,
     /// Directories with the framework's definitions and headers (host/include).
     pub include_dirs: Vec<PathBuf>,
@@ -70,7 +71,7 @@ impl fmt::Display for BuildError {
             Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
             Self::NoSources(dirs) => {
                 let dirs: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
-                write!(f, "no .cpp file in {}", dirs.join(", "))
+                write!(f, "no C++ file in {}", dirs.join(", "))
             }
             Self::Definitions(diagnostics) => write!(f, "{diagnostics}"),
             Self::Compile(path, output) => write!(f, "{} does not compile\n{}", path.display(), output.trim_end()),
@@ -104,8 +105,11 @@ pub fn find_clang() -> Result<PathBuf, BuildError> {
 }
 
 /// Compiler flags for everything that includes DriverKit headers, the runtime included.
-const FLAGS: [&str; 8] =
-    ["-std=gnu++20", "-fblocks", "-fno-exceptions", "-fno-rtti", "-fPIC", "-g", "-O2", "-fvisibility=default"];
+const FLAGS: [&str; 5] = ["-fblocks", "-fPIC", "-g", "-O2", "-fvisibility=default"];
+
+/// What a language adds.
+const CXX: [&str; 3] = ["-std=gnu++20", "-fno-exceptions", "-fno-rtti"];
+const C: [&str; 3] = ["-x", "c", "-std=gnu17"];
 
 /// A driver is written for another compiler and another size of `long long`; its warnings are its author's business.
 const WARNINGS: [&str; 2] = ["-w", "-ferror-limit=20"];
@@ -117,7 +121,7 @@ const WARNINGS: [&str; 2] = ["-w", "-ferror-limit=20"];
 pub fn write_framework(include_dirs: &[PathBuf], out: &Path) -> Result<(), BuildError> {
     let generator = Generator::new(include_dirs.iter().cloned());
     for dir in include_dirs {
-        for path in files(dir, "iig")? {
+        for path in tree::walk(dir)?.into_iter().filter(|path| path.extension().is_some_and(|is| is == "iig")) {
             let output = generator.framework(&path).map_err(BuildError::Definitions)?;
             let relative = path.strip_prefix(dir).unwrap_or(&path).with_extension("h");
             write(&out.join(relative), &output.header)?;
@@ -144,58 +148,54 @@ pub fn build_dext(dext: &Dext) -> Result<(), BuildError> {
     let include = work.join("include");
     let generated = work.join("generated");
     write_framework(&dext.include_dirs, &include)?;
-    let mut sources = Vec::new();
-    let mut header_dirs = vec![generated.clone()];
-    let mut search: Vec<PathBuf> = dext.src_dirs.clone();
-    for dir in &dext.src_dirs {
-        for path in files(dir, "iig")?.iter().chain(&files(dir, "h")?).chain(&files(dir, "hpp")?) {
-            let parent = path.parent().unwrap_or(dir).to_owned();
-            if !header_dirs.contains(&parent) {
-                header_dirs.push(parent.clone());
-            }
-            if !search.contains(&parent) {
-                search.push(parent);
-            }
-        }
-        sources.extend(files(dir, "cpp")?);
-    }
+    let tree = SrcTree::read(&dext.src_dirs)?;
+    let mut sources = tree.sources.clone();
     if sources.is_empty() {
         return Err(BuildError::NoSources(dext.src_dirs.clone()));
     }
+    let header_dirs = tree.header_dirs();
+    let named = dext.compile_args.iter().filter_map(|argument| argument.strip_prefix("-I")).map(PathBuf::from);
+    let search: Vec<PathBuf> = named.chain(header_dirs.iter().cloned()).collect();
     let mut generator = Generator::new(search.iter().chain(&dext.include_dirs).cloned());
     for argument in dext.compile_args.iter().filter_map(|argument| argument.strip_prefix("-D")) {
         let (name, value) = argument.split_once('=').unwrap_or((argument, "1"));
         generator = generator.define(name, value);
     }
     let mut diagnostics = Diagnostics::default();
-    for dir in &dext.src_dirs {
-        for path in files(dir, "iig")? {
-            match generator.user_in(&path) {
-                Ok(output) => {
-                    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                    write(&generated.join(format!("{stem}.h")), &output.header)?;
-                    let source = generated.join(format!("{stem}.iig.cpp"));
-                    write(&source, &output.source)?;
-                    sources.push(source);
-                }
-                Err(found) => diagnostics.0.extend(found.0),
+    for path in &tree.definitions {
+        match generator.user_in(path) {
+            Ok(output) => {
+                let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                write(&generated.join(format!("{stem}.h")), &output.header)?;
+                let source = generated.join(format!("{stem}.iig.cpp"));
+                write(&source, &output.source)?;
+                sources.push(source);
             }
+            Err(found) => diagnostics.0.extend(found.0),
         }
     }
     if !diagnostics.0.is_empty() {
         return Err(BuildError::Definitions(diagnostics));
     }
+    // Mac volumes ignore the case of names, so drivers write `#include` as they like.
+    let overlay = work.join("names.json");
+    let dirs = [&generated, &include].into_iter().chain(&dext.include_dirs).chain(&tree.roots);
+    write(&overlay, &tree::overlay(dirs)?)?;
     let mut arguments: Vec<String> = FLAGS.iter().chain(&WARNINGS).map(|flag| (*flag).to_owned()).collect();
     arguments.extend(dext.sanitizer.flags().iter().map(|flag| (*flag).to_owned()));
-    for dir in header_dirs.iter().chain([&include]).chain(&dext.include_dirs) {
+    arguments.push(format!("-ivfsoverlay{}", overlay.display()));
+    arguments.extend(dext.compile_args.iter().cloned());
+    for dir in [&generated].into_iter().chain(&header_dirs).chain([&include]).chain(&dext.include_dirs) {
         arguments.push(format!("-I{}", dir.display()));
     }
-    arguments.extend(dext.compile_args.iter().cloned());
     let mut objects = Vec::new();
     for (index, source) in sources.iter().enumerate() {
         let stem = source.file_stem().unwrap_or_default().to_string_lossy();
         let object = work.join(format!("{index}-{stem}.o"));
-        run(Command::new(&compiler).args(&arguments).arg("-c").arg(source).arg("-o").arg(&object), source)?;
+        let language = if source.extension().is_some_and(|is| is == "c") { &C } else { &CXX };
+        let mut command = Command::new(&compiler);
+        command.args(language).args(&arguments).arg("-c").arg(source).arg("-o").arg(&object);
+        run(&mut command, source)?;
         objects.push(object);
     }
     link(&compiler, dext, &objects)
@@ -222,25 +222,6 @@ fn run(command: &mut Command, about: &Path) -> Result<(), BuildError> {
         return Ok(());
     }
     Err(BuildError::Compile(about.to_owned(), String::from_utf8_lossy(&output.stderr).into_owned()))
-}
-
-/// Files with an extension below a directory, sorted.
-fn files(dir: &Path, extension: &str) -> Result<Vec<PathBuf>, BuildError> {
-    let mut found = Vec::new();
-    let mut pending = vec![dir.to_owned()];
-    while let Some(dir) = pending.pop() {
-        let entries = std::fs::read_dir(&dir).map_err(|error| BuildError::Io(dir.clone(), error))?;
-        for entry in entries {
-            let path = entry.map_err(|error| BuildError::Io(dir.clone(), error))?.path();
-            if path.is_dir() {
-                pending.push(path);
-            } else if path.extension().is_some_and(|found| found == extension) {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 fn write(path: &Path, text: &str) -> Result<(), BuildError> {

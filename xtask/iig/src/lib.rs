@@ -2,8 +2,8 @@
 //! `iig` gives them, and the sources of a driver extension become a shared object for the Linux runtime.
 //!
 //! The text of a definition is copied; only classes that descend from `OSObject` are understood and replaced. What a
-//! driver extension may declare is: overrides, LOCALONLY methods, `TYPE(Class::Method)` callbacks, and ordinary
-//! C++ members. Anything else is an error with its place.
+//! driver extension may declare is: overrides, dispatched and LOCALONLY methods of its own, `TYPE(Class::Method)` callbacks,
+//! and ordinary C++ members. Anything else is an error with its place.
 #![forbid(unsafe_code)]
 
 mod build;
@@ -15,6 +15,7 @@ mod member;
 mod model;
 mod parse;
 mod resolve;
+mod tree;
 
 pub use build::{BuildError, Dext, Sanitizer, build_dext, find_clang, write_framework};
 pub use diag::{Diagnostic, Diagnostics};

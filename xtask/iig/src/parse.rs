@@ -5,6 +5,7 @@ use crate::diag::{Diagnostic, Diagnostics};
 use crate::lex::{self, Kind, Source, Token};
 use crate::member::{Body, after_group};
 use crate::model::Class;
+use crate::tree::find_ignoring_case;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -155,9 +156,10 @@ impl Table {
         let own = quoted.then(|| from.parent().map(Path::to_owned)).flatten();
         let dirs = own.iter().chain(&self.include_dirs);
         let definition = name.strip_suffix(".h").map(|stem| format!("{stem}.iig"));
-        dirs.flat_map(|dir| [Some(dir.join(name)), definition.as_ref().map(|definition| dir.join(definition))])
-            .flatten()
-            .find(|path| path.is_file())
+        let candidates: Vec<_> =
+            dirs.flat_map(|dir| [Some((dir, name)), definition.as_deref().map(|name| (dir, name))]).flatten().collect();
+        let exact = candidates.iter().map(|(dir, name)| dir.join(name)).find(|path| path.is_file());
+        exact.or_else(|| candidates.iter().find_map(|(dir, name)| find_ignoring_case(dir, name)))
     }
 
     fn top_level(&mut self, source: &Rc<Source>, tokens: &[Token], definition: bool, file: &mut File) {

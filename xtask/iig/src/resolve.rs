@@ -173,12 +173,20 @@ impl Table {
                 fail(message, hint)
             }
             _ if method.local_only => Ok(Role::Local),
-            _ if mode == Mode::User => Err(new_method(method)),
             _ if method.result != "void" && !matches!(method.result.as_str(), "kern_return_t" | "IOReturn") => fail(
                 format!("dispatched method `{}` returns {}", method.name, method.result),
-                "dispatched methods return kern_return_t, IOReturn or void; add LOCALONLY for anything else".to_owned(),
+                "dispatched methods return kern_return_t, IOReturn or void; add LOCALONLY to any other, `override` if a \
+                 base class declares it"
+                    .to_owned(),
             ),
-            _ => Ok(Role::New),
+            _ => match method.parameters.iter().find(|p| p.type_text.contains('&') || p.type_text == "...") {
+                Some(parameter) => fail(
+                    format!("dispatched method `{}` takes `{}`", method.name, parameter.type_text),
+                    "a message carries values, pointers and arrays; add LOCALONLY to a method that stays in the driver"
+                        .to_owned(),
+                ),
+                None => Ok(Role::New),
+            },
         }
     }
 
@@ -236,24 +244,4 @@ impl Table {
         };
         (format!("`{}` overrides nothing: no base class of `{}` declares it", method.name, class.name), hint)
     }
-}
-
-fn new_method(method: &Method) -> (usize, String, String, String) {
-    let why = match &method.marshalled {
-        Some(word) => format!(
-            "`{}` is marked {word}: a new dispatched method, which a driver extension cannot have here",
-            method.name
-        ),
-        None => {
-            format!("`{}` would be a new dispatched method, which a driver extension cannot have here", method.name)
-        }
-    };
-    let hint = if method.result == "void"
-        && method.parameters.first().is_some_and(|p| p.pointee.as_deref() == Some("OSAction"))
-    {
-        "add TYPE(Class::Method) if it is a callback, LOCALONLY if it is only called inside the driver"
-    } else {
-        "add LOCALONLY if it is only called inside the driver, `override` if a base class declares it"
-    };
-    (method.at, method.name.clone(), why, hint.to_owned())
 }

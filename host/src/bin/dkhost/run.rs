@@ -45,11 +45,11 @@ pub fn run(args: &RunArgs) -> ExitCode {
         println!("trace: {hash:016x}, {events} events");
     }
     let report = host.finish();
+    println!("leaks: {} objects", report.leaks.len());
     let clean = match outcome {
         Ok(clean) => clean,
         Err(text) => return failed(format_args!("{text}")),
     };
-    println!("leaks: {} objects", report.leaks.len());
     if clean && (report.leaks.is_empty() || !args.strict_leaks) { ExitCode::SUCCESS } else { ExitCode::from(UNCLEAN) }
 }
 

@@ -381,6 +381,11 @@ impl UsbDevice for SimDevice {
     fn set_alternate(&self, interface: u8, alternate: u8) -> IoResult<()> {
         self.enter()?;
         let mut state = lock(&self.state);
+        // Where there is only one setting it may be selected, as Linux's gadgets let it be (USB 2.0 section 9.4.10 permits
+        // a stall).
+        if alternate == 0 && (interface == descriptors::CONTROL || self.model == Model::Rndis) {
+            return if interface <= descriptors::DATA { Ok(()) } else { Err(PIPE_STALLED) };
+        }
         if interface != descriptors::DATA || self.model == Model::Rndis || alternate > 1 {
             return Err(PIPE_STALLED);
         }

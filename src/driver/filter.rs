@@ -24,12 +24,12 @@ fn family(number: u8) -> Option<Family> {
     }
 }
 
-/// Reads `weir_table_entry[]`.
 /// What a table's entries are sorted by.
 fn entry_key(entry: &TableEntry) -> (u8, [u8; 16], u8) {
     (entry.family as u8, entry.addr, entry.len)
 }
 
+/// Reads `weir_table_entry[]`.
 fn entries(bytes: &[u8]) -> Result<Vec<TableEntry>, Error> {
     let (records, rest) = bytes.as_chunks::<TABLE_ENTRY_LEN>();
     if !rest.is_empty() || records.len() > image::PREFIXES_MAX {

@@ -60,14 +60,13 @@ fn with_room(
     give_back(&mut packets, out)
 }
 
-/// Lends `n` empty buffers for receive. Returns how many were taken, from the front. A descriptor that is no good
-/// ends the burst and is counted as misuse.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn weir_rx_post(
+/// The packets of `n` descriptors, as far as `packet` makes them. One that is no good ends the burst and is counted as misuse.
+fn with_lent(
     core: *mut sys::weir_core,
-    queue: u32,
     pkts: *const sys::weir_pkt,
     n: u32,
+    packet: impl Fn(&RawPacket) -> Option<Packet>,
+    body: impl FnOnce(&Driver, &mut Burst) -> u32,
 ) -> u32 {
     let Some(driver) = driver(core) else { return 0 };
     if n == 0 {
@@ -79,9 +78,7 @@ pub unsafe extern "C" fn weir_rx_post(
     };
     let mut packets = Burst::new();
     for raw in raws {
-        let empty = RawPacket { len: 0, flags: 0, mss: 0, segs: 0, status: 0, reserved: 0, ..*raw };
-        // SAFETY: the header's contract: the buffer is lent until the cookie is handed back.
-        let Ok(packet) = (unsafe { Packet::from_raw(empty) }) else {
+        let Some(packet) = packet(raw) else {
             driver.count_misuse();
             break;
         };
@@ -89,7 +86,24 @@ pub unsafe extern "C" fn weir_rx_post(
             break;
         }
     }
-    driver.rx_post(queue, &mut packets)
+    body(driver, &mut packets)
+}
+
+/// Lends `n` empty buffers for receive. Returns how many were taken, from the front. A descriptor that is no good
+/// ends the burst and is counted as misuse.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_rx_post(
+    core: *mut sys::weir_core,
+    queue: u32,
+    pkts: *const sys::weir_pkt,
+    n: u32,
+) -> u32 {
+    let empty = |raw: &RawPacket| {
+        let raw = RawPacket { len: 0, flags: 0, mss: 0, segs: 0, status: 0, reserved: 0, ..*raw };
+        // SAFETY: the header's contract: the buffer is lent until the cookie is handed back.
+        unsafe { Packet::from_raw(raw) }.ok()
+    };
+    with_lent(core, pkts, n, empty, |driver, packets| driver.rx_post(queue, packets))
 }
 
 /// How many empty buffers [`weir_rx_post`] would take now.
@@ -133,31 +147,16 @@ pub unsafe extern "C" fn weir_tx_submit(
     pkts: *const sys::weir_pkt,
     n: u32,
 ) -> u32 {
-    let Some(driver) = driver(core) else { return 0 };
-    if n == 0 {
-        return 0;
-    }
-    let Some(raws) = lent(pkts, n) else {
-        driver.count_misuse();
-        return 0;
-    };
-    let mut packets = Burst::new();
-    for raw in raws {
+    let clean = |raw: &RawPacket| {
         let clean = RawPacket { flags: raw.flags & TX_FLAGS, segs: 0, status: 0, reserved: 0, ..*raw };
         // SAFETY: the header's contract: the buffer is lent until the cookie is handed back.
-        let packet = match unsafe { Packet::from_raw(clean) } {
-            Ok(packet) => packet,
-            Err(BadPacket::Null) if raw.cookie == 0 => {
-                driver.count_misuse();
-                break;
-            }
-            Err(_) => Packet::refused(raw.cookie, Status::BadDescriptor),
-        };
-        if packets.push(packet).is_err() {
-            break;
+        match unsafe { Packet::from_raw(clean) } {
+            Ok(packet) => Some(packet),
+            Err(BadPacket::Null) if raw.cookie == 0 => None,
+            Err(_) => Some(Packet::refused(raw.cookie, Status::BadDescriptor)),
         }
-    }
-    driver.tx_submit(queue, &mut packets)
+    };
+    with_lent(core, pkts, n, clean, |driver, packets| driver.tx_submit(queue, packets))
 }
 
 /// Progresses transmit and returns completed packets with their status.

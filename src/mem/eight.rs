@@ -35,44 +35,17 @@ impl Eight {
         Self(unsafe { _mm_set1_epi16(word.cast_signed()) })
     }
 
-    /// Bits that are in both.
-    #[inline(always)]
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        // SAFETY: SSE2 is part of x86-64.
-        Self(unsafe { _mm_and_si128(self.0, other.0) })
-    }
-
-    /// Bits that are in either.
-    #[inline(always)]
-    #[must_use]
-    pub fn or(self, other: Self) -> Self {
-        // SAFETY: SSE2 is part of x86-64.
-        Self(unsafe { _mm_or_si128(self.0, other.0) })
-    }
-
-    /// Bits that are in one only.
-    #[inline(always)]
-    #[must_use]
-    pub fn xor(self, other: Self) -> Self {
-        // SAFETY: SSE2 is part of x86-64.
-        Self(unsafe { _mm_xor_si128(self.0, other.0) })
-    }
-
-    /// Words less words, wrapping.
-    #[inline(always)]
-    #[must_use]
-    pub fn less(self, other: Self) -> Self {
-        // SAFETY: SSE2 is part of x86-64.
-        Self(unsafe { _mm_sub_epi16(self.0, other.0) })
-    }
-
-    /// By how much words are above words, else zero.
-    #[inline(always)]
-    #[must_use]
-    pub fn above(self, other: Self) -> Self {
-        // SAFETY: SSE2 is part of x86-64.
-        Self(unsafe { _mm_subs_epu16(self.0, other.0) })
+    of_two! {
+        /// Bits that are in both.
+        and: _mm_and_si128;
+        /// Bits that are in either.
+        or: _mm_or_si128;
+        /// Bits that are in one only.
+        xor: _mm_xor_si128;
+        /// Words less words, wrapping.
+        less: _mm_sub_epi16;
+        /// By how much words are above words, else zero.
+        above: _mm_subs_epu16;
     }
 
     /// Which words are zero, as bits.

@@ -4,6 +4,20 @@
 //! Model check of everything that synchronises: `RUSTFLAGS="--cfg loom" cargo test -p weir-core --lib --release loom`.
 
 pub mod doorbell;
+/// Instructions of SSE2 on two vectors, as methods of `Eight` and `Four`.
+#[cfg(target_arch = "x86_64")]
+macro_rules! of_two {
+    ($($(#[$doc:meta])* $name:ident: $instruction:ident;)*) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        #[must_use]
+        pub fn $name(self, other: Self) -> Self {
+            // SAFETY: SSE2 is part of x86-64.
+            Self(unsafe { $instruction(self.0, other.0) })
+        }
+    )*};
+}
+
 pub mod eight;
 pub mod four;
 pub mod locate;

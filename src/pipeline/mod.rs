@@ -52,7 +52,7 @@ pub const FRAME_MIN: usize = 14;
 
 /// How many frames before its turn a frame is fetched. Buffers lie as far apart as they are long, so that the beginnings
 /// of many compete for the same few places of the innermost cache.
-const FETCH_AHEAD: usize = 6;
+const FETCH_AHEAD: usize = 16;
 
 /// Key of the hash that flows are spread over shards by. The same everywhere: both ends of a virtual cable must come
 /// to the same queue for a flow. Whoever picks addresses to crowd one queue loses only speed, and that of a queue.

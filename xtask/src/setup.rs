@@ -135,6 +135,14 @@ const NEEDS: &[Need] = &[
         purposes: &[Test, TestAll],
     },
     Need {
+        what: "nftables",
+        why: "the kernel's own filter, a peer of `bench latency`",
+        present: || !cfg!(target_os = "linux") || sh::has("nft"),
+        apt: &["nftables"],
+        brew: &[],
+        purposes: &[Bench],
+    },
+    Need {
         what: "QEMU",
         why: "the virtual machine of the USB and PCI tests",
         present: || !cfg!(target_os = "linux") || sh::has("qemu-system-x86_64"),
@@ -172,7 +180,7 @@ const NEEDS: &[Need] = &[
         present: || sh::has("iperf3"),
         apt: &["iperf3"],
         brew: &["iperf3"],
-        purposes: &[Test, TestAll],
+        purposes: &[Bench, Test, TestAll],
     },
     Need {
         what: "QEMU",

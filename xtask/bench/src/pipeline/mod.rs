@@ -84,8 +84,8 @@ enum Peer {
     None,
 }
 
-/// Frames that lie ready at a time, as in a NIC's ring.
-const CHUNK: usize = 1024;
+/// Frames that lie ready at a time: as many as there are in a NIC's two rings of the driver's usual size (`WeirRingSize`).
+const CHUNK: usize = 512;
 /// States that there is room for in a driver; see `driver.rs`.
 const DRIVER_STATES: usize = 200_000;
 

@@ -78,7 +78,14 @@ fn rule_sets(sets: Option<&Path>) -> Result<Vec<(String, String)>> {
 fn plan(args: &Args) -> Result<Vec<Run>> {
     let lookups = if args.quick { 200_000 } else { 1_000_000 };
     let mut runs = Vec::new();
-    for (name, path) in rule_sets(args.sets.as_deref())? {
+    let sets = rule_sets(args.sets.as_deref())?;
+    // What the pipeline is measured under: rules in the style of access lists.
+    let rules = |size: &str| {
+        let found = sets.iter().find(|(name, _)| name.starts_with("acl") && name.contains(size));
+        found.map(|(_, path)| path.clone()).filter(|path| !path.starts_with("gen:"))
+    };
+    let (some, many) = (rules(" 10k"), rules(" 100k"));
+    for (name, path) in sets {
         let mut run = run_of("classify", &name, &format!("--lookups {lookups} --update"));
         run.args.extend(["--rules".to_owned(), path]);
         // Building rte_acl's tries takes most of a minute with 100,000 rules.
@@ -94,15 +101,21 @@ fn plan(args: &Args) -> Result<Vec<Run>> {
         &[("50k", 50_000), ("1M", 1_000_000), ("10M", 10_000_000)]
     };
     runs.extend(counts.iter().map(|(name, count)| run_of("flows", name, &format!("--count {count}"))));
-    for (key, extra) in [
-        ("established, 10k flows", "--flows 10000 --mix established"),
-        ("established, 1M flows", "--flows 1000000 --mix established"),
-        ("stateless", "--flows 10000 --mix stateless"),
-        ("SYN flood", "--flows 10000 --mix syn-flood"),
+    for (key, extra, rules) in [
+        ("UDP, 10k flows", "--flows 10000 --mix established", &some),
+        ("TCP, 10k flows", "--flows 10000 --mix tcp", &some),
+        ("UDP, 1M flows", "--flows 1000000 --mix established", &some),
+        ("UDP, 10M flows", "--flows 10000000 --mix established --peer none", &some),
+        ("stateless", "--flows 10000 --mix stateless", &None),
+        ("SYN flood", "--flows 10000 --mix syn-flood --peer none", &many),
+        ("2 shards", "--flows 10000 --shards 2", &some),
     ] {
-        if !(args.quick && key.contains("1M")) {
-            runs.push(run_of("pipeline", key, extra));
+        if args.quick && key.contains('M') {
+            continue;
         }
+        let mut run = run_of("pipeline", key, extra);
+        run.args.extend(rules.iter().flat_map(|rules| ["--rules".to_owned(), rules.clone()]));
+        runs.push(run);
     }
     for bench in ["rings", "parse", "checksum", "ffi", "bpf"] {
         runs.push(run_of(bench, bench, ""));

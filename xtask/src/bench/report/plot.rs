@@ -131,6 +131,15 @@ pub(super) fn all(folder: &Path, figures: &Map<String, Value>) -> Result<()> {
     let series = ["Weir", "hashbrown", "rte_hash"];
     Bars { title: "Flow table: ns per lookup and update, or miss", unit: "ns", series: &series, groups }
         .draw(&folder.join("flows.svg"))?;
+    let groups = results(figures, "pipeline")
+        .map(|(name, result)| {
+            let of = |path: &str| number(result, path);
+            (name, vec![of("/ns_per_packet"), of("/peer/ns_per_packet")])
+        })
+        .collect();
+    let series = ["Weir", "DPDK's forward loop with rte_acl, which keeps no states"];
+    Bars { title: "Pipeline: ns per frame of 64 bytes", unit: "ns", series: &series, groups }
+        .draw(&folder.join("pipeline.svg"))?;
     let groups = results(figures, "latency")
         .flat_map(|(_, result)| {
             [("50 %", "p50_us"), ("90 %", "p90_us"), ("99 %", "p99_us"), ("99.9 %", "p999_us")].map(|(name, key)| {

@@ -50,7 +50,7 @@ fn image(text: &mut String, name: &str) {
 
 fn classify(figures: &Map<String, Value>, text: &mut String) {
     text.push_str(
-        "| rules | trace | cold | rand | rte_acl trace / cold / rand | ratios | memory, rte_acl's | build, rte_acl's | update |\n\
+        "| rules | trace | cold | rand | rte_acl trace / cold / rand | ratios | memory, rte_acl's | build, rte_acl's | update: median, 99 %, worst |\n\
          |---|---|---|---|---|---|---|---|---|\n",
     );
     for (name, result) in results(figures, "classify") {
@@ -61,7 +61,7 @@ fn classify(figures: &Map<String, Value>, text: &mut String) {
         let [trace, cold, rand] = ours.map(cell);
         let _ = writeln!(
             text,
-            "| {name} | {trace} | {cold} | {rand} | {} | {} | {}, {} MiB | {}, {} ms | {} ns |",
+            "| {name} | {trace} | {cold} | {rand} | {} | {} | {}, {} MiB | {}, {} ms | {}, {}, {} ns |",
             peer.map(cell).join(" / "),
             ratios.join(" / "),
             scaled(result, "/memory_bytes", 1.0 / 1_048_576.0),
@@ -69,6 +69,8 @@ fn classify(figures: &Map<String, Value>, text: &mut String) {
             scaled(result, "/build_ms", 1.0),
             scaled(result, "/peer/build_ms", 1.0),
             scaled(result, "/update_ns", 1.0),
+            scaled(result, "/update/p99_ns", 1.0),
+            scaled(result, "/update/worst_ns", 1.0),
         );
     }
     text.push('\n');
@@ -103,7 +105,7 @@ pub(super) fn all(figures: &Map<String, Value>) -> String {
         ("classify", "Classifier, ns per lookup", None),
         ("lpm", "Address tables", None),
         ("flows", "Flow table", Some("flows")),
-        ("pipeline", "Pipeline", None),
+        ("pipeline", "Pipeline", Some("pipeline")),
         ("rings", "Rings", None),
         ("parse", "Parse", None),
         ("checksum", "Checksum", None),

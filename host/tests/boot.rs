@@ -85,6 +85,11 @@ fn frames_cross_a_driver_of_the_action_model() {
     round_trip(&fixture("pull"), "PullNic");
 }
 
+#[test]
+fn frames_cross_a_driver_with_a_ring_of_its_own() {
+    round_trip(&fixture("ring"), "RingNic");
+}
+
 /// What its definitions hold, it tries itself in Start: own dispatched methods with every kind of parameter, an own kind of
 /// callback, C sources, headers that only its author's build system would find.
 #[test]

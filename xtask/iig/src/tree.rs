@@ -36,9 +36,15 @@ impl SrcTree {
             }
             tree.roots.push(root);
         }
-        // A generated file that was checked in would define every class twice.
-        let generated: BTreeSet<PathBuf> = tree.definitions.iter().map(|path| path.with_extension("iig.cpp")).collect();
-        tree.sources.retain(|path| !generated.contains(path));
+        // A generated file that was checked in, and one that another file includes, would define everything twice.
+        let mut twice: BTreeSet<PathBuf> = tree.definitions.iter().map(|path| path.with_extension("iig.cpp")).collect();
+        for path in tree.sources.iter().chain(&tree.headers) {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let dir = path.parent().unwrap_or(path);
+            let found = includes(&text).into_iter().filter_map(|name| dir.join(name).canonicalize().ok());
+            twice.extend(found.filter(|included| included != path));
+        }
+        tree.sources.retain(|path| !twice.contains(path));
         Ok(tree)
     }
 

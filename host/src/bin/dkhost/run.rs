@@ -142,6 +142,9 @@ fn insert(into: &mut Properties, path: &str, value: &Prop) {
 }
 
 fn attach(host: &mut Host, service: &Service, args: &RunArgs) -> Result<u64, String> {
+    if service.port().is_err() {
+        return Err(format!("{} started, but registered no Ethernet interface to attach the stack to", args.class));
+    }
     let mode = if args.simulate { Mode::Simulated } else { Mode::Threads };
     let stack = stack::open(&args.stack, mode).map_err(|e| e.to_string())?;
     let id = host.attach(service, stack).map_err(|e| e.to_string())?;

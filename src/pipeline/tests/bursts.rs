@@ -5,7 +5,7 @@ use alloc::vec;
 use proptest::prelude::*;
 
 use super::any::{everything, frame};
-use super::frames::SECOND;
+use super::frames::{SECOND, tcp};
 use super::*;
 use crate::filter::epoch::Publisher;
 use crate::mem::Burst;
@@ -13,6 +13,7 @@ use crate::mem::pool::Pool;
 use crate::mem::region::{HeapDma, Region};
 use crate::pipeline::{Chore, Known, Note, Outcomes, Pipeline, Recorder, Shared};
 use crate::telemetry::ShardCounters;
+use crate::wire::tcp::SYN;
 
 const SIZES: Sizes = Sizes { states: 1024, sources: 64, fragments: 64, seed: 7 };
 
@@ -150,4 +151,27 @@ proptest! {
             prop_assert_eq!(sums[0].map(|sum| [sum[1], sum[2], sum[3]]), slow.map(|sum| [sum[1], sum[2], sum[3]]));
         }
     }
+}
+
+#[test]
+fn a_burst_of_packets_without_room_is_one_event() {
+    let rule = Rule { action: Action::Pass, state: keep(), ..Rule::default() };
+    let mut ruleset = Ruleset::filter(vec![rule], Vec::new());
+    ruleset.options.limits.states = 2;
+    let mut bursts = Bursts::new(&ruleset);
+    let syns = |first: u16| {
+        (0..4).map(|n| tcp(([198, 51, 100, 1], first + n), ([192, 0, 2, 1], 22), SYN, 1, 0).bytes()).collect::<Vec<_>>()
+    };
+    let full = Outcome::Drop(DropReason::StateLimit);
+    let expected = [[Outcome::Pass, Outcome::Pass, full, full], [full; 4]];
+    for (first, (outcomes, lost)) in [1000, 2000].into_iter().zip(expected.into_iter().zip([1, 4])) {
+        let (judged, _) = bursts.judge(Direction::In, SECOND, &syns(first));
+        assert_eq!(judged.iter().map(|(outcome, _)| *outcome).collect::<Vec<_>>(), outcomes);
+        let events: Vec<_> = core::iter::from_fn(|| bursts.shared.events.pop()).collect();
+        let [event] = &events[..] else { panic!("{} events", events.len()) };
+        assert_eq!((event.rule, event.reason), (0, DropReason::StateLimit as u8));
+        assert_eq!(bursts.counters.events_lost.get(), lost);
+    }
+    let [evaluations, packets, ..] = bursts.publisher.current().counters().unwrap().sum(0).unwrap();
+    assert_eq!((evaluations, packets), (8, 8));
 }

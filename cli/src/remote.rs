@@ -21,6 +21,9 @@ pub struct ShowArgs {
     what: What,
     #[command(flatten)]
     target: Target,
+    /// Counters of this queue pair only.
+    #[arg(long, value_name = "N")]
+    queue: Option<u32>,
     /// One JSON value; with `--follow` one a line.
     #[arg(long)]
     json: bool,
@@ -92,6 +95,7 @@ pub fn show(args: &ShowArgs) -> Result<ExitCode> {
         ensure!(args.what == What::Events, "--follow is for events");
         return capture::follow(&args.target, args.json);
     }
+    ensure!(args.queue.is_none() || args.what == What::Counters, "--queue is for counters");
     let mut control = connect(&args.target)?;
     match args.what {
         What::Info => {
@@ -113,7 +117,7 @@ pub fn show(args: &ShowArgs) -> Result<ExitCode> {
             }
         }
         What::Counters => {
-            let counters = control.counters(None)?;
+            let counters = control.counters(args.queue)?;
             if args.json {
                 println!("{}", counters_json(&counters));
             } else {

@@ -51,6 +51,8 @@ pub struct PortInfo {
 pub trait TxFrame: Send {
     /// The whole room for a frame after the headroom.
     fn buffer(&mut self) -> &mut [u8];
+    /// Leaves `more` bytes more in front of the frame, as far as there are any; [`TxFrame::buffer`] begins behind them.
+    fn reserve(&mut self, more: usize);
     /// Sets the frame's length and metadata. `len` is at most `buffer().len()`.
     fn finish(&mut self, len: usize, offload: Offload);
     /// For the port that made the frame: gets its own type back in [`Port::tx_submit`].

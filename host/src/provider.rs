@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use crate::host::{Host, Service};
 use crate::pci::PciDevice;
-use crate::pci::qemu::{Config, Model, Netdev, QemuDevice};
+use crate::pci::spec::PciSpec;
 use crate::prop::Properties;
 use crate::service::BootError;
-use crate::stack::spec::StackSpec;
-use crate::stack::tap;
+use crate::stack::spec::{StackSpec, TapSpec};
 use crate::usb::UsbDevice;
 use crate::usb::spec::UsbSpec;
 
@@ -30,8 +29,8 @@ pub enum Place {
 pub enum ProviderSpec {
     /// `usb:...` or `sim:...`, with `,interface=N` or `,device`.
     Usb(UsbSpec, Place),
-    /// `qemu:MODEL,tap:NAME`: QEMU's model of a PCI NIC, whose cable ends in a TAP interface.
-    Qemu(Model, StackSpec),
+    /// `qemu:MODEL,tap:NAME`, `sim:igc[,tap:NAME]`, `vfio:ADDRESS`: a PCI NIC; a model's cable ends in a TAP interface.
+    Pci(PciSpec, Option<TapSpec>),
 }
 
 /// A provider.
@@ -48,7 +47,7 @@ impl fmt::Display for ProviderSpec {
             Self::Usb(spec, Place::Found) => write!(f, "{spec}"),
             Self::Usb(spec, Place::Interface(number)) => write!(f, "{spec},interface={number}"),
             Self::Usb(spec, Place::Device) => write!(f, "{spec},device"),
-            Self::Qemu(model, _) => write!(f, "qemu:{model}"),
+            Self::Pci(spec, _) => write!(f, "{spec}"),
         }
     }
 }
@@ -57,14 +56,12 @@ impl FromStr for ProviderSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(rest) = text.strip_prefix("qemu:") {
-            let at = rest.find(",tap:").ok_or("write qemu:MODEL,tap:NAME: where the cable ends")?;
-            let (model, peer) = rest.split_at(at);
-            let peer = peer.trim_start_matches(',').parse::<StackSpec>().map_err(|e| e.to_string())?;
-            return Ok(Self::Qemu(model.parse()?, peer));
+        if ["qemu:", "vfio:", "sim:igc"].iter().any(|kind| text.starts_with(kind)) {
+            return pci(text);
         }
         if !text.starts_with("usb:") && !text.starts_with("sim:") {
-            return Err("a provider is usb:BUS-DEV, usb:VID:PID, sim:MODEL or qemu:MODEL,tap:NAME".into());
+            let kinds = "usb:BUS-DEV, usb:VID:PID, sim:MODEL, qemu:MODEL,tap:NAME or vfio:ADDRESS";
+            return Err(format!("a provider is {kinds}"));
         }
         let mut place = Place::Found;
         let mut kept = Vec::new();
@@ -79,6 +76,21 @@ impl FromStr for ProviderSpec {
         }
         Ok(Self::Usb(kept.join(",").parse()?, place))
     }
+}
+
+fn pci(text: &str) -> Result<ProviderSpec, String> {
+    let (device, peer) = match text.split_once(",tap:") {
+        Some((device, tap)) => (device, Some(format!("tap:{tap}"))),
+        None => (text, None),
+    };
+    let device: PciSpec = device.parse()?;
+    let peer = match peer.map(|peer| peer.parse::<StackSpec>()).transpose().map_err(|e| e.to_string())? {
+        None if device.needs_peer() => return Err(format!("write {text},tap:NAME: where the cable ends")),
+        None => None,
+        Some(StackSpec::Tap(tap)) if device.takes_peer() => Some(tap),
+        Some(_) => return Err(format!("{device} has a cable of its own")),
+    };
+    Ok(ProviderSpec::Pci(device, peer))
 }
 
 impl ProviderSpec {
@@ -97,20 +109,11 @@ impl ProviderSpec {
                 };
                 Ok(Provider::Usb(device, interface))
             }
-            Self::Qemu(model, peer) => {
-                let StackSpec::Tap(tap) = peer else { return Err("the cable ends in a tap:NAME".into()) };
-                let queues = tap::open_queues(tap, 1).map_err(|e| e.to_string())?;
+            Self::Pci(spec, peer) => {
                 // Locally administered, and another for each process.
                 let [.., a, b] = std::process::id().to_be_bytes();
-                let config = Config {
-                    model: *model,
-                    netdev: Netdev::Tap(queues),
-                    mac: [0x02, 0x57, 0x45, 0x49, a, b],
-                    mtu: None,
-                    properties: Vec::new(),
-                };
-                let device = QemuDevice::start(&config).map_err(|e| format!("{self}: {e}"))?;
-                Ok(Provider::Pci(device))
+                let opened = spec.device(peer.as_ref(), 1, [0x02, 0x57, 0x45, 0x49, a, b]);
+                Ok(Provider::Pci(opened.map_err(|e| format!("{self}: {e}"))?))
             }
         }
     }
@@ -141,9 +144,20 @@ mod tests {
         let placed = ProviderSpec::Usb(usb("usb:0525:a4a2,config=2"), Place::Interface(1));
         assert_eq!(spec("usb:0525:a4a2,config=2,interface=1"), Ok(placed));
         assert_eq!(spec("usb:1-4,device"), Ok(ProviderSpec::Usb(usb("usb:1-4"), Place::Device)));
-        let model = Model::VirtioNet { packed: true };
-        assert!(matches!(spec("qemu:virtio-net,packed,tap:far0"), Ok(ProviderSpec::Qemu(found, _)) if found == model));
-        for wrong in ["qemu:e1000e", "qemu:disk,tap:x0", "usb:1-4,interface=x", "sim:disk", "pci:0"] {
+        let pci = |text: &str| text.parse::<PciSpec>().unwrap();
+        for (text, device, tap) in [
+            ("qemu:virtio-net,packed,tap:far0", "qemu:virtio-net,packed", true),
+            ("sim:igc", "sim:igc", false),
+            ("sim:igc,tap:far0,netns=x", "sim:igc", true),
+            ("vfio:0000:03:00.0", "vfio:0000:03:00.0", false),
+        ] {
+            let found = spec(text).unwrap();
+            assert!(matches!(&found, ProviderSpec::Pci(found, peer) if *found == pci(device) && peer.is_some() == tap));
+            assert_eq!(found.to_string(), device);
+        }
+        for wrong in
+            ["qemu:e1000e", "qemu:disk,tap:x0", "vfio:0000:03:00.0,tap:x0", "usb:1-4,interface=x", "sim:disk", "pci:0"]
+        {
             assert!(spec(wrong).is_err(), "{wrong}");
         }
     }

@@ -307,6 +307,14 @@ impl Packet {
         true
     }
 
+    /// The `N` bytes in front of the frame, if there are so many.
+    #[must_use]
+    pub fn front_mut<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        let at = (self.raw.data_off as usize).checked_sub(N)?;
+        // SAFETY: the type's invariant, and `at + N` is at most `data_off`; the handle is borrowed exclusively.
+        Some(unsafe { &mut *self.raw.base.add(at).cast::<[u8; N]>() })
+    }
+
     /// Makes `frame` the contents, without metadata. False, and no change, if it does not fit.
     #[must_use]
     pub fn write(&mut self, frame: &[u8]) -> bool {
@@ -333,10 +341,32 @@ impl Packet {
     }
 
     /// Makes it an empty buffer again: no frame, no metadata, status OK; the headroom stays as it is.
+    #[inline]
     pub fn reset(&mut self) {
         self.raw.len = 0;
         self.clear_meta();
         self.raw.status = Status::Ok.code();
+    }
+
+    /// Gives the end of the headroom to the room of an empty buffer: `by` bytes, if there are so many.
+    #[inline]
+    pub fn give_room(&mut self, by: u32) {
+        if self.raw.len == 0 {
+            self.raw.data_off = self.raw.data_off.checked_sub(by).unwrap_or(self.raw.data_off);
+        }
+    }
+
+    /// Makes `len` bytes, of which the first `skip` are no frame, the contents of a buffer that was empty. False, and no change,
+    /// if they do not fit or `skip` is more.
+    #[must_use]
+    #[inline]
+    pub fn fill(&mut self, skip: u32, len: u32) -> bool {
+        if len > self.raw.buf_len - self.raw.data_off || skip > len {
+            return false;
+        }
+        self.raw.data_off += skip;
+        self.raw.len = len - skip;
+        true
     }
 
     fn clear_meta(&mut self) {

@@ -211,6 +211,11 @@ impl<'a> Shared<'a> {
         Some(Self { base, len, life: self.life })
     }
 
+    /// Where it is; aligned to 8 bytes.
+    pub(super) fn base(&self) -> *mut u8 {
+        self.base
+    }
+
     fn word(&self, at: usize, size: usize) -> Option<*mut u8> {
         if at.checked_add(size)? > self.len || at & (size - 1) != 0 {
             return None;

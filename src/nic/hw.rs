@@ -336,19 +336,44 @@ impl Slots {
         self.used
     }
 
-    /// Keeps a packet.
+    /// Keeps a packet, where it can be changed.
     ///
     /// # Errors
     /// The packet, if the number is taken or too large: then the caller gave one out twice.
-    pub fn put(&mut self, id: u16, packet: Packet) -> Result<(), Packet> {
+    #[inline]
+    pub fn put(&mut self, id: u16, packet: Packet) -> Result<&mut Packet, Packet> {
         match self.slots.get_mut(usize::from(id)) {
             Some(slot @ None) => {
-                *slot = Some(packet);
                 self.used += 1;
-                Ok(())
+                Ok(slot.insert(packet))
             }
             _ => Err(packet),
         }
+    }
+
+    /// The packet that the device named, if it has such a one, where it is.
+    #[inline]
+    pub fn get_mut(&mut self, id: u16) -> Option<&mut Packet> {
+        self.slots.get_mut(usize::from(id))?.as_mut()
+    }
+
+    /// Moves the packet that the device named to the end of `out` if it is `wanted`; false if it is not, or if there is no such
+    /// one or no room.
+    #[inline]
+    pub fn give_if(&mut self, id: u16, out: &mut Burst, wanted: impl FnOnce(&mut Packet) -> bool) -> bool {
+        let Some(slot @ Some(_)) = self.slots.get_mut(usize::from(id)) else { return false };
+        if out.is_full() || !slot.as_mut().is_some_and(wanted) {
+            return false;
+        }
+        let Some(packet) = slot.take() else { return false };
+        self.used -= 1;
+        out.push(packet).is_ok()
+    }
+
+    /// Moves the packet that the device named to the end of `out`; false if there is no such one, or no room.
+    #[inline]
+    pub fn give(&mut self, id: u16, out: &mut Burst) -> bool {
+        self.give_if(id, out, |_| true)
     }
 
     /// The packet that the device named, if it has such a one.
@@ -389,6 +414,7 @@ pub(crate) fn reclaim(rx: &mut Slots, tx: &mut Slots, out: &mut Burst, undo: imp
 }
 
 /// Judges a received frame; what is refused is counted.
+#[inline]
 pub(crate) fn judge(port: &Port, packet: &Packet, super_frame: bool, refused: &mut Refused) -> bool {
     match port.filter.check(packet.frame(), super_frame) {
         Ok(()) => true,

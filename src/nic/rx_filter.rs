@@ -147,8 +147,9 @@ impl RxFilter {
         self.list().len()
     }
 
+    #[cold]
     fn wants(&self, destination: u64) -> bool {
-        if destination == self.mac.load(Ordering::Relaxed) || destination == BROADCAST || self.promiscuous() {
+        if destination == BROADCAST || self.promiscuous() {
             return true;
         }
         destination & GROUP != 0
@@ -157,31 +158,31 @@ impl RxFilter {
     }
 
     /// Judges a received frame. A super-frame may be longer than the MTU.
+    #[inline]
     pub fn check(&self, frame: &[u8], super_frame: bool) -> Result<(), Refusal> {
-        let Some((header, rest)) = frame.split_first_chunk::<14>() else {
+        let Some(destination) = frame.first_chunk::<14>().and_then(|header| header.first_chunk::<6>()) else {
             return Err(Refusal::Runt);
         };
-        let [a, b, c, d, e, f, .., t0, t1] = *header;
-        if !self.wants(pack(&[a, b, c, d, e, f])) {
+        let destination = pack(destination);
+        if destination != self.mac.load(Ordering::Relaxed) && !self.wants(destination) {
             return Err(Refusal::MacFilter);
         }
-        let mut limit = self.mtu() + OVERHEAD;
-        if !super_frame && frame.len() > limit as usize {
-            let mut ethertype = u16::from_be_bytes([t0, t1]);
-            let mut rest = rest;
-            for _ in 0..VLAN_TAGS_MAX {
-                let (0x8100 | 0x88a8, Some(([_, _, t0, t1], inner))) = (ethertype, rest.split_first_chunk::<4>())
-                else {
-                    break;
-                };
-                ethertype = u16::from_be_bytes([*t0, *t1]);
-                rest = inner;
-                limit += VLAN_TAG;
-            }
-            if frame.len() > limit as usize {
-                return Err(Refusal::Giant);
-            }
+        if frame.len() > (self.mtu() + OVERHEAD) as usize && !super_frame && !self.is_tagged(frame) {
+            return Err(Refusal::Giant);
         }
         Ok(())
+    }
+
+    /// Whether a frame longer than the MTU is no longer than its tags make it.
+    #[cold]
+    fn is_tagged(&self, frame: &[u8]) -> bool {
+        let mut limit = self.mtu() + OVERHEAD;
+        let Some((_, mut rest)) = frame.split_at_checked(12) else { return false };
+        for _ in 0..VLAN_TAGS_MAX {
+            let Some(([0x81, 0x00, _, _] | [0x88, 0xa8, _, _], inner)) = rest.split_first_chunk::<4>() else { break };
+            rest = inner;
+            limit += VLAN_TAG;
+        }
+        frame.len() <= limit as usize
     }
 }

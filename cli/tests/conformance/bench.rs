@@ -109,6 +109,26 @@ impl Bench {
         list.is_empty()
     }
 
+    /// Sends one frame that begins `offset` bytes later in its buffer than it has to.
+    pub fn send_at(&self, offset: usize, frame: &[u8], offload: Offload) {
+        let mut tries = Tries::new();
+        let mut packet = loop {
+            if let Some(packet) = self.port.tx_alloc() {
+                break packet;
+            }
+            tries.next(|| format!("{}: no packet to send", self.backend));
+            self.pause();
+        };
+        packet.reserve(offset);
+        packet.buffer()[..frame.len()].copy_from_slice(frame);
+        packet.finish(frame.len(), offload);
+        let mut list: Vec<Box<dyn TxFrame>> = vec![packet];
+        while !list.is_empty() {
+            self.port.tx_submit(0, &mut list);
+            tries.next(|| format!("{}: no room to send", self.backend));
+        }
+    }
+
     /// Sends one frame from the stack.
     pub fn send(&self, frame: &[u8], offload: Offload) {
         let mut tries = Tries::new();

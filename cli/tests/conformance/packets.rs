@@ -79,6 +79,17 @@ pub fn flow(destination: [u8; 6], port: u16, len: usize) -> Vec<u8> {
     frame
 }
 
+/// The same as the other side sends it, were it to arrive here: addresses and ports in each other's place.
+pub fn turned(mut frame: Vec<u8>) -> Vec<u8> {
+    for at in 0..4 {
+        frame.swap(26 + at, 30 + at);
+    }
+    for at in 0..2 {
+        frame.swap(34 + at, 36 + at);
+    }
+    frame
+}
+
 /// Who has 192.0.2.99?
 pub fn arp_request(source: [u8; 6]) -> Vec<u8> {
     let mut frame = ethernet(source, [0xff; 6], 0x0806);

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use weir_core::wire::{self, offload};
 use weir_host::Prop;
+use weir_host::pci::qemu::Model;
 use weir_host::port::Offload;
 
 use super::backend::{ALL, Backend};
 use super::bench::{Bench, PEER, frame};
-use super::packets::flow;
+use super::packets::{flow, turned};
 use super::scenarios::{back, there};
 
 /// A device whose rings are shorter than what was asked for, and the smallest ones.
@@ -26,33 +27,39 @@ fn rings_of_every_size() {
     }
 }
 
-/// Four pairs: flows spread over them, and the frames of one stay on one, in order.
+/// Several pairs: flows spread over all of them; the frames of one stay on one, in order, and so do both directions of a
+/// conversation, whichever side it is seen from.
 #[test]
-fn four_queues_share_the_flows() {
-    let bench = Bench::with(Backend::Igc, &[("WeirQueues", Prop::from(4u64))]);
-    let mut queues = std::collections::BTreeSet::new();
-    for port in 0..64u16 {
-        let mut first = None;
-        for round in 0..4 {
-            let mut sent = flow(bench.mac, 10_000 + 131 * port, 40 + round);
-            let parsed = wire::parse(&sent);
-            assert!(offload::fill_transport(&mut sent, &parsed));
-            bench.put_on_wire(&sent);
-            let got = bench.receive(1).remove(0);
-            assert_eq!(got.bytes, sent);
-            assert_eq!(*first.get_or_insert(got.queue), got.queue, "a flow moves");
-            queues.insert(got.queue);
+fn flows_are_shared_by_the_queues() {
+    for (backend, pairs) in [(Backend::Qemu(Model::E1000e), 2), (Backend::Igc, 4)] {
+        let bench = Bench::with(backend, &[("WeirQueues", Prop::from(pairs as u64))]);
+        let mut queues = std::collections::BTreeSet::new();
+        for port in 0..64u16 {
+            let mut first = None;
+            for round in 0..4 {
+                let mut sent = flow(bench.mac, 10_000 + 131 * port, 40 + round);
+                if round % 2 == 1 {
+                    sent = turned(sent);
+                }
+                let parsed = wire::parse(&sent);
+                assert!(offload::fill_transport(&mut sent, &parsed));
+                bench.put_on_wire(&sent);
+                let got = bench.receive(1).remove(0);
+                assert_eq!(got.bytes, sent, "{backend}");
+                assert_eq!(*first.get_or_insert(got.queue), got.queue, "{backend}: a flow moves");
+                queues.insert(got.queue);
+            }
         }
-    }
-    assert_eq!(queues.len(), 4, "64 flows on {queues:?}");
-    for seed in 0..400 {
-        let out = frame(PEER, 60 + seed, seed);
-        while !bench.try_send(seed % 4, &out, Offload::default()) {
-            bench.pause();
+        assert_eq!(queues.len(), pairs, "{backend}: 64 flows on {queues:?}");
+        for seed in 0..400 {
+            let out = frame(PEER, 60 + seed, seed);
+            while !bench.try_send(seed % pairs, &out, Offload::default()) {
+                bench.pause();
+            }
+            assert_eq!(bench.next_on_wire(), out, "{backend}");
         }
-        assert_eq!(bench.next_on_wire(), out);
+        bench.end();
     }
-    bench.end();
 }
 
 /// 20 us between messages of a vector: a stream of 5000 frames in 5 ms makes 250 of them and a few, not 5000.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use weir_core::wire::{self, offload};
 use weir_host::port::Offload;
 
 use super::backend::Backend;
 use super::bench::{Bench, PEER, each, frame};
-use super::packets::{answer, arp_request, ping};
+use super::packets::{answer, arp_request, ping, udp4};
 
 /// kIOServicePowerCapabilityOn and ...Off.
 pub const POWER_ON: u32 = 2;
@@ -54,7 +55,7 @@ fn jumbo_frames_pass_up_to_the_mtu() {
             return bench.end();
         }
         bench.service.set_mtu(9000).unwrap();
-        for len in [1515, 4000, 8191, 8192, 8193, 9013, 9014] {
+        for len in (1515..9014).step_by(67).chain([4096, 8191, 8192, 8193, 9013, 9014]) {
             let out = frame(PEER, len, len);
             bench.send(&out, Offload::default());
             assert_eq!(bench.next_on_wire(), out, "{}: {len} bytes out", bench.backend);
@@ -65,6 +66,30 @@ fn jumbo_frames_pass_up_to_the_mtu() {
         bench.put_on_wire(&frame(bench.mac, 9015, 1));
         back(&bench, 2);
         assert!(bench.service.set_mtu(9001).is_err());
+        bench.end();
+    });
+}
+
+/// A frame may begin anywhere in its buffer; a device that computes its checksum is told where.
+#[test]
+fn frames_begin_at_every_alignment() {
+    each(|bench| {
+        for offset in 0..=64 {
+            for len in [60, 61, 1514] {
+                let out = frame(PEER, len, offset);
+                bench.send_at(offset, &out, Offload::default());
+                assert_eq!(bench.next_on_wire(), out, "{}: {len} bytes at {offset}", bench.backend);
+            }
+            let mut out = udp4(bench.mac, PEER, 100 + offset);
+            let parsed = wire::parse(&out);
+            let (l4, stuff) = (parsed.l4, parsed.l4 + 6);
+            assert!(offload::fill_transport(&mut out, &parsed));
+            let want = out.clone();
+            let seed = offload::pseudo_header(&parsed, out.len() - usize::from(l4)).unwrap().value();
+            out[usize::from(stuff)..][..2].copy_from_slice(&seed.to_be_bytes());
+            bench.send_at(offset, &out, Offload { partial_csum: Some((l4, stuff)), ..Offload::default() });
+            assert_eq!(bench.next_on_wire(), want, "{}: a checksum at {offset}", bench.backend);
+        }
         bench.end();
     });
 }
@@ -137,7 +162,7 @@ fn address_filters_follow_the_stack() {
     });
 }
 
-/// Address resolution and 10,000 echoes, none lost, none changed, in order.
+/// Address resolution and 10,000 echoes of every size up to the ordinary MTU, none lost, none changed, in order.
 #[test]
 fn ten_thousand_echoes_come_back() {
     each(|bench| {
@@ -147,7 +172,7 @@ fn ten_thousand_echoes_come_back() {
         assert_eq!(bench.receive(1)[0].bytes, reply, "{}: ARP", bench.backend);
         for burst in 0..10_000u32.div_ceil(16) {
             let requests: Vec<_> =
-                (0..16).map(|i| ping(bench.mac, PEER, (16 * burst + i) as u16, (burst as usize * 7) % 1400)).collect();
+                (16 * burst..).take(16).map(|n| ping(bench.mac, PEER, n as u16, n as usize % 1473)).collect();
             requests.iter().for_each(|request| bench.send(request, Offload::default()));
             for request in &requests {
                 let got = bench.next_on_wire();

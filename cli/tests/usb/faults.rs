@@ -221,6 +221,50 @@ fn a_device_that_forgot_everything_while_asleep_is_set_up_again() {
     }
 }
 
+/// Nobody says that the device was reset while the machine slept: transfers fail, and it is set up again within two seconds.
+#[test]
+fn a_device_that_lost_its_setting_is_set_up_again() {
+    for model in Model::ALL {
+        let rig = up(model, 24, &[]);
+        for round in 0..3 {
+            rig.device.lose_setting();
+            let _ = answered(&rig.nic, &rig.host);
+            rig.pass(2000);
+            assert!(rig.nic.port.running(), "{model} {round}: the link is up");
+            assert!(answered(&rig.nic, &rig.host), "{model} {round}");
+        }
+        rig.end();
+    }
+}
+
+/// A pipe that never works again: the function is set up anew a few times, then the link goes and the device is left alone.
+/// Enabling the interface gives it another chance.
+#[test]
+fn a_pipe_that_stays_dead_is_given_up() {
+    for model in Model::ALL {
+        for quirk in [Quirk::DeadIn, Quirk::DeadOut] {
+            let rig = up(model, 25, &[]);
+            rig.device.misbehave(quirk);
+            // An OUT pipe is tried as often as there is something to send.
+            for _ in 0..150 {
+                let _ = answered(&rig.nic, &rig.host);
+                rig.pass(100);
+            }
+            assert!(!rig.nic.port.running(), "{model} {quirk:?}: the link is still up");
+            let calls = rig.device.calls();
+            rig.pass(60_000);
+            assert_eq!(rig.device.calls(), calls, "{model} {quirk:?}: it is not left alone");
+            rig.device.go_on();
+            rig.nic.service.set_enabled(false).unwrap();
+            rig.nic.service.set_enabled(true).unwrap();
+            rig.settle();
+            assert!(answered(&rig.nic, &rig.host), "{model} {quirk:?}");
+            let _ = rig.device.take_faults();
+            rig.end();
+        }
+    }
+}
+
 /// `WEIR_FUZZ_SECONDS` of devices that lie about what they are, answer nonsense and send worse: 40 seeds without.
 #[test]
 fn a_hostile_device_from_the_first_descriptor_on_breaks_nothing() {

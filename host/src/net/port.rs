@@ -85,6 +85,12 @@ impl TxFrame for PortFrame {
         unsafe { std::slice::from_raw_parts_mut((*p).cpu.add(self.headroom as usize), self.room as usize) }
     }
 
+    fn reserve(&mut self, more: usize) {
+        let more = u32::try_from(more).unwrap_or(u32::MAX).min(self.room);
+        self.headroom += more;
+        self.room -= more;
+    }
+
     fn finish(&mut self, len: usize, offload: Offload) {
         let len = len.min(self.room as usize);
         let mut partial = offload.partial_csum;

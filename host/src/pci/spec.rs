@@ -1,5 +1,6 @@
 //! Which PCI device: `qemu:MODEL`, `sim:igc`, `vfio:ADDRESS`.
 
+use std::fmt;
 use std::io;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -35,6 +36,16 @@ impl FromStr for PciSpec {
     }
 }
 
+impl fmt::Display for PciSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Qemu(model) => write!(f, "qemu:{model}"),
+            Self::Igc => f.write_str("sim:igc"),
+            Self::Vfio(address) => write!(f, "vfio:{address}"),
+        }
+    }
+}
+
 impl PciSpec {
     /// Whether its cable ends in an interface that the caller names.
     #[must_use]
@@ -48,7 +59,7 @@ impl PciSpec {
         matches!(self, Self::Qemu(_))
     }
 
-    /// Opens the device: with the personality's `WeirNIC` for it. `peer` is where its cable ends, `mac` the address of a model.
+    /// Opens the device: with the personality's `WeirNIC` for it. See [`PciSpec::device`].
     ///
     /// # Errors
     /// It is not there, cannot be had, or is none that the driver knows.
@@ -58,6 +69,21 @@ impl PciSpec {
         queues: usize,
         mac: [u8; 6],
     ) -> io::Result<(&'static str, Arc<dyn PciDevice>)> {
+        let device = self.device(peer, queues, mac)?;
+        // PCI 3.0 section 6.2.1: vendor and device.
+        let identity = device.config_read(0, 4);
+        let kind = weir_core::nic::pci_kind(identity).ok_or_else(|| {
+            let (vendor, number) = (identity & 0xffff, identity >> 16);
+            io::Error::other(format!("{self} is {vendor:04x}:{number:04x}, which is no device of the driver's"))
+        })?;
+        Ok((kind, device))
+    }
+
+    /// Opens the device, whatever it is. `peer` is where its cable ends, `mac` the address of a model.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be had.
+    pub fn device(&self, peer: Option<&TapSpec>, queues: usize, mac: [u8; 6]) -> io::Result<Arc<dyn PciDevice>> {
         match self {
             Self::Qemu(model) => {
                 let peer = peer.ok_or_else(|| io::Error::other("a device model of QEMU's needs a peer"))?;
@@ -65,7 +91,7 @@ impl PciSpec {
                 let queues = if is_virtio { queues } else { 1 };
                 let netdev = Netdev::Tap(tap::open_queues(peer, queues)?);
                 let config = Config { model: *model, netdev, mac, mtu: None, properties: Vec::new() };
-                Ok((if is_virtio { "virtio" } else { "e1000e" }, QemuDevice::start(&config)?))
+                Ok(QemuDevice::start(&config)?)
             }
             Self::Igc => {
                 let wire = match peer {
@@ -75,19 +101,9 @@ impl PciSpec {
                         Wire::file(tap, tap::HEADER_LEN)
                     }
                 };
-                Ok(("igc", SimNic::new(mac, wire)))
+                Ok(SimNic::new(mac, wire))
             }
-            Self::Vfio(address) => {
-                let device = VfioDevice::open(address)?;
-                let identity = device.identity();
-                let kind = weir_core::nic::pci_kind(identity).ok_or_else(|| {
-                    let (vendor, number) = (identity & 0xffff, identity >> 16);
-                    io::Error::other(format!(
-                        "{address} is {vendor:04x}:{number:04x}, which is no device of the driver's"
-                    ))
-                })?;
-                Ok((kind, device))
-            }
+            Self::Vfio(address) => Ok(VfioDevice::open(address)?),
         }
     }
 }

@@ -308,11 +308,6 @@ impl VfioDevice {
         Ok((info.size > 0).then_some((info.offset, info.size)))
     }
 
-    /// Vendor and device number.
-    pub fn identity(&self) -> u32 {
-        self.config_read(0, 4)
-    }
-
     fn load(&self, at: u64, width: u32) -> u64 {
         let mut bytes = [0xff; 8];
         let Some(part) = bytes.get_mut(..width as usize) else { return u64::MAX };

@@ -181,6 +181,8 @@ impl TxFrame for FakeFrame {
         &mut self.buffer
     }
 
+    fn reserve(&mut self, _more: usize) {}
+
     fn finish(&mut self, len: usize, offload: Offload) {
         assert!(len <= self.buffer.len());
         (self.len, self.offload) = (len, offload);

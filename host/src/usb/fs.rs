@@ -1,6 +1,6 @@
 //! Devices of Linux's, through usbfs (`/dev/bus/usb`, linux/usbdevice_fs.h).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
@@ -105,10 +105,15 @@ pub fn find(vendor: u16, product: u16) -> Result<(u16, u16), String> {
 }
 
 fn error_of(error: &io::Error) -> IoReturn {
-    error_of_number(error.raw_os_error().unwrap_or(0))
+    match error.raw_os_error().unwrap_or(0) {
+        // The interface's setting has no such endpoint: the kernel selected another one behind our back, as it does around
+        // sleep.
+        libc::ENOENT => IoReturn::NOT_RESPONDING,
+        number => error_of_number(number),
+    }
 }
 
-/// What an URB's or an ioctl's errno means (Documentation/driver-api/usb/error-codes.rst).
+/// What an URB's errno means (Documentation/driver-api/usb/error-codes.rst).
 fn error_of_number(number: i32) -> IoReturn {
     match number {
         libc::EPIPE => PIPE_STALLED,
@@ -220,6 +225,8 @@ pub struct FsDevice {
     sysfs: std::path::PathBuf,
     number: u16,
     configuration: AtomicU8,
+    /// Interfaces that are ours.
+    claimed: Mutex<BTreeSet<u8>>,
     /// Interfaces whose kernel driver was sent away.
     taken: Mutex<Vec<u8>>,
     reaper: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -254,6 +261,7 @@ impl FsDevice {
             sysfs,
             number: device,
             configuration: AtomicU8::new(active.trim().parse().unwrap_or(0)),
+            claimed: Mutex::default(),
             taken: Mutex::default(),
             reaper: Mutex::new(Some(reaper)),
             rt: Mutex::default(),
@@ -272,6 +280,28 @@ impl FsDevice {
     fn driver_call(&self, interface: u8, code: u64) -> io::Result<i32> {
         let mut call = DriverCall { interface: interface.into(), code: code as i32, data: std::ptr::null_mut() };
         self.shared.ioctl(IOCTL, &raw mut call)
+    }
+
+    /// Claims what was ours once more: a device that lost its power while the machine slept is given to the kernel's own
+    /// drivers again.
+    fn reclaim(&self) {
+        for interface in lock(&self.claimed).iter() {
+            let _ = self.driver_call(*interface, DISCONNECT);
+            let _ = self.shared.number(CLAIMINTERFACE, (*interface).into());
+        }
+    }
+
+    /// A call that may wait, on an interface that is to be ours.
+    fn owned(&self, mut call: impl FnMut() -> io::Result<i32>) -> IoResult<i32> {
+        let first = self.blocking(&mut call);
+        let done = match first {
+            Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {
+                self.reclaim();
+                self.blocking(&mut call)
+            }
+            done => done,
+        };
+        done.map_err(|e| error_of(&e))
     }
 
     fn kind_of(&self, endpoint: u8) -> u8 {
@@ -347,10 +377,13 @@ impl UsbDevice for FsDevice {
         if self.driver_call(interface, DISCONNECT).is_ok() {
             lock(&self.taken).push(interface);
         }
-        self.shared.number(CLAIMINTERFACE, interface.into())
+        self.shared.number(CLAIMINTERFACE, interface.into())?;
+        lock(&self.claimed).insert(interface);
+        Ok(())
     }
 
     fn release(&self, interface: u8) {
+        lock(&self.claimed).remove(&interface);
         let _ = self.shared.number(RELEASEINTERFACE, interface.into());
         let mut taken = lock(&self.taken);
         if let Some(at) = taken.iter().position(|one| *one == interface) {
@@ -362,7 +395,7 @@ impl UsbDevice for FsDevice {
 
     fn set_alternate(&self, interface: u8, alternate: u8) -> IoResult<()> {
         let mut wanted = SetInterface { interface: interface.into(), alternate: alternate.into() };
-        self.blocking(|| self.shared.ioctl(SETINTERFACE, &raw mut wanted)).map(|_| ()).map_err(|e| error_of(&e))
+        self.owned(|| self.shared.ioctl(SETINTERFACE, &raw mut wanted)).map(|_| ())
     }
 
     fn control(&self, setup: Setup, data: &mut [u8], timeout: Duration) -> IoResult<usize> {
@@ -375,7 +408,7 @@ impl UsbDevice for FsDevice {
             timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
             data: data.as_mut_ptr().cast(),
         };
-        let got = self.blocking(|| self.shared.ioctl(CONTROL, &raw mut transfer)).map_err(|e| error_of(&e))?;
+        let got = self.owned(|| self.shared.ioctl(CONTROL, &raw mut transfer))?;
         usize::try_from(got).map_err(|_| IoReturn::IO_ERROR)
     }
 

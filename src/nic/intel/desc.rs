@@ -8,7 +8,7 @@ use core::sync::atomic::Ordering;
 
 use super::family::Family;
 use crate::mem::packet::{PacketFlags, PartialCsum};
-use crate::mem::region::Shared;
+use crate::mem::rows::Rows;
 use crate::mem::{Packet, Status};
 use crate::nic::Offloads;
 use crate::wire::{self, ParsedFlags, offload, parse, parse_super, protocol, tcp, udp};
@@ -36,29 +36,42 @@ pub(super) mod rx {
     pub const IP_ERROR: u32 = 1 << 30;
 }
 
+/// A ring of them.
+pub(super) type Descriptors<'a> = Rows<'a, LEN, 8>;
+
 /// Gives an empty buffer to the device.
-pub(super) fn write_rx(mem: &Shared<'_>, index: usize, iova: u64) {
-    mem.store_u64(LEN * index, iova.to_le(), Ordering::Relaxed);
+#[inline]
+pub(super) fn write_rx(ring: &Descriptors<'_>, index: usize, iova: u64) {
+    ring.store_u64::<0>(index, iova.to_le(), Ordering::Relaxed);
     // DD is in here: it must be clear before the tail moves.
-    mem.store_u64(LEN * index + 8, 0, Ordering::Relaxed);
+    ring.store_u64::<8>(index, 0, Ordering::Relaxed);
 }
 
 /// What the device wrote, if it has.
-pub(super) fn read_rx(mem: &Shared<'_>, index: usize) -> Option<RxDone> {
+#[inline]
+pub(super) fn read_rx(ring: &Descriptors<'_>, index: usize) -> Option<RxDone> {
     // Acquire: the status before the length and the frame.
-    let status = u32::from_le(mem.load_u32(LEN * index + 8, Ordering::Acquire)?);
+    let status = u32::from_le(ring.load_u32::<8>(index, Ordering::Acquire));
     if status & rx::DONE == 0 {
         return None;
     }
-    let len = u16::from_le(mem.load_u16(LEN * index + 12, Ordering::Relaxed)?);
+    let len = u16::from_le(ring.load_u16::<12>(index, Ordering::Relaxed));
     Some(RxDone { status, len })
 }
 
 impl RxDone {
+    /// The end of a frame, with nothing wrong with it.
+    #[inline]
+    pub fn is_good_end(self, errors: u32) -> bool {
+        self.status & (rx::END | errors) == rx::END
+    }
+
     /// What the device vouches for.
+    #[inline]
     pub fn flags(self) -> PacketFlags {
         let mut flags = PacketFlags::empty();
-        if self.status & rx::IGNORE != 0 {
+        let looked = rx::IP_CHECKED | rx::TCP_CHECKED | rx::UDP_CHECKED;
+        if self.status & rx::IGNORE != 0 || self.status & looked == 0 {
             return flags;
         }
         if self.status & rx::IP_CHECKED != 0 {
@@ -126,37 +139,43 @@ impl Wanted {
 }
 
 impl Context {
-    pub fn write(&self, mem: &Shared<'_>, index: usize) {
+    pub fn write(&self, ring: &Descriptors<'_>, index: usize) {
         let [a, b, c, d] = self.0;
-        let at = LEN * index;
-        mem.store_u64(at, (u64::from(a) | u64::from(b) << 32).to_le(), Ordering::Relaxed);
-        mem.store_u64(at + 8, (u64::from(c) | u64::from(d) << 32).to_le(), Ordering::Relaxed);
+        ring.store_u64::<0>(index, (u64::from(a) | u64::from(b) << 32).to_le(), Ordering::Relaxed);
+        ring.store_u64::<8>(index, (u64::from(c) | u64::from(d) << 32).to_le(), Ordering::Relaxed);
     }
 }
 
 /// Writes a data descriptor; `last` ends the frame and asks for a report.
-pub(super) fn write_tx(mem: &Shared<'_>, index: usize, iova: u64, len: u32, plan: &TxPlan, last: bool) {
+#[inline]
+pub(super) fn write_tx(ring: &Descriptors<'_>, index: usize, iova: u64, len: u32, plan: &TxPlan, last: bool) {
     let end = if last { END_OF_PACKET | REPORT } else { 0 };
-    mem.store_u64(LEN * index, iova.to_le(), Ordering::Relaxed);
+    ring.store_u64::<0>(index, iova.to_le(), Ordering::Relaxed);
     let rest = u64::from(plan.command | end | len) | u64::from(plan.options) << 32;
-    mem.store_u64(LEN * index + 8, rest.to_le(), Ordering::Relaxed);
+    ring.store_u64::<8>(index, rest.to_le(), Ordering::Relaxed);
 }
 
 /// Whether the device has reported the descriptor.
-pub(super) fn is_sent(mem: &Shared<'_>, index: usize) -> bool {
-    mem.load_u32(LEN * index + 12, Ordering::Acquire).is_some_and(|word| u32::from_le(word) & TX_DONE != 0)
+#[inline]
+pub(super) fn is_sent(ring: &Descriptors<'_>, index: usize) -> bool {
+    u32::from_le(ring.load_u32::<12>(index, Ordering::Acquire)) & TX_DONE != 0
+}
+
+/// Whether a frame goes out as it is.
+#[inline]
+pub(super) fn is_plain(packet: &Packet) -> bool {
+    !packet.flags().intersects(PacketFlags::TX_CSUM_IP4 | PacketFlags::TX_CSUM_PARTIAL | PacketFlags::TX_TSO)
 }
 
 /// What the device is to do with a frame; the frame is made ready for it.
 ///
 /// # Errors
 /// The status to complete the frame with: what it asks for does not fit it, or is switched off.
-#[inline]
 pub(super) fn plan<F: Family>(packet: &mut Packet, offloads: Offloads) -> Result<TxPlan, Status> {
-    let flags = packet.flags();
-    if !flags.intersects(PacketFlags::TX_CSUM_IP4 | PacketFlags::TX_CSUM_PARTIAL | PacketFlags::TX_TSO) {
+    if is_plain(packet) {
         return Ok(F::plain(packet.len()));
     }
+    let flags = packet.flags();
     if flags.intersects(PacketFlags::TX_TSO) {
         super_frame::<F>(packet, flags, offloads)
     } else {

@@ -8,11 +8,12 @@ use alloc::vec::Vec;
 
 use core::marker::PhantomData;
 
-use super::desc::{self, Context, rx};
+use super::desc::{self, Context, Descriptors, rx};
 use super::family::Family;
 use super::regs::{self, queue};
 use crate::mem::packet::BURST_MAX;
-use crate::mem::region::{Region, Shared};
+use crate::mem::region::Region;
+use crate::mem::rows::Rows;
 use crate::mem::{Burst, Packet, Status};
 use crate::nic::hw::{self, Port, Slots};
 use crate::nic::{NicQueue, Offloads, QueueGauges, Reclaimed, Refused, Registers as _};
@@ -40,6 +41,11 @@ impl Rings {
             }
         }
     }
+
+    /// Both rings; always there, for the regions were made for them.
+    fn rows(&self) -> Option<(Descriptors<'_>, Descriptors<'_>)> {
+        Some((Rows::new(&self.rx.shared(), 0, self.size)?, Rows::new(&self.tx.shared(), 0, self.size)?))
+    }
 }
 
 /// See the module.
@@ -48,6 +54,8 @@ pub(super) struct IntelQueue<F: Family> {
     port: Arc<Port>,
     index: usize,
     rings: Arc<Rings>,
+    /// Turns a count of descriptors into a place.
+    mask: usize,
     /// See [`Family::arming`].
     arming: (u64, u32),
     /// Bytes that the device may write into a buffer.
@@ -95,6 +103,7 @@ impl<F: Family> IntelQueue<F> {
             finished: Vec::with_capacity(size + BURST_MAX),
             port,
             index,
+            mask: rings.size - 1,
             rings,
         }
     }
@@ -112,8 +121,9 @@ impl<F: Family> IntelQueue<F> {
         true
     }
 
+    #[inline]
     fn next(&self, index: usize) -> usize {
-        (index + 1) & (self.rings.size - 1)
+        (index + 1) & self.mask
     }
 
     fn tail(&self, base: u64, value: usize) {
@@ -125,12 +135,24 @@ impl<F: Family> IntelQueue<F> {
     }
 
     /// Fills the next receive descriptor; there is a free one.
-    fn post(&mut self, mem: &Shared<'_>, mut packet: Packet) {
+    #[inline]
+    fn post(&mut self, ring: &Descriptors<'_>, packet: Packet) {
+        let tail = self.rx_tail;
+        let Ok(packet) = self.rx_slots.put(tail as u16, packet) else {
+            debug_assert!(false, "the descriptor was free");
+            return;
+        };
         packet.reset();
-        desc::write_rx(mem, self.rx_tail, packet.frame_iova().unwrap_or(0));
-        let kept = self.rx_slots.put(self.rx_tail as u16, packet);
-        debug_assert!(kept.is_ok(), "the descriptor was free");
-        self.rx_tail = self.next(self.rx_tail);
+        desc::write_rx(ring, tail, packet.frame_iova().unwrap_or(0));
+        self.rx_tail = (tail + 1) & self.mask;
+    }
+
+    /// Takes a buffer whose frame is not wanted out of its place, and posts it.
+    #[cold]
+    fn repost(&mut self, ring: &Descriptors<'_>, id: u16) {
+        if let Some(packet) = self.rx_slots.take(id) {
+            self.post(ring, packet);
+        }
     }
 
     fn show_rx(&mut self) {
@@ -140,54 +162,62 @@ impl<F: Family> IntelQueue<F> {
         }
     }
 
-    /// Why a finished descriptor's buffer holds no frame, if it does not.
-    fn refuse(&mut self, done: desc::RxDone) -> bool {
+    /// Counts what a finished descriptor's buffer holds instead of a frame.
+    fn refuse(&mut self, done: desc::RxDone) {
         let end = done.status & rx::END != 0;
         let was_skipping = core::mem::replace(&mut self.rx_skipping, !end);
         if was_skipping || !end {
             // A frame in several buffers is longer than any that was asked for: counted once, at its end.
             self.refused.giant += u64::from(end);
-            self.refused.bytes += u64::from(done.len);
-            return true;
-        }
-        if done.status & F::RX_ERRORS != 0 {
+        } else {
             self.refused.device += 1;
-            self.refused.bytes += u64::from(done.len);
-            return true;
         }
-        false
+        self.refused.bytes += u64::from(done.len);
     }
 
     fn receive(&mut self, out: &mut Burst, budget: usize) {
         let rings = self.rings.clone();
-        let mem = rings.rx.shared();
+        let Some((ring, _)) = rings.rows() else { return };
         let vouches = self.port.offloads().contains(Offloads::RX_CSUM);
+        let (size, mask, shown) = (self.buffer_size, rings.size - 1, self.rx_shown);
+        let mut head = self.rx_head;
         let mut left = budget.min(BURST_MAX.saturating_sub(out.len()));
-        while left > 0 && self.rx_head != self.rx_shown {
-            let Some(done) = desc::read_rx(&mem, self.rx_head) else { break };
-            let Some(mut packet) = self.rx_slots.take(self.rx_head as u16) else {
-                return self.port.violation();
-            };
-            self.rx_head = self.next(self.rx_head);
+        while left > 0 && head != shown {
+            let Some(done) = desc::read_rx(&ring, head) else { break };
+            let (id, len) = (head as u16, u32::from(done.len));
+            head = (head + 1) & mask;
             left -= 1;
-            if u32::from(done.len) > self.buffer_size || !packet.set_len(usize::from(done.len)) {
-                self.post(&mem, packet);
-                return self.port.violation();
-            }
-            if self.refuse(done) {
-                self.post(&mem, packet);
-                continue;
-            }
-            if vouches {
-                packet.set_flags(done.flags());
-            }
-            if hw::judge(&self.port, &packet, false, &mut self.refused) {
-                out.extend([packet]);
-            } else {
-                self.post(&mem, packet);
+            let Self { port, refused, .. } = self;
+            let wanted = |packet: &mut Packet| {
+                if len > size || !packet.fill(0, len) {
+                    return false;
+                }
+                if vouches {
+                    packet.set_flags(done.flags());
+                }
+                hw::judge(port, packet, false, refused)
+            };
+            let whole = done.is_good_end(F::RX_ERRORS) && !self.rx_skipping;
+            if !(whole && self.rx_slots.give_if(id, out, wanted)) && !self.discard(&ring, id, done, whole) {
+                break;
             }
         }
+        self.rx_head = head;
         self.show_rx();
+    }
+
+    /// The buffer holds no frame for the stack: it is posted again. False if the device broke a rule.
+    #[cold]
+    fn discard(&mut self, ring: &Descriptors<'_>, id: u16, done: desc::RxDone, whole: bool) -> bool {
+        let in_buffer = |packet: &mut Packet| packet.room() >= done.len.into();
+        let fits = u32::from(done.len) <= self.buffer_size && self.rx_slots.get_mut(id).is_some_and(in_buffer);
+        if !fits {
+            self.port.violation();
+        } else if !whole {
+            self.refuse(done);
+        }
+        self.repost(ring, id);
+        fits
     }
 
     fn finish(&mut self, mut packet: Packet, status: Status) {
@@ -196,7 +226,32 @@ impl<F: Family> IntelQueue<F> {
     }
 
     /// Describes one frame to the device; the tail moves later.
-    fn send(&mut self, mem: &Shared<'_>, mut packet: Packet, offloads: Offloads) {
+    #[inline]
+    fn send(&mut self, ring: &Descriptors<'_>, packet: Packet, offloads: Offloads) {
+        let len = packet.len();
+        let (Some(iova), true) = (packet.frame_iova(), desc::is_plain(&packet) && len <= DATA_MAX) else {
+            return self.send_special(ring, packet, offloads);
+        };
+        let at = self.tx_tail;
+        desc::write_tx(ring, at, iova, len as u32, &F::plain(len), true);
+        self.tx_tail = self.next(at);
+        self.keep(at, 1, packet);
+    }
+
+    /// The frame whose last descriptor is `last` is the device's.
+    #[inline]
+    fn keep(&mut self, last: usize, span: usize, packet: Packet) {
+        self.tx_free -= span;
+        if let Some(spans) = self.tx_spans.get_mut(last) {
+            *spans = span as u8;
+        }
+        let kept = self.tx_slots.put(last as u16, packet);
+        debug_assert!(kept.is_ok(), "the descriptor was free");
+    }
+
+    /// A frame of several descriptors, or one that the device finishes.
+    #[inline(never)]
+    fn send_special(&mut self, mem: &Descriptors<'_>, mut packet: Packet, offloads: Offloads) {
         let plan = match desc::plan::<F>(&mut packet, offloads) {
             Ok(plan) => plan,
             Err(status) => return self.finish(packet, status),
@@ -228,46 +283,41 @@ impl<F: Family> IntelQueue<F> {
                 break;
             }
         }
-        self.tx_free -= span;
-        if let Some(spans) = self.tx_spans.get_mut(last) {
-            *spans = span as u8;
-        }
-        let kept = self.tx_slots.put(last as u16, packet);
-        debug_assert!(kept.is_ok(), "the descriptor was free");
+        self.keep(last, span, packet);
     }
 
     fn reap(&mut self, out: &mut Burst) -> usize {
         let rings = self.rings.clone();
-        let mem = rings.tx.shared();
+        let Some((_, ring)) = rings.rows() else { return 0 };
         let mut done = 0;
         // The frame at the head ends where the first packet at or behind it is.
-        while out.len() < BURST_MAX && self.tx_head != self.tx_tail {
+        while !out.is_full() && self.tx_head != self.tx_tail {
             let mut last = self.tx_head;
             let mut span = 1;
             while self.tx_spans.get(last) == Some(&0) && span < FRAME_DESCRIPTORS {
                 last = self.next(last);
                 span += 1;
             }
-            if !desc::is_sent(&mem, last) {
+            if !desc::is_sent(&ring, last) {
                 break;
             }
-            let Some(packet) = self.tx_slots.take(last as u16) else {
+            if !self.tx_slots.give(last as u16, out) {
                 self.port.violation();
                 break;
-            };
+            }
             if let Some(spans) = self.tx_spans.get_mut(last) {
                 *spans = 0;
             }
             self.tx_free += span;
             self.tx_head = self.next(last);
-            out.extend([packet]);
             done += 1;
         }
         done
     }
 
     fn rx_ready(&self) -> bool {
-        self.rx_head != self.rx_shown && desc::read_rx(&self.rings.rx.shared(), self.rx_head).is_some()
+        let finished = |(ring, _)| desc::read_rx(&ring, self.rx_head).is_some();
+        self.rx_head != self.rx_shown && self.rings.rows().is_some_and(finished)
     }
 
     fn tx_ready(&self) -> bool {
@@ -281,7 +331,7 @@ impl<F: Family> IntelQueue<F> {
             }
             last = self.next(last);
         }
-        desc::is_sent(&self.rings.tx.shared(), last)
+        self.rings.rows().is_some_and(|(_, ring)| desc::is_sent(&ring, last))
     }
 }
 
@@ -291,13 +341,13 @@ impl<F: Family> NicQueue for IntelQueue<F> {
             return 0;
         }
         // A buffer that the device cannot reach, or that is smaller than what it writes, is not taken.
-        let size = self.buffer_size as usize;
-        let fit = burst.iter().take_while(|packet| packet.frame_iova().is_some() && packet.room() >= size).count();
-        let count = fit.min(self.rx_space());
+        let (size, space) = (self.buffer_size as usize, self.rx_space());
         let rings = self.rings.clone();
-        let mem = rings.rx.shared();
+        let Some((ring, _)) = rings.rows() else { return 0 };
+        let fits = |packet: &&Packet| packet.frame_iova().is_some() && packet.room() >= size;
+        let count = burst.iter().take(space).take_while(fits).count();
         for packet in burst.drain(..count) {
-            self.post(&mem, packet);
+            self.post(&ring, packet);
         }
         self.show_rx();
         count
@@ -341,21 +391,23 @@ impl<F: Family> NicQueue for IntelQueue<F> {
         let link = self.port.link().up;
         let offloads = self.port.offloads();
         let rings = self.rings.clone();
-        let mem = rings.tx.shared();
+        let Some((_, ring)) = rings.rows() else { return 0 };
         let before = self.tx_tail;
-        let mut count = 0;
-        let room = self.tx_space();
-        while count < room && self.tx_free > FRAME_DESCRIPTORS && count < burst.len() {
-            count += 1;
-            let Some(slot) = burst.get_mut(count - 1) else { break };
-            let packet = core::mem::replace(slot, Packet::refused(0, Status::Ok));
+        // A super-frame needs more descriptors than others: what does not fit waits.
+        let mut free = self.tx_free;
+        let fits = |packet: &&Packet| {
+            let fits = free > FRAME_DESCRIPTORS;
+            free = free.saturating_sub(packet.len() / DATA_MAX + 2);
+            fits
+        };
+        let count = burst.iter().take(self.tx_space()).take_while(fits).count();
+        for packet in burst.drain(..count) {
             if link {
-                self.send(&mem, packet, offloads);
+                self.send(&ring, packet, offloads);
             } else {
                 self.finish(packet, Status::NoCarrier);
             }
         }
-        burst.drain(..count);
         if self.tx_tail != before {
             self.tail(F::TX_QUEUE, self.tx_tail);
         }

@@ -22,7 +22,16 @@ pub(super) enum Rest {
     Stalled = 1,
     /// Something is wrong with it; it may try again after a while.
     BackOff = 2,
+    /// It delivers nothing without end; it may try again after a while.
+    Quiet = 3,
 }
+
+/// The device is there, and works.
+const HERE: u32 = 0;
+/// It is there, and does not work whatever is done: until the interface is enabled the next time.
+const FAILED: u32 = 1;
+/// It was unplugged.
+const GONE: u32 = 2;
 
 /// A counter that several threads bump.
 #[derive(Debug, Default)]
@@ -66,8 +75,11 @@ pub struct Port {
     pub(super) bell: Doorbell,
     connected: AtomicBool,
     speed_bps: AtomicU64,
-    gone: AtomicBool,
+    /// [`HERE`], [`FAILED`] or [`GONE`].
+    state: AtomicU32,
     rests: [AtomicU32; PIPES],
+    /// Transfers of each pipe that worked.
+    pub(super) worked: [Tally; PIPES],
     completions: [Option<Arc<Completions>>; PIPES],
     /// Transfers of the OUT pipe that run, and that ended: what a time-out is seen by.
     pub(super) out_busy: AtomicU32,
@@ -95,8 +107,9 @@ impl Port {
             bell: Doorbell::new(),
             connected: AtomicBool::new(!notifies),
             speed_bps: AtomicU64::new(if config.plan.packet_in > 64 { 480_000_000 } else { 12_000_000 }),
-            gone: AtomicBool::new(false),
+            state: AtomicU32::new(HERE),
             rests: [const { AtomicU32::new(Rest::No as u32) }; PIPES],
+            worked: [const { Tally(AtomicU64::new(0)) }; PIPES],
             completions,
             out_busy: AtomicU32::new(0),
             out_done: AtomicU64::new(0),
@@ -124,8 +137,13 @@ impl Port {
         self.enabled.load(Ordering::Acquire)
     }
 
+    /// Unplugged, or given up.
     pub(super) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Acquire)
+        self.state.load(Ordering::Acquire) != HERE
+    }
+
+    pub(super) fn is_unplugged(&self) -> bool {
+        self.state.load(Ordering::Acquire) == GONE
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -139,6 +157,7 @@ impl Port {
             rest.store(Rest::No as u32, Ordering::Release);
         }
         self.response.store(false, Ordering::Release);
+        let _ = self.state.compare_exchange(FAILED, HERE, Ordering::AcqRel, Ordering::Acquire);
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -160,8 +179,22 @@ impl Port {
 
     /// The device was unplugged.
     pub(super) fn set_gone(&self) {
-        if !self.gone.swap(true, Ordering::AcqRel) {
+        if self.state.swap(GONE, Ordering::AcqRel) == HERE {
             self.events.link_changed();
+        }
+    }
+
+    /// Nothing helps: its link goes, until the interface is enabled the next time.
+    pub(super) fn give_up(&self) {
+        if self.state.compare_exchange(HERE, FAILED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.events.link_changed();
+        }
+    }
+
+    /// A transfer worked.
+    pub(super) fn note_worked(&self, pipe: u32) {
+        if let Some(worked) = self.worked.get(pipe as usize) {
+            worked.add(1);
         }
     }
 
@@ -169,6 +202,7 @@ impl Port {
         match self.rests.get(pipe as usize).map(|rest| rest.load(Ordering::Acquire)) {
             Some(1) => Rest::Stalled,
             Some(2) => Rest::BackOff,
+            Some(3) => Rest::Quiet,
             _ => Rest::No,
         }
     }

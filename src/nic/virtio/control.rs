@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use super::queue::Virtqueue;
-use super::ring::{Part, Ring};
+use super::ring::{AnyRing as _, Part, Ring};
 use super::spec::control::{
     MAC, MAC_ADDR_SET, MAC_TABLE_SET, MQ, MQ_RSS_CONFIG, MQ_VQ_PAIRS_SET, OK, RX, RX_ALLMULTI, RX_PROMISC,
 };
@@ -62,7 +62,7 @@ impl Control {
             }
         }
         let (queue, memory) = (self.queue.clone(), self.region.shared());
-        let mem = queue.memory.shared();
+        let Some(mem) = queue.memory.areas() else { return false };
         if !memory.write_bytes(0, &request) || !memory.store_u8(ANSWER, UNANSWERED, Ordering::Relaxed) {
             return false;
         }
@@ -76,10 +76,10 @@ impl Control {
         }
         for _ in 0..LOOKS {
             match self.ring.pending(&mem) {
-                Ok(0) => look(),
-                Ok(_) => {
+                Ok(false) => look(),
+                Ok(true) => {
                     let used = self.ring.pop(&mem);
-                    if used.is_ok_and(|used| used.id == id) {
+                    if used.is_ok_and(|used| used.is_some_and(|used| used.id == id)) {
                         self.ring.recycle(id);
                         return memory.load_u8(ANSWER, Ordering::Acquire) == Some(OK);
                     }

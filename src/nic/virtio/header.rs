@@ -19,6 +19,7 @@ fn put16(header: &mut [u8; LEN], at: usize, value: u16) {
 ///
 /// # Errors
 /// The status to complete the frame with: it asks for something that does not fit it, or that was not negotiated.
+#[inline]
 pub(super) fn for_transmit(packet: &mut Packet, offloads: Offloads) -> Result<[u8; LEN], Status> {
     let flags = packet.flags();
     if !flags.intersects(PacketFlags::TX_CSUM_IP4 | PacketFlags::TX_CSUM_PARTIAL | PacketFlags::TX_TSO) {
@@ -93,6 +94,7 @@ pub(super) struct Received {
 }
 
 impl Received {
+    #[inline]
     pub fn read(header: &[u8; LEN]) -> Self {
         let [flags, gso_type, _, _, s0, s1, a0, a1, o0, o1, b0, b1] = *header;
         Self {

@@ -18,9 +18,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use self::control::Control;
+use self::packed::Packed;
 use self::queue::{Bell, Parts, VirtioQueue, Virtqueue};
 use self::ring::Memory;
 use self::spec::{NO_VECTOR, config, feature, status};
+use self::split::Split;
 use self::transport::Transport;
 pub(super) use self::transport::is_network_card;
 use super::hw::{Meter, Port, TICK_MS, Watchdog};
@@ -176,8 +178,8 @@ pub fn open(given: &VirtioConfig, env: NicEnv) -> Result<Device, NicError> {
         // Section 5.1.2: receiveq1 0, transmitq1 1, and so on.
         let rx = virtqueue(2 * index as u16, given.ring_size)?;
         let tx = virtqueue(2 * index as u16 + 1, given.ring_size)?;
-        let headers = Region::alloc(env.dma.clone(), VirtioQueue::headers_len(tx.memory.size), 64);
-        queues.push(Box::new(VirtioQueue::new(Parts {
+        let headers = Region::alloc(env.dma.clone(), queue::headers_len(tx.memory.size), 64);
+        let parts = Parts {
             port: port.clone(),
             index,
             rx: rx.clone(),
@@ -186,7 +188,12 @@ pub fn open(given: &VirtioConfig, env: NicEnv) -> Result<Device, NicError> {
             event_idx,
             merges: features & feature::MRG_RXBUF != 0,
             negotiated: supported,
-        })));
+        };
+        queues.push(if packed {
+            Box::new(VirtioQueue::<Packed>::new(parts))
+        } else {
+            Box::new(VirtioQueue::<Split>::new(parts))
+        });
         shared.push((rx, tx));
     }
     let control = if features & feature::CTRL_VQ != 0 {

@@ -7,9 +7,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{Ordering, fence};
 
-use super::ring::{Layout, Part, Used, Violation};
+use super::ring::{AnyRing, Areas, Layout, Memory, Part, Used, Violation};
 use super::spec::packed::{AVAIL, DESC, DISABLE, ENABLE, NEXT, USED, WRITE};
-use crate::mem::region::Shared;
 
 const DESCRIPTOR: usize = 16;
 /// Event suppression structure: `off_wrap`, `flags` (section 2.8.14).
@@ -46,8 +45,45 @@ impl Packed {
         Layout { driver, device: driver + 64, len: driver + 128 }
     }
 
-    /// Allocates; called at Start.
-    pub fn new(size: u16, event_idx: bool) -> Self {
+    /// Takes the next place: with the flags that make it available.
+    #[inline]
+    fn advance(&mut self, part: &Part, next: bool) -> (u16, u16) {
+        let place = self.next;
+        // Section 2.8.1: available is AVAIL equal to, USED unlike the wrap counter.
+        let turn = if self.wrap { AVAIL } else { USED };
+        self.next += 1;
+        if self.next == self.size {
+            self.next = 0;
+            self.wrap = !self.wrap;
+        }
+        (place, turn | if next { NEXT } else { 0 } | if part.write { WRITE } else { 0 })
+    }
+
+    /// Writes a descriptor behind one that the device has not been shown yet.
+    #[inline]
+    fn describe(areas: &Areas<'_>, (place, flags): (u16, u16), id: u16, part: &Part) {
+        let rest = u64::from(part.len) | u64::from(id) << 32 | u64::from(flags) << 48;
+        areas.descriptors.store_u64::<0>(place.into(), part.addr.to_le(), Ordering::Relaxed);
+        areas.descriptors.store_u64::<8>(place.into(), rest.to_le(), Ordering::Relaxed);
+    }
+
+    /// Writes one without its flags, which publish() shows.
+    #[inline]
+    fn describe_held(areas: &Areas<'_>, place: u16, id: u16, part: &Part) {
+        areas.descriptors.store_u64::<0>(place.into(), part.addr.to_le(), Ordering::Relaxed);
+        areas.descriptors.store_u32::<8>(place.into(), part.len.to_le(), Ordering::Relaxed);
+        areas.descriptors.store_u16::<12>(place.into(), id.to_le(), Ordering::Relaxed);
+    }
+
+    fn is_used(&self, flags: u16) -> bool {
+        let (avail, used) = (flags & AVAIL != 0, flags & USED != 0);
+        avail == used && used == self.used_wrap
+    }
+}
+
+impl AnyRing for Packed {
+    fn new(memory: &Memory, event_idx: bool) -> Self {
+        let size = memory.size;
         let mut ring = Self {
             size,
             event_idx,
@@ -67,7 +103,7 @@ impl Packed {
         ring
     }
 
-    pub fn reset(&mut self) {
+    fn reset(&mut self) {
         self.free_ids.clear();
         self.free_ids.extend((0..self.size).rev());
         self.count.fill(0);
@@ -76,60 +112,39 @@ impl Packed {
         (self.wrap, self.used_wrap, self.held) = (true, true, None);
     }
 
-    pub fn free(&self) -> usize {
+    fn free(&self) -> usize {
         usize::from(self.room)
     }
 
-    /// The number that [`Self::add`] gives next.
-    pub fn next_id(&self) -> Option<u16> {
+    fn next_id(&self) -> Option<u16> {
         self.free_ids.last().copied()
     }
 
-    pub fn in_flight(&self) -> usize {
+    fn in_flight(&self) -> usize {
         usize::from(self.in_flight)
     }
 
-    /// Writes a descriptor without its flags; returns its place and them.
-    fn describe(&mut self, mem: &Shared<'_>, id: u16, part: &Part, next: bool) -> (u16, u16) {
-        let place = self.next;
-        let at = DESCRIPTOR * usize::from(place);
-        // Section 2.8.1: available is AVAIL equal to, USED unlike the wrap counter.
-        let turn = if self.wrap { AVAIL } else { USED };
-        let flags = turn | if next { NEXT } else { 0 } | if part.write { WRITE } else { 0 };
-        mem.store_u64(at, part.addr.to_le(), Ordering::Relaxed);
-        mem.store_u32(at + 8, part.len.to_le(), Ordering::Relaxed);
-        mem.store_u16(at + 12, id.to_le(), Ordering::Relaxed);
-        self.next += 1;
-        if self.next == self.size {
-            self.next = 0;
-            self.wrap = !self.wrap;
-        }
-        (place, flags)
-    }
-
-    fn set_flags(mem: &Shared<'_>, place: u16, flags: u16, order: Ordering) {
-        mem.store_u16(DESCRIPTOR * usize::from(place) + 14, flags.to_le(), order);
-    }
-
-    /// Makes a buffer of one or two parts available; its number. `None` without room.
-    pub fn add(&mut self, mem: &Shared<'_>, first: &Part, then: Option<&Part>) -> Option<u16> {
+    #[inline]
+    fn add(&mut self, areas: &Areas<'_>, first: &Part, then: Option<&Part>) -> Option<u16> {
         let needed = 1 + u16::from(then.is_some());
         if self.room < needed {
             return None;
         }
         let id = self.free_ids.pop()?;
-        let head = self.describe(mem, id, first, then.is_some());
+        let head = self.advance(first, then.is_some());
         if let Some(part) = then {
-            let (place, flags) = self.describe(mem, id, part, false);
-            Self::set_flags(mem, place, flags, Ordering::Relaxed);
+            let place = self.advance(part, false);
+            Self::describe(areas, place, id, part);
         }
         if let Some(count) = self.count.get_mut(usize::from(id)) {
             *count = needed as u8;
         }
         // Section 2.8.21.1.1: the flags of the first descriptor last of all; the device stops in front of it.
-        match self.held {
-            None => self.held = Some(head),
-            Some(_) => Self::set_flags(mem, head.0, head.1, Ordering::Relaxed),
+        if self.held.is_some() {
+            Self::describe(areas, head, id, first);
+        } else {
+            Self::describe_held(areas, head.0, id, first);
+            self.held = Some(head);
         }
         self.room -= needed;
         self.since += needed;
@@ -137,18 +152,18 @@ impl Packed {
         Some(id)
     }
 
-    /// Shows the device what was added; true if it wants to be notified (section 2.8.21.3).
-    pub fn publish(&mut self, mem: &Shared<'_>) -> bool {
+    /// Section 2.8.21.3.
+    fn publish(&mut self, areas: &Areas<'_>) -> bool {
         let Some((place, flags)) = self.held.take() else {
             return false;
         };
         // Release: everything behind it first.
-        Self::set_flags(mem, place, flags, Ordering::Release);
+        areas.descriptors.store_u16::<14>(place.into(), flags.to_le(), Ordering::Release);
         let (old, since) = (self.shown, core::mem::take(&mut self.since));
         self.shown = self.next;
         // The flags before the device's suppression structure is read (section 2.8.21.3.1).
         fence(Ordering::SeqCst);
-        let at = Self::layout(self.size).device;
+        let (mem, at) = (&areas.mem, areas.layout.device);
         match u16::from_le(mem.load_u16(at + FLAGS, Ordering::Relaxed).unwrap_or(ENABLE)) {
             DISABLE => false,
             DESC if self.event_idx => {
@@ -161,23 +176,21 @@ impl Packed {
         }
     }
 
-    /// 1 if the device has finished a buffer, else 0: only the next descriptor says so.
-    pub fn pending(&self, mem: &Shared<'_>) -> Result<usize, Violation> {
-        if self.in_flight == 0 {
-            return Ok(0);
-        }
-        let at = DESCRIPTOR * usize::from(self.used) + 14;
+    /// Only the next descriptor says so.
+    fn pending(&self, areas: &Areas<'_>) -> Result<bool, Violation> {
         // Acquire: section 2.8.22, the flags before the rest.
-        let flags = u16::from_le(mem.load_u16(at, Ordering::Acquire).ok_or(Violation)?);
-        let (avail, used) = (flags & AVAIL != 0, flags & USED != 0);
-        Ok(usize::from(avail == used && used == self.used_wrap))
+        let flags = u16::from_le(areas.descriptors.load_u16::<14>(self.used.into(), Ordering::Acquire));
+        Ok(self.in_flight > 0 && self.is_used(flags))
     }
 
-    /// The next finished buffer, of which there is one.
-    pub fn pop(&mut self, mem: &Shared<'_>) -> Result<Used, Violation> {
-        let at = DESCRIPTOR * usize::from(self.used);
-        let len = u32::from_le(mem.load_u32(at + 8, Ordering::Relaxed).ok_or(Violation)?);
-        let id = u16::from_le(mem.load_u16(at + 12, Ordering::Relaxed).ok_or(Violation)?);
+    #[inline]
+    fn pop(&mut self, areas: &Areas<'_>) -> Result<Option<Used>, Violation> {
+        // Acquire: section 2.8.22, flags, number and length in one word before the buffer.
+        let word = u64::from_le(areas.descriptors.load_u64::<8>(self.used.into(), Ordering::Acquire));
+        if self.in_flight == 0 || !self.is_used((word >> 48) as u16) {
+            return Ok(None);
+        }
+        let (len, id) = (word as u32, (word >> 32) as u16);
         // Section 2.8.6: the device skips as many descriptors as the buffer had.
         let count = u16::from(*self.count.get(usize::from(id)).ok_or(Violation)?);
         if count == 0 {
@@ -188,11 +201,11 @@ impl Packed {
             self.used -= self.size;
             self.used_wrap = !self.used_wrap;
         }
-        Ok(Used { id, len })
+        Ok(Some(Used { id, len }))
     }
 
-    /// The number and the descriptors may be used again; the caller made sure that the device had it.
-    pub fn recycle(&mut self, id: u16) {
+    #[inline]
+    fn recycle(&mut self, id: u16) {
         if let Some(count) = self.count.get_mut(usize::from(id)).filter(|count| **count != 0) {
             self.room += u16::from(*count);
             *count = 0;
@@ -201,9 +214,8 @@ impl Packed {
         }
     }
 
-    /// Asks for an interrupt at the next finished buffer. True: there is one already.
-    pub fn arm(&mut self, mem: &Shared<'_>) -> Result<bool, Violation> {
-        let at = Self::layout(self.size).driver;
+    fn arm(&mut self, areas: &Areas<'_>) -> Result<bool, Violation> {
+        let (mem, at) = (&areas.mem, areas.layout.driver);
         if self.event_idx {
             let place = self.used | if self.used_wrap { WRAP } else { 0 };
             mem.store_u16(at, place.to_le(), Ordering::Relaxed);
@@ -213,11 +225,10 @@ impl Packed {
         }
         // The request before the look.
         fence(Ordering::SeqCst);
-        Ok(self.pending(mem)? > 0)
+        self.pending(areas)
     }
 
-    /// Asks for none.
-    pub fn disarm(&mut self, mem: &Shared<'_>) {
-        mem.store_u16(Self::layout(self.size).driver + FLAGS, DISABLE.to_le(), Ordering::Relaxed);
+    fn disarm(&mut self, areas: &Areas<'_>) {
+        areas.mem.store_u16(areas.layout.driver + FLAGS, DISABLE.to_le(), Ordering::Relaxed);
     }
 }

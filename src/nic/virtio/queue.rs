@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::header::{self, Received};
-use super::ring::{Memory, Part, Ring, Violation};
+use super::ring::{AnyRing, Areas, Memory, Part, Violation};
 use super::spec::header::LEN;
 use crate::mem::packet::BURST_MAX;
 use crate::mem::region::Region;
@@ -18,8 +18,7 @@ use crate::nic::{NicQueue, Offloads, QueueGauges, Reclaimed, Refused, Registers 
 
 /// Bytes between two headers in their region.
 const HEADER_STRIDE: usize = 16;
-/// In the status of a packet that the device has: its header is in front of the frame.
-const HEADER_LEN: i32 = LEN as i32;
+const HEADER_LEN: u32 = LEN as u32;
 
 /// A doorbell that control finds when the device starts: BAR in the upper 16 bits, offset below.
 #[derive(Default)]
@@ -46,14 +45,14 @@ pub(super) struct Virtqueue {
     pub number: u16,
 }
 
-/// See the module.
-pub(super) struct VirtioQueue {
+/// See the module; `R` is the layout of its rings.
+pub(super) struct VirtioQueue<R> {
     port: Arc<Port>,
     index: usize,
     rx: Arc<Virtqueue>,
     tx: Arc<Virtqueue>,
-    rx_ring: Ring,
-    tx_ring: Ring,
+    rx_ring: R,
+    tx_ring: R,
     rx_slots: Slots,
     tx_slots: Slots,
     /// Transmit headers, for buffers without headroom.
@@ -80,19 +79,19 @@ pub(super) struct Parts {
     pub negotiated: Offloads,
 }
 
-impl VirtioQueue {
-    /// Bytes of transmit headers for a ring.
-    pub fn headers_len(size: u16) -> usize {
-        HEADER_STRIDE * usize::from(size)
-    }
+/// Bytes of transmit headers for a ring.
+pub(super) fn headers_len(size: u16) -> usize {
+    HEADER_STRIDE * usize::from(size)
+}
 
+impl<R: AnyRing> VirtioQueue<R> {
     /// Allocates; called at Start.
     pub fn new(parts: Parts) -> Self {
         let Parts { port, index, rx, tx, headers, event_idx, merges, negotiated } = parts;
         let (rx_size, tx_size) = (usize::from(rx.memory.size), usize::from(tx.memory.size));
         Self {
-            rx_ring: Ring::new(&rx.memory, event_idx),
-            tx_ring: Ring::new(&tx.memory, event_idx),
+            rx_ring: R::new(&rx.memory, event_idx),
+            tx_ring: R::new(&tx.memory, event_idx),
             rx_slots: Slots::new(rx_size),
             tx_slots: Slots::new(tx_size),
             finished: Vec::with_capacity(tx_size + BURST_MAX),
@@ -126,38 +125,36 @@ impl VirtioQueue {
     /// A wake-up came, or somebody polls without one: no interrupt while the queue is served.
     fn disarm(&mut self) {
         if core::mem::take(&mut self.armed) {
-            self.rx_ring.disarm(&self.rx.memory.shared());
-            self.tx_ring.disarm(&self.tx.memory.shared());
+            for (ring, virtqueue) in [(&mut self.rx_ring, &self.rx), (&mut self.tx_ring, &self.tx)] {
+                if let Some(areas) = virtqueue.memory.areas() {
+                    ring.disarm(&areas);
+                }
+            }
         }
     }
 
-    /// The rest of a frame that the device spread over several buffers, copied into the first (section 5.1.6.4). False
-    /// if it does not fit, or the device did not say what it promised.
+    /// Appends the rest of a frame that the device spread over several buffers to the first, which is `first` (section
+    /// 5.1.6.4). False if it does not fit, or the device did not say what it promised.
     #[cold]
-    fn merge(&mut self, first: &mut Packet, buffers: u16) -> Result<bool, Violation> {
-        let virtqueue = self.rx.clone();
-        let mem = virtqueue.memory.shared();
+    fn merge(&mut self, areas: &Areas<'_>, first: u16, buffers: u16) -> Result<bool, Violation> {
         let mut fits = true;
         for _ in 1..buffers {
             // All buffers of a frame are made used together.
-            if self.rx_ring.pending(&mem)? == 0 {
-                return Err(Violation);
-            }
-            let used = self.rx_ring.pop(&mem)?;
+            let used = self.rx_ring.pop(areas)?.ok_or(Violation)?;
             let mut part = self.rx_slots.take(used.id).ok_or(Violation)?;
             self.rx_ring.recycle(used.id);
-            let len = used.len as usize;
-            let valid = len <= part.room() && part.set_len(len);
-            let old = first.len();
-            if valid && fits && first.set_len(old + len) {
-                if let Some(to) = first.frame_mut().get_mut(old..) {
+            let valid = part.fill(0, used.len);
+            let whole = self.rx_slots.get_mut(first).ok_or(Violation)?;
+            let old = whole.len();
+            if valid && fits && whole.set_len(old + part.len()) {
+                if let Some(to) = whole.frame_mut().get_mut(old..) {
                     to.copy_from_slice(part.frame());
                 }
                 self.port.note_copy(self.index);
             } else {
                 fits = false;
             }
-            self.repost(&mem, part);
+            self.post(areas, part);
             if !valid {
                 return Err(Violation);
             }
@@ -165,89 +162,108 @@ impl VirtioQueue {
         Ok(fits)
     }
 
-    /// Gives an empty buffer to the device; publish comes later. There is room: one was just taken out.
-    fn repost(&mut self, mem: &crate::mem::region::Shared<'_>, mut packet: Packet) {
+    /// Gives an empty buffer to the device; publish comes later. There is room.
+    #[inline]
+    fn post(&mut self, areas: &Areas<'_>, mut packet: Packet) {
         packet.reset();
-        // Where the header was last time, so that a frame dropped here does not push the next one further back.
-        if packet.headroom() >= LEN {
-            let _ = packet.move_start(-HEADER_LEN);
-            packet.reset();
-        }
+        // The header stands in the headroom; where it stood last time, so that a frame dropped here does not push the next one
+        // further back.
+        packet.give_room(HEADER_LEN);
         let part = Part { addr: packet.frame_iova().unwrap_or(0), len: packet.room() as u32, write: true };
-        if let Some(id) = self.rx_ring.add(mem, &part, None) {
+        if let Some(id) = self.rx_ring.add(areas, &part, None) {
             let kept = self.rx_slots.put(id, packet);
             debug_assert!(kept.is_ok(), "the ring gives out free numbers");
         }
     }
 
+    /// Takes a buffer whose frame is not wanted out of its place, and posts it.
+    #[cold]
+    fn repost(&mut self, areas: &Areas<'_>, id: u16) {
+        if let Some(packet) = self.rx_slots.take(id) {
+            self.post(areas, packet);
+        }
+    }
+
     fn receive(&mut self, out: &mut Burst, budget: usize) -> Result<(), Violation> {
         let virtqueue = self.rx.clone();
-        let mem = virtqueue.memory.shared();
+        let areas = virtqueue.memory.areas().ok_or(Violation)?;
         let offloads = self.port.offloads();
         let mut left = budget.min(BURST_MAX.saturating_sub(out.len()));
         let mut reposted = false;
-        let mut known = 0;
         while left > 0 {
-            if known == 0 {
-                known = self.rx_ring.pending(&mem)?;
-                if known == 0 {
-                    break;
-                }
-            }
-            known -= 1;
+            let Some(used) = self.rx_ring.pop(&areas)? else { break };
             left -= 1;
-            let used = self.rx_ring.pop(&mem)?;
-            let mut packet = self.rx_slots.take(used.id).ok_or(Violation)?;
-            self.rx_ring.recycle(used.id);
-            let len = used.len as usize;
-            // What the device says it wrote is no more than it was given, and at least a header.
-            let Some(received) = (packet.room() >= len && packet.set_len(len))
-                .then(|| packet.frame().first_chunk::<LEN>().map(Received::read))
-                .flatten()
-            else {
-                self.repost(&mem, packet);
-                return Err(Violation);
+            let Self { port, refused, .. } = self;
+            let mut odd = None;
+            // What the device says it wrote is no more than it was given, and at least a header. A buffer of one that lies stays
+            // where it is until the reset.
+            let wanted = |packet: &mut Packet| {
+                if !packet.fill(HEADER_LEN, used.len) {
+                    odd = Some(None);
+                    return false;
+                }
+                let header = packet.front_mut::<LEN>().map(|header| Received::read(header));
+                if !header.is_some_and(|header| header.is_plain() && header.buffers <= 1) {
+                    odd = Some(header);
+                    return false;
+                }
+                hw::judge(port, packet, false, refused)
             };
-            let mut good = true;
-            if received.buffers > 1 {
-                if !self.merges {
-                    self.repost(&mem, packet);
-                    return Err(Violation);
-                }
-                match self.merge(&mut packet, received.buffers) {
-                    Ok(fits) => good = fits,
-                    Err(violation) => {
-                        self.repost(&mem, packet);
-                        return Err(violation);
-                    }
-                }
-                known = 0;
-                if !good {
-                    self.refused.giant += 1;
-                    self.refused.bytes += packet.len() as u64;
-                }
+            let mut given = self.rx_slots.give_if(used.id, out, wanted);
+            if let Some(header) = odd {
+                let header = header.ok_or(Violation)?;
+                given = self.finish_receive(&areas, used.id, header, offloads)? && {
+                    let Self { port, refused, .. } = self;
+                    self.rx_slots.give_if(used.id, out, |packet| hw::judge(port, packet, header.is_super(), refused))
+                };
             }
-            let _ = packet.move_start(HEADER_LEN);
-            if good && !received.is_plain() && !received.apply(&mut packet, offloads, self.negotiated) {
-                self.refused.device += 1;
-                self.refused.bytes += packet.len() as u64;
-                good = false;
+            if !given && self.rx_slots.get_mut(used.id).is_none() {
+                return Err(Violation);
             }
-            if good && hw::judge(&self.port, &packet, received.is_super(), &mut self.refused) {
-                out.extend([packet]);
-            } else {
-                self.repost(&mem, packet);
+            self.rx_ring.recycle(used.id);
+            if !given {
+                self.repost(&areas, used.id);
                 reposted = true;
             }
         }
-        if reposted && self.rx_ring.publish(&mem) {
+        if reposted && self.rx_ring.publish(&areas) {
             self.rx.bell.ring(&self.port, self.rx.number);
         }
         Ok(())
     }
 
+    /// A frame in several buffers, or one that the device says something of; false: it is not to be had.
+    #[inline(never)]
+    fn finish_receive(
+        &mut self,
+        areas: &Areas<'_>,
+        id: u16,
+        received: Received,
+        offloads: Offloads,
+    ) -> Result<bool, Violation> {
+        if received.buffers > 1 {
+            if !self.merges {
+                return Err(Violation);
+            }
+            let fits = self.merge(areas, id, received.buffers)?;
+            if !fits {
+                self.refused.giant += 1;
+                self.refused.bytes += self.rx_slots.get_mut(id).map_or(0, |packet| packet.len() as u64);
+                return Ok(false);
+            }
+        }
+        let packet = self.rx_slots.get_mut(id).ok_or(Violation)?;
+        if !received.is_plain() && !received.apply(packet, offloads, self.negotiated) {
+            self.refused.device += 1;
+            self.refused.bytes += packet.len() as u64;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
     /// Hands one frame to the device, or finishes it.
-    fn send(&mut self, mem: &crate::mem::region::Shared<'_>, mut packet: Packet, offloads: Offloads) {
+    #[inline]
+    fn send(&mut self, areas: &Areas<'_>, mut packet: Packet, offloads: Offloads) {
         let header = match header::for_transmit(&mut packet, offloads) {
             Ok(header) => header,
             Err(status) => return self.finish(packet, status),
@@ -256,16 +272,12 @@ impl VirtioQueue {
             return self.finish(packet, Status::BadDescriptor);
         };
         let len = packet.len() as u32;
-        let id = if packet.headroom() >= LEN && packet.move_start(-HEADER_LEN) {
-            if let Some(room) = packet.frame_mut().first_chunk_mut::<LEN>() {
-                *room = header;
-            }
-            let whole = Part { addr: frame - LEN as u64, len: len + LEN as u32, write: false };
-            let id = self.tx_ring.add(mem, &whole, None);
-            let _ = packet.move_start(HEADER_LEN);
-            id
+        let id = if let Some(room) = packet.front_mut::<LEN>() {
+            *room = header;
+            let whole = Part { addr: frame - LEN as u64, len: len + HEADER_LEN, write: false };
+            self.tx_ring.add(areas, &whole, None)
         } else {
-            self.send_with_slot(mem, frame, len, &header)
+            self.send_with_slot(areas, frame, len, &header)
         };
         match id {
             Some(id) => {
@@ -277,20 +289,14 @@ impl VirtioQueue {
     }
 
     /// A chain of two whose header stands in the slot of its number: the number is known before the chain is shown.
-    fn send_with_slot(
-        &mut self,
-        mem: &crate::mem::region::Shared<'_>,
-        frame: u64,
-        len: u32,
-        header: &[u8; LEN],
-    ) -> Option<u16> {
+    fn send_with_slot(&mut self, areas: &Areas<'_>, frame: u64, len: u32, header: &[u8; LEN]) -> Option<u16> {
         let id = self.tx_ring.next_id()?;
         let at = HEADER_STRIDE * usize::from(id);
         if !self.headers.shared().write_bytes(at, header) {
             return None;
         }
-        let first = Part { addr: self.headers.iova() + at as u64, len: LEN as u32, write: false };
-        self.tx_ring.add(mem, &first, Some(&Part { addr: frame, len, write: false }))
+        let first = Part { addr: self.headers.iova() + at as u64, len: HEADER_LEN, write: false };
+        self.tx_ring.add(areas, &first, Some(&Part { addr: frame, len, write: false }))
     }
 
     fn finish(&mut self, mut packet: Packet, status: Status) {
@@ -300,41 +306,34 @@ impl VirtioQueue {
 
     fn reap(&mut self, out: &mut Burst) -> Result<usize, Violation> {
         let virtqueue = self.tx.clone();
-        let mem = virtqueue.memory.shared();
+        let areas = virtqueue.memory.areas().ok_or(Violation)?;
         let mut done = 0;
-        let mut known = 0;
-        while out.len() < BURST_MAX {
-            if known == 0 {
-                known = self.tx_ring.pending(&mem)?;
-                if known == 0 {
-                    break;
-                }
+        while !out.is_full() {
+            let Some(used) = self.tx_ring.pop(&areas)? else { break };
+            if !self.tx_slots.give(used.id, out) {
+                return Err(Violation);
             }
-            known -= 1;
-            let used = self.tx_ring.pop(&mem)?;
-            let packet = self.tx_slots.take(used.id).ok_or(Violation)?;
             self.tx_ring.recycle(used.id);
-            out.extend([packet]);
             done += 1;
         }
         Ok(done)
     }
 }
 
-impl NicQueue for VirtioQueue {
+impl<R: AnyRing> NicQueue for VirtioQueue<R> {
     fn rx_post(&mut self, burst: &mut Burst) -> usize {
         if !self.awake() {
             return 0;
         }
         let virtqueue = self.rx.clone();
-        let mem = virtqueue.memory.shared();
+        let Some(areas) = virtqueue.memory.areas() else { return 0 };
         // Memory that the device cannot reach is not taken.
-        let reachable = burst.iter().take_while(|packet| packet.frame_iova().is_some()).count();
-        let count = reachable.min(self.rx_ring.free());
+        let reachable = |packet: &&Packet| packet.frame_iova().is_some();
+        let count = burst.iter().take(self.rx_ring.free()).take_while(reachable).count();
         for packet in burst.drain(..count) {
-            self.repost(&mem, packet);
+            self.post(&areas, packet);
         }
-        if self.rx_ring.publish(&mem) {
+        if self.rx_ring.publish(&areas) {
             self.rx.bell.ring(&self.port, self.rx.number);
         }
         count
@@ -358,7 +357,7 @@ impl NicQueue for VirtioQueue {
         if !self.awake() {
             return false;
         }
-        self.rx_ring.pending(&self.rx.memory.shared()).is_ok_and(|n| n > 0)
+        self.rx.memory.areas().is_some_and(|areas| self.rx_ring.pending(&areas) == Ok(true))
     }
 
     fn take_refused(&mut self) -> Refused {
@@ -379,15 +378,15 @@ impl NicQueue for VirtioQueue {
         let link = self.port.link().up;
         let offloads = self.port.offloads();
         let virtqueue = self.tx.clone();
-        let mem = virtqueue.memory.shared();
+        let Some(areas) = virtqueue.memory.areas() else { return 0 };
         for packet in burst.drain(..count) {
             if link {
-                self.send(&mem, packet, offloads);
+                self.send(&areas, packet, offloads);
             } else {
                 self.finish(packet, Status::NoCarrier);
             }
         }
-        if self.tx_ring.publish(&mem) {
+        if self.tx_ring.publish(&areas) {
             self.tx.bell.ring(&self.port, self.tx.number);
         }
         self.port.note_tx(self.index, self.tx_slots.len(), 0);
@@ -412,8 +411,9 @@ impl NicQueue for VirtioQueue {
             return false;
         }
         let (rx, tx) = (self.rx.clone(), self.tx.clone());
-        let received = self.rx_ring.arm(&rx.memory.shared());
-        let sent = if self.tx_ring.in_flight() > 0 { self.tx_ring.arm(&tx.memory.shared()) } else { Ok(false) };
+        let (Some(rx), Some(tx)) = (rx.memory.areas(), tx.memory.areas()) else { return false };
+        let received = self.rx_ring.arm(&rx);
+        let sent = if self.tx_ring.in_flight() > 0 { self.tx_ring.arm(&tx) } else { Ok(false) };
         match (received, sent) {
             (Ok(received), Ok(sent)) => {
                 let work = received || sent || !self.finished.is_empty();

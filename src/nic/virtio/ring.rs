@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use super::packed::Packed;
 use super::split::Split;
 use crate::mem::region::{Dma, Region, Shared};
+use crate::mem::rows::Rows;
 
 /// A piece of a buffer.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,16 @@ pub(super) struct Layout {
     pub len: usize,
 }
 
+/// A virtqueue's areas, as they are looked at for a burst.
+pub(super) struct Areas<'a> {
+    pub mem: Shared<'a>,
+    pub layout: Layout,
+    pub descriptors: Rows<'a, 16, 8>,
+    /// Entries of the available ring and elements of the used ring; a packed ring has neither.
+    pub avail: Rows<'a, 2, 2>,
+    pub used: Rows<'a, 8, 4>,
+}
+
 /// A virtqueue's memory, which control sets up and a queue works on.
 pub(super) struct Memory {
     region: Region,
@@ -54,8 +65,22 @@ impl Memory {
         self.region.iova()
     }
 
-    pub fn shared(&self) -> Shared<'_> {
+    fn shared(&self) -> Shared<'_> {
         self.region.shared()
+    }
+
+    /// Always there: the memory was made for them.
+    pub fn areas(&self) -> Option<Areas<'_>> {
+        let (mem, layout, size) = (self.shared(), self.layout, usize::from(self.size));
+        // Both rings begin with flags and an index (sections 2.7.6, 2.7.8).
+        let (avail, used) = if self.packed { (0, 0) } else { (layout.driver + 4, layout.device + 4) };
+        Some(Areas {
+            descriptors: Rows::new(&mem, 0, size)?,
+            avail: Rows::new(&mem, avail, size)?,
+            used: Rows::new(&mem, used, size)?,
+            mem,
+            layout,
+        })
     }
 
     /// Section 2.7.1, 2.8.10.1: rings start zeroed. The device stands still.
@@ -70,7 +95,34 @@ impl Memory {
     }
 }
 
-/// See the module.
+/// What both layouts can do.
+pub(super) trait AnyRing: Send + Sized {
+    /// Allocates; called at Start.
+    fn new(memory: &Memory, event_idx: bool) -> Self;
+    /// The device was reset.
+    fn reset(&mut self);
+    /// Free descriptors.
+    fn free(&self) -> usize;
+    fn in_flight(&self) -> usize;
+    /// Makes a buffer of one or two parts available; its number. `None` without room.
+    fn add(&mut self, areas: &Areas<'_>, first: &Part, then: Option<&Part>) -> Option<u16>;
+    /// The number that [`AnyRing::add`] gives next.
+    fn next_id(&self) -> Option<u16>;
+    /// Shows the device what was added; true if it wants to be notified.
+    fn publish(&mut self, areas: &Areas<'_>) -> bool;
+    /// Whether the device has finished a buffer that [`AnyRing::pop`] has not given yet.
+    fn pending(&self, areas: &Areas<'_>) -> Result<bool, Violation>;
+    /// The next finished buffer, if there is one.
+    fn pop(&mut self, areas: &Areas<'_>) -> Result<Option<Used>, Violation>;
+    /// The number and the descriptors may be used again; the caller made sure that the device had it.
+    fn recycle(&mut self, id: u16);
+    /// Asks for an interrupt at the next finished buffer. True: there is one already.
+    fn arm(&mut self, areas: &Areas<'_>) -> Result<bool, Violation>;
+    /// Asks for none.
+    fn disarm(&mut self, areas: &Areas<'_>);
+}
+
+/// Either layout, where it does not matter how fast it is.
 pub(super) enum Ring {
     Split(Split),
     Packed(Packed),
@@ -85,58 +137,56 @@ macro_rules! each {
     };
 }
 
-impl Ring {
-    /// Allocates; called at Start.
-    pub fn new(memory: &Memory, event_idx: bool) -> Self {
+impl AnyRing for Ring {
+    fn new(memory: &Memory, event_idx: bool) -> Self {
         if memory.packed {
-            Self::Packed(Packed::new(memory.size, event_idx))
+            Self::Packed(Packed::new(memory, event_idx))
         } else {
-            Self::Split(Split::new(memory.size, event_idx))
+            Self::Split(Split::new(memory, event_idx))
         }
     }
 
-    pub fn reset(&mut self) {
+    fn reset(&mut self) {
         each!(self, ring => ring.reset());
     }
 
-    pub fn free(&self) -> usize {
+    fn free(&self) -> usize {
         each!(self, ring => ring.free())
     }
 
-    pub fn in_flight(&self) -> usize {
+    fn in_flight(&self) -> usize {
         each!(self, ring => ring.in_flight())
     }
 
-    pub fn add(&mut self, mem: &Shared<'_>, first: &Part, then: Option<&Part>) -> Option<u16> {
-        each!(self, ring => ring.add(mem, first, then))
+    fn add(&mut self, areas: &Areas<'_>, first: &Part, then: Option<&Part>) -> Option<u16> {
+        each!(self, ring => ring.add(areas, first, then))
     }
 
-    /// The number that [`Ring::add`] gives next.
-    pub fn next_id(&self) -> Option<u16> {
+    fn next_id(&self) -> Option<u16> {
         each!(self, ring => ring.next_id())
     }
 
-    pub fn publish(&mut self, mem: &Shared<'_>) -> bool {
-        each!(self, ring => ring.publish(mem))
+    fn publish(&mut self, areas: &Areas<'_>) -> bool {
+        each!(self, ring => ring.publish(areas))
     }
 
-    pub fn pending(&self, mem: &Shared<'_>) -> Result<usize, Violation> {
-        each!(self, ring => ring.pending(mem))
+    fn pending(&self, areas: &Areas<'_>) -> Result<bool, Violation> {
+        each!(self, ring => ring.pending(areas))
     }
 
-    pub fn pop(&mut self, mem: &Shared<'_>) -> Result<Used, Violation> {
-        each!(self, ring => ring.pop(mem))
+    fn pop(&mut self, areas: &Areas<'_>) -> Result<Option<Used>, Violation> {
+        each!(self, ring => ring.pop(areas))
     }
 
-    pub fn recycle(&mut self, id: u16) {
+    fn recycle(&mut self, id: u16) {
         each!(self, ring => ring.recycle(id));
     }
 
-    pub fn arm(&mut self, mem: &Shared<'_>) -> Result<bool, Violation> {
-        each!(self, ring => ring.arm(mem))
+    fn arm(&mut self, areas: &Areas<'_>) -> Result<bool, Violation> {
+        each!(self, ring => ring.arm(areas))
     }
 
-    pub fn disarm(&mut self, mem: &Shared<'_>) {
-        each!(self, ring => ring.disarm(mem));
+    fn disarm(&mut self, areas: &Areas<'_>) {
+        each!(self, ring => ring.disarm(areas));
     }
 }

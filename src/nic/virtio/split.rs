@@ -7,9 +7,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{Ordering, fence};
 
-use super::ring::{Layout, Part, Used, Violation};
+use super::ring::{AnyRing, Areas, Layout, Memory, Part, Used, Violation};
 use super::spec::split::{DESCRIPTOR, NEXT, NO_INTERRUPT, NO_NOTIFY, USED_ELEMENT, WRITE};
-use crate::mem::region::Shared;
 
 /// No second descriptor.
 const NONE: u16 = u16::MAX;
@@ -25,8 +24,9 @@ pub(super) struct Split {
     /// Next `avail.idx`, and what the device was shown of it.
     avail: u16,
     shown: u16,
-    /// Next used element to look at.
+    /// Next used element to look at, and the device's index as it was seen last.
     used: u16,
+    seen: u16,
     in_flight: u16,
 }
 
@@ -39,8 +39,27 @@ impl Split {
         Layout { driver, device, len: device + 6 + USED_ELEMENT * n }
     }
 
-    /// Allocates; called at Start.
-    pub fn new(size: u16, event_idx: bool) -> Self {
+    #[inline]
+    fn describe(areas: &Areas<'_>, index: u16, part: &Part, next: u16) {
+        let flags = if next == NONE { 0 } else { NEXT } | if part.write { WRITE } else { 0 };
+        let next = if next == NONE { 0 } else { next };
+        let rest = u64::from(part.len) | u64::from(flags) << 32 | u64::from(next) << 48;
+        areas.descriptors.store_u64::<0>(index.into(), part.addr.to_le(), Ordering::Relaxed);
+        areas.descriptors.store_u64::<8>(index.into(), rest.to_le(), Ordering::Relaxed);
+    }
+
+    /// The device's index; an error if it is ahead of what was made available.
+    #[inline]
+    fn device_index(&self, areas: &Areas<'_>) -> Result<u16, Violation> {
+        // Acquire: section 2.7.14, the index before the elements and the buffers.
+        let index = u16::from_le(areas.mem.load_u16(areas.layout.device + 2, Ordering::Acquire).unwrap_or(self.used));
+        if index.wrapping_sub(self.used) > self.in_flight { Err(Violation) } else { Ok(index) }
+    }
+}
+
+impl AnyRing for Split {
+    fn new(memory: &Memory, event_idx: bool) -> Self {
+        let size = memory.size;
         let mut ring = Self {
             size,
             event_idx,
@@ -49,71 +68,61 @@ impl Split {
             avail: 0,
             shown: 0,
             used: 0,
+            seen: 0,
             in_flight: 0,
         };
         ring.reset();
         ring
     }
 
-    pub fn reset(&mut self) {
+    fn reset(&mut self) {
         self.free.clear();
         self.free.extend((0..self.size).rev());
         self.second.fill(NONE);
-        (self.avail, self.shown, self.used, self.in_flight) = (0, 0, 0, 0);
+        (self.avail, self.shown, self.used, self.seen, self.in_flight) = (0, 0, 0, 0, 0);
     }
 
-    pub fn free(&self) -> usize {
+    fn free(&self) -> usize {
         self.free.len()
     }
 
-    /// The number that [`Self::add`] gives next.
-    pub fn next_id(&self) -> Option<u16> {
+    fn next_id(&self) -> Option<u16> {
         self.free.last().copied()
     }
 
-    pub fn in_flight(&self) -> usize {
+    fn in_flight(&self) -> usize {
         usize::from(self.in_flight)
     }
 
-    fn describe(mem: &Shared<'_>, index: u16, part: &Part, next: u16) {
-        let at = DESCRIPTOR * usize::from(index);
-        let flags = if next == NONE { 0 } else { NEXT } | if part.write { WRITE } else { 0 };
-        let next = if next == NONE { 0 } else { next };
-        let rest = u64::from(part.len) | u64::from(flags) << 32 | u64::from(next) << 48;
-        mem.store_u64(at, part.addr.to_le(), Ordering::Relaxed);
-        mem.store_u64(at + 8, rest.to_le(), Ordering::Relaxed);
-    }
-
-    /// Makes a chain of one or two parts available; its number. `None` without room.
-    pub fn add(&mut self, mem: &Shared<'_>, first: &Part, then: Option<&Part>) -> Option<u16> {
-        if self.free.len() < 1 + usize::from(then.is_some()) {
+    #[inline]
+    fn add(&mut self, areas: &Areas<'_>, first: &Part, then: Option<&Part>) -> Option<u16> {
+        if then.is_some() && self.free.len() < 2 {
             return None;
         }
         let head = self.free.pop()?;
         let mut next = NONE;
         if let Some(part) = then {
             next = self.free.pop()?;
-            Self::describe(mem, next, part, NONE);
+            Self::describe(areas, next, part, NONE);
+            // Of a chain of one it is none already.
+            if let Some(second) = self.second.get_mut(usize::from(head)) {
+                *second = next;
+            }
         }
-        Self::describe(mem, head, first, next);
-        if let Some(second) = self.second.get_mut(usize::from(head)) {
-            *second = next;
-        }
+        Self::describe(areas, head, first, next);
         // Section 2.7.13.2: the entry first; publish() shows it.
-        let slot = usize::from(self.avail & (self.size - 1));
-        mem.store_u16(DESCRIPTOR * usize::from(self.size) + 4 + 2 * slot, head.to_le(), Ordering::Relaxed);
+        areas.avail.store_u16::<0>(self.avail.into(), head.to_le(), Ordering::Relaxed);
         self.avail = self.avail.wrapping_add(1);
         self.in_flight += 1;
         Some(head)
     }
 
-    /// Shows the device what was added; true if it wants to be notified (section 2.7.13).
-    pub fn publish(&mut self, mem: &Shared<'_>) -> bool {
-        let old = self.shown;
+    /// Section 2.7.13.
+    fn publish(&mut self, areas: &Areas<'_>) -> bool {
+        let (mem, layout, old) = (&areas.mem, areas.layout, self.shown);
         if old == self.avail {
             return false;
         }
-        let layout = Self::layout(self.size);
         // Release: section 2.7.13.3.1, descriptors and entries before the index.
         mem.store_u16(layout.driver + 2, self.avail.to_le(), Ordering::Release);
         self.shown = self.avail;
@@ -130,32 +139,30 @@ impl Split {
         }
     }
 
-    /// The device's index; an error if it is ahead of what was made available.
-    fn device_index(&self, mem: &Shared<'_>) -> Result<u16, Violation> {
-        let at = Self::layout(self.size).device + 2;
-        // Acquire: section 2.7.14, the index before the elements and the buffers.
-        let index = u16::from_le(mem.load_u16(at, Ordering::Acquire).unwrap_or(self.used));
-        if index.wrapping_sub(self.used) > self.in_flight { Err(Violation) } else { Ok(index) }
+    fn pending(&self, areas: &Areas<'_>) -> Result<bool, Violation> {
+        Ok(self.device_index(areas)? != self.used)
     }
 
-    /// How many chains the device has finished and [`Split::pop`] not yet given.
-    pub fn pending(&self, mem: &Shared<'_>) -> Result<usize, Violation> {
-        Ok(usize::from(self.device_index(mem)?.wrapping_sub(self.used)))
-    }
-
-    /// The next finished chain, of which there is one.
-    pub fn pop(&mut self, mem: &Shared<'_>) -> Result<Used, Violation> {
-        let slot = usize::from(self.used & (self.size - 1));
-        let at = Self::layout(self.size).device + 4 + USED_ELEMENT * slot;
-        let id = u32::from_le(mem.load_u32(at, Ordering::Relaxed).ok_or(Violation)?);
-        let len = u32::from_le(mem.load_u32(at + 4, Ordering::Relaxed).ok_or(Violation)?);
-        let id = u16::try_from(id).ok().filter(|id| *id < self.size).ok_or(Violation)?;
+    #[inline]
+    fn pop(&mut self, areas: &Areas<'_>) -> Result<Option<Used>, Violation> {
+        if self.seen == self.used {
+            self.seen = self.device_index(areas)?;
+            if self.seen == self.used {
+                return Ok(None);
+            }
+        }
+        let slot = usize::from(self.used);
+        let id = u32::from_le(areas.used.load_u32::<0>(slot, Ordering::Relaxed));
+        let len = u32::from_le(areas.used.load_u32::<4>(slot, Ordering::Relaxed));
+        if id >= self.size.into() {
+            return Err(Violation);
+        }
         self.used = self.used.wrapping_add(1);
-        Ok(Used { id, len })
+        Ok(Some(Used { id: id as u16, len }))
     }
 
-    /// The chain's descriptors may be used again; the caller made sure that the device had it.
-    pub fn recycle(&mut self, id: u16) {
+    #[inline]
+    fn recycle(&mut self, id: u16) {
         if let Some(second) = self.second.get_mut(usize::from(id)) {
             if *second != NONE {
                 self.free.push(*second);
@@ -166,9 +173,8 @@ impl Split {
         }
     }
 
-    /// Asks for an interrupt at the next finished chain. True: there is one already.
-    pub fn arm(&mut self, mem: &Shared<'_>) -> Result<bool, Violation> {
-        let layout = Self::layout(self.size);
+    fn arm(&mut self, areas: &Areas<'_>) -> Result<bool, Violation> {
+        let (mem, layout) = (&areas.mem, areas.layout);
         if self.event_idx {
             // Section 2.7.7.1: used_event, behind the available ring.
             let at = layout.driver + 4 + 2 * usize::from(self.size);
@@ -178,13 +184,13 @@ impl Split {
         }
         // The request before the look: section 2.7.14's race.
         fence(Ordering::SeqCst);
-        Ok(self.pending(mem)? > 0)
+        self.pending(areas)
     }
 
-    /// Asks for none; with event indices they stop by themselves.
-    pub fn disarm(&mut self, mem: &Shared<'_>) {
+    /// With event indices interrupts stop by themselves.
+    fn disarm(&mut self, areas: &Areas<'_>) {
         if !self.event_idx {
-            mem.store_u16(Self::layout(self.size).driver, NO_INTERRUPT.to_le(), Ordering::Relaxed);
+            areas.mem.store_u16(areas.layout.driver, NO_INTERRUPT.to_le(), Ordering::Relaxed);
         }
     }
 }

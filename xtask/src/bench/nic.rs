@@ -34,7 +34,7 @@ pub fn run(json: bool) -> Result<()> {
         println!("per 60-byte frame, as many sent as received a burst; an interrupt whenever the queue was armed");
         print!("{:<16}{:>6}", "", "burst");
         CALLS.iter().for_each(|call| print!("{call:>9}"));
-        println!("{:>13}{:>11}{:>11}{:>12}", "instructions", "registers", "doorbells", "interrupts");
+        println!("{:>13}{:>11}{:>11}{:>12}{:>8}", "instructions", "registers", "doorbells", "interrupts", "copies");
     }
     for (name, test, queue) in BACK_ENDS {
         for burst in BURSTS {
@@ -42,17 +42,17 @@ pub fn run(json: bool) -> Result<()> {
             let counts = CALLS.iter().map(|call| count(&program, &test, queue, call)).collect::<Result<Vec<_>>>()?;
             let per_frame: Vec<f64> = counts.iter().map(|n| *n as f64 / FRAMES).collect();
             let sum: f64 = per_frame.iter().sum();
-            let [registers, doorbells, interrupts] = accesses(&program, &test)?.map(|n| n as f64 / FRAMES);
+            let [registers, doorbells, interrupts, copies] = accesses(&program, &test)?.map(|n| n as f64 / FRAMES);
             if json {
                 objects.push(format!(
                     "{{\"back_end\":\"{name}\",\"burst\":{burst},\"instructions_per_frame\":{sum:.1},\
                      \"registers_per_frame\":{registers:.4},\"doorbells_per_frame\":{doorbells:.4},\
-                     \"interrupts_per_frame\":{interrupts:.4}}}"
+                     \"interrupts_per_frame\":{interrupts:.4},\"copies_per_frame\":{copies:.4}}}"
                 ));
             } else {
                 print!("{name:<16}{burst:>6}");
                 per_frame.iter().for_each(|n| print!("{n:>9.1}"));
-                println!("{sum:>13.1}{registers:>11.4}{doorbells:>11.4}{interrupts:>12.4}");
+                println!("{sum:>13.1}{registers:>11.4}{doorbells:>11.4}{interrupts:>12.4}{copies:>8.1}");
             }
         }
     }
@@ -62,14 +62,14 @@ pub fn run(json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Register accesses, doorbells and times that the queue was armed, as the test says them.
-fn accesses(program: &str, test: &str) -> Result<[u64; 3]> {
+/// Register accesses, doorbells, times that the queue was armed, and copies, as the test says them.
+fn accesses(program: &str, test: &str) -> Result<[u64; 4]> {
     let run = Command::new(program).args([test, "--exact", "--nocapture"]).output().context("the test program")?;
     let text = String::from_utf8_lossy(&run.stdout);
     let line = text.lines().find_map(|line| line.split_once("cost: ").map(|(_, numbers)| numbers));
     let numbers = line.with_context(|| format!("{test} says no cost"))?.split_whitespace();
     let numbers: Vec<u64> = numbers.map(str::parse).collect::<Result<_, _>>().context("its cost")?;
-    numbers.try_into().map_err(|_| anyhow::anyhow!("its cost is not three numbers"))
+    numbers.try_into().map_err(|_| anyhow::anyhow!("its cost is not four numbers"))
 }
 
 /// Builds the core's tests as they are released and finds them.

@@ -39,8 +39,8 @@ pub struct RunArgs {
     pub class: String,
     /// What the driver is put on; without it, on nothing (a virtual device). `usb:BUS-DEV` or `usb:VID:PID` (a device of
     /// this machine, taken from its kernel driver) and `sim:ncm`, `sim:ecm`, `sim:rndis` (models) with `,config=N`,
-    /// `,interface=N` or `,device`; `qemu:e1000e,tap:NAME` and `qemu:virtio-net[,packed],tap:NAME` (QEMU's model of a PCI
-    /// NIC whose cable ends in a TAP interface).
+    /// `,interface=N` or `,device`; `qemu:e1000e,tap:NAME`, `qemu:virtio-net[,packed],tap:NAME` (QEMU's model of a PCI NIC whose
+    /// cable ends in a TAP interface), `sim:igc[,tap:NAME]` and `vfio:ADDRESS` (a PCI device of this machine).
     #[arg(long, value_name = "SPEC")]
     pub provider: Option<ProviderSpec>,
     /// What to attach: tap:NAME, smoltcp:ADDR/LEN or pcap:FILE, with options.

@@ -79,6 +79,10 @@ pub enum Quirk {
     ShortIn,
     /// The next OUT transfer is taken in part.
     ShortOut,
+    /// Every transfer of the pipe fails until [`super::SimDevice::go_on`].
+    DeadIn,
+    /// See [`Quirk::DeadIn`].
+    DeadOut,
 }
 
 /// What the n-th call of the host runs into, whatever it is: a request, a transfer, another setting.

@@ -43,6 +43,11 @@ struct State {
     babble_in: bool,
     short_in: bool,
     short_out: bool,
+    /// Every transfer of the pipe fails.
+    dead_in: bool,
+    dead_out: bool,
+    /// No transfer can begin until the function is set up again.
+    unset: bool,
     /// Calls so far, and which of them runs into what.
     calls: u64,
     trap: Option<(u64, Trap)>,
@@ -121,6 +126,9 @@ impl SimDevice {
             babble_in: false,
             short_in: false,
             short_out: false,
+            dead_in: false,
+            dead_out: false,
+            unset: false,
             calls: 0,
             trap: None,
             notices: VecDeque::new(),
@@ -208,6 +216,8 @@ impl SimDevice {
             Quirk::BabbleIn => state.babble_in = true,
             Quirk::ShortIn => state.short_in = true,
             Quirk::ShortOut => state.short_out = true,
+            Quirk::DeadIn => state.dead_in = true,
+            Quirk::DeadOut => state.dead_out = true,
         }
         drop(state);
         self.kick(0);
@@ -216,7 +226,7 @@ impl SimDevice {
     /// Takes up again what [`SimDevice::misbehave`] stopped.
     pub fn go_on(&self) {
         let mut state = lock(&self.state);
-        (state.hang_out, state.empty_in) = (false, false);
+        (state.hang_out, state.empty_in, state.dead_in, state.dead_out) = (false, false, false, false);
         drop(state);
         self.kick(0);
     }
@@ -242,6 +252,23 @@ impl SimDevice {
         state.rndis.lose_power();
         state.notices.clear();
         state.to_host.clear();
+    }
+
+    /// The bus resets it and nobody tells the host's driver, as Linux does with a device that lost its power in sleep: what
+    /// is under way fails, and so does every transfer until the function is set up again.
+    pub fn lose_setting(&self) {
+        self.lose_power();
+        let mut all: Vec<Done> = Vec::new();
+        {
+            let state = &mut *lock(&self.state);
+            state.unset = true;
+            for list in [&mut state.into, &mut state.out, &mut state.notify] {
+                all.extend(std::mem::take(list).into_iter().map(|transfer| transfer.done));
+            }
+        }
+        for done in all {
+            done(Err(IoReturn::NOT_RESPONDING));
+        }
     }
 
     fn enter(&self) -> IoResult<()> {
@@ -390,6 +417,7 @@ impl UsbDevice for SimDevice {
             return Err(PIPE_STALLED);
         }
         state.flowing = alternate == 1;
+        state.unset = false;
         state.ncm.restart();
         state.notices.clear();
         if state.flowing {
@@ -418,7 +446,8 @@ impl UsbDevice for SimDevice {
         }
         let answered = match self.model {
             Model::Rndis => {
-                let State { rndis, filter, multicast, notices, .. } = &mut *state;
+                let State { rndis, filter, multicast, notices, unset, .. } = &mut *state;
+                *unset &= !rndis::is_initialize(data);
                 rndis.control(setup, data, filter, multicast, notices)
             }
             _ => {
@@ -444,6 +473,9 @@ impl UsbDevice for SimDevice {
     fn submit(&self, endpoint: u8, transfer: Transfer) -> IoResult<()> {
         self.enter()?;
         let mut state = lock(&self.state);
+        if state.unset {
+            return Err(IoReturn::NOT_RESPONDING);
+        }
         let halted = (endpoint == IN && state.halted_in) || (endpoint == OUT && state.halted_out);
         if halted {
             return Err(PIPE_STALLED);

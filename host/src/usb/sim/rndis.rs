@@ -151,6 +151,11 @@ impl Rndis {
     }
 }
 
+/// Whether a command is REMOTE_NDIS_INITIALIZE_MSG (MS-RNDIS 2.2.2).
+pub fn is_initialize(data: &[u8]) -> bool {
+    word(data, 0) == Some(2)
+}
+
 /// Frames of a transfer from the host, or the rule that it breaks.
 pub fn open(bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let fault = |what: &str| Err(format!("RNDIS transfer from the host: {what}"));

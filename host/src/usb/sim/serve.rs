@@ -28,7 +28,7 @@ impl State {
 
     pub(super) fn has_work(&self, model: Model) -> bool {
         let sends = !self.out.is_empty() && !self.halted_out && !self.hang_out;
-        let has = !self.to_host.is_empty() || self.empty_in || self.stall_in || self.hostile;
+        let has = !self.to_host.is_empty() || self.empty_in || self.dead_in || self.stall_in || self.hostile;
         let receives = has && !self.into.is_empty() && !self.halted_in && self.lets_flow(model);
         sends || receives || (!self.notices.is_empty() && !self.notify.is_empty())
     }
@@ -42,6 +42,10 @@ impl State {
             return None;
         }
         let transfer = self.out.pop_front()?;
+        if self.dead_out {
+            self.ncm.lost = true;
+            return Some((transfer.done, Err(IoReturn::NOT_RESPONDING)));
+        }
         if std::mem::take(&mut self.stall_out) {
             self.halted_out = true;
             self.ncm.lost = true;
@@ -87,6 +91,9 @@ impl State {
         if std::mem::take(&mut self.stall_in) {
             self.halted_in = true;
             return self.into.pop_front().map(|transfer| (transfer.done, Err(PIPE_STALLED)));
+        }
+        if self.dead_in {
+            return self.into.pop_front().map(|transfer| (transfer.done, Err(IoReturn::NOT_RESPONDING)));
         }
         if self.empty_in {
             return self.into.pop_front().map(|transfer| (transfer.done, Ok(0)));

@@ -255,7 +255,7 @@ fn cost(kind: Kind, burst: usize) {
     let stats = rig.nic.stats();
     assert_eq!(stats.frames_in + stats.frames_out, 2 * 2048);
     assert_eq!(stats.registers - start.registers, accesses);
-    println!("cost: {accesses} {} {rounds}", stats.doorbells - start.doorbells);
+    println!("cost: {accesses} {} {rounds} {}", stats.doorbells - start.doorbells, stats.copies);
     // A doorbell for each ring, one for what was refilled, and one to arm.
     assert!(accesses <= rounds * 4);
     rig.stop();

@@ -2,22 +2,26 @@
 
 mod link;
 mod requests;
+mod strikes;
 
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 pub use link::Link;
 
-use super::port::{ALL_PIPES, Port, Rest};
+use super::port::{ALL_PIPES, PIPES, Port, Rest};
 use super::{PIPE_OUT, UsbConfig};
 use crate::nic::rx_filter::RxFilter;
 use crate::nic::settings::{Adapter, Settings};
 use crate::nic::{self, Hardware, Nic as _, NicError, NicStats, Offloads};
+use strikes::{Remedy, Strikes};
 
 /// How long a transfer may take before it is aborted.
 const OUT_TIMEOUT_NS: u64 = 5_000_000_000;
-/// How often the device is looked after; a pipe that backs off rests until then.
+/// How often the device is looked after.
 const PERIOD_MS: u32 = 100;
+/// How long a pipe that backs off rests.
+const REST_NS: u64 = 100_000_000;
 /// Attempts to bring a device up that has just woken.
 const START_ATTEMPTS: u32 = 3;
 const START_WAIT_MS: u32 = 100;
@@ -38,7 +42,11 @@ pub(super) struct UsbNic {
     settings: Settings,
     /// When OUT transfers were last seen to end, and how many had then.
     progress: (u64, u64),
-    backing_off: bool,
+    /// Since when each pipe was seen to rest.
+    resting: [Option<u64>; PIPES],
+    strikes: Strikes,
+    /// A restart of the function failed.
+    down: bool,
     /// When the device was last asked whether it lives.
     asked_ns: Option<u64>,
 }
@@ -51,7 +59,9 @@ impl UsbNic {
             // None of the classes has an offload.
             settings: Settings::new(config.mtu_max, Offloads::empty()),
             progress: (0, 0),
-            backing_off: false,
+            resting: [None; PIPES],
+            strikes: Strikes::default(),
+            down: false,
             asked_ns: None,
         }
     }
@@ -83,7 +93,8 @@ impl UsbNic {
             }
         };
         self.port.restart(known);
-        self.backing_off = false;
+        self.resting = [None; PIPES];
+        self.down = false;
         self.asked_ns = None;
         self.progress = (0, 0);
         Ok(())
@@ -110,31 +121,62 @@ impl UsbNic {
     }
 
     /// Deals with pipes that rest.
-    fn recover(&mut self) {
-        let waited = core::mem::take(&mut self.backing_off);
+    fn recover(&mut self, now_ns: u64) {
         let mut woken = false;
         for pipe in ALL_PIPES {
-            match self.port.rest(pipe) {
-                Rest::No => {}
-                Rest::Stalled => {
-                    if self.link.clear_stall(pipe) {
-                        self.port.tallies.recoveries.add(1);
-                        self.port.end_rest(pipe);
-                        woken = true;
-                    } else {
-                        self.backing_off = true;
-                    }
-                }
-                Rest::BackOff if waited => {
-                    self.port.end_rest(pipe);
-                    woken = true;
-                }
-                Rest::BackOff => self.backing_off = true,
+            let rest = self.port.rest(pipe);
+            let Some(resting) = self.resting.get_mut(pipe as usize) else { continue };
+            if rest == Rest::No {
+                *resting = None;
+                continue;
             }
+            let since = *resting.get_or_insert(now_ns);
+            // A halt is cleared at once if it is the first one.
+            let at_once = rest == Rest::Stalled && !self.strikes.stands(pipe, &self.port);
+            if !at_once && now_ns.saturating_sub(since) < REST_NS {
+                continue;
+            }
+            *resting = None;
+            if rest != Rest::Quiet {
+                match self.strikes.note(pipe, &self.port) {
+                    Remedy::TryAgain => {}
+                    Remedy::Restart => return self.restart(),
+                    Remedy::GiveUp => return self.give_up(),
+                }
+            }
+            if rest == Rest::Stalled {
+                if !self.link.clear_stall(pipe) {
+                    continue;
+                }
+                self.port.tallies.recoveries.add(1);
+            }
+            self.port.end_rest(pipe);
+            woken = true;
         }
         if woken {
             self.port.events.wake(0);
         }
+    }
+
+    /// Sets the function up anew under a queue that goes on.
+    fn restart(&mut self) {
+        self.stop();
+        self.resting = [None; PIPES];
+        match self.start() {
+            Ok(()) => self.port.tallies.recoveries.add(1),
+            // A pipe that rested still does, which leads here again.
+            Err(_) => {
+                self.down = true;
+                self.port.set_connected(false);
+            }
+        }
+        self.port.events.wake(0);
+    }
+
+    fn give_up(&mut self) {
+        self.port.give_up();
+        self.stop();
+        self.port.events.wake(0);
     }
 
     fn keep_alive(&mut self, now_ns: u64) {
@@ -145,15 +187,10 @@ impl UsbNic {
         }
         if quiet_ns >= self.link.keepalive_ns() {
             self.asked_ns = Some(now_ns);
-            if !self.link.keepalive() {
+            if self.down || !self.link.keepalive() {
                 self.port.tallies.timeouts.add(1);
                 // MS-RNDIS 3.2.4: a device that does not answer is started anew.
-                self.stop();
-                match self.start() {
-                    Ok(()) => self.port.tallies.recoveries.add(1),
-                    Err(_) => self.port.set_connected(false),
-                }
-                self.port.events.wake(0);
+                self.restart();
             }
         }
         if let Some(up) = self.link.heard_connected() {
@@ -209,9 +246,10 @@ impl Adapter for UsbNic {
 
     fn turn(&mut self, on: bool) -> Result<(), NicError> {
         if on {
-            if self.port.is_gone() {
+            if self.port.is_unplugged() {
                 return Err(NicError::State("the device was unplugged"));
             }
+            self.strikes = Strikes::default();
             self.start()?;
             self.port.enabled.store(true, Ordering::Release);
             self.port.events.attention();
@@ -238,7 +276,7 @@ impl Adapter for UsbNic {
     fn tick(&mut self, now_ns: u64) -> bool {
         if self.port.is_enabled() && !self.port.is_gone() {
             self.check_progress(now_ns);
-            self.recover();
+            self.recover(now_ns);
             self.keep_alive(now_ns);
         }
         false

@@ -77,13 +77,17 @@ impl UsbQueue {
         if self.epoch != epoch {
             self.epoch = epoch;
             self.framing.reset();
-            self.reading = false;
+            self.tx.drop_open();
+            if core::mem::take(&mut self.reading) {
+                self.rx.release();
+            }
             (self.failures, self.empties) = (0, 0);
         }
     }
 
-    /// Deals with a transfer of `pipe` that did not work, or could not begin.
-    fn failed(port: &Port, pipe: u32, error: TransferError, failures: &mut u32) {
+    /// Deals with a transfer of `pipe` that did not work, or could not begin. `idle`: no other runs whose end would have the
+    /// pipe looked at again.
+    fn failed(port: &Port, pipe: u32, error: TransferError, failures: &mut u32, idle: bool) {
         match error {
             // Control did it, and knows why.
             TransferError::Aborted => return,
@@ -95,8 +99,12 @@ impl UsbQueue {
             TransferError::Timeout | TransferError::Failed => port.tallies.failed_transfers.add(1),
         }
         *failures = failures.saturating_add(1);
-        if *failures >= FAILURES_MAX {
-            *failures = 0;
+        if idle && *failures == 1 {
+            return port.events.wake(0);
+        }
+        if *failures >= FAILURES_MAX || idle {
+            // Until something works, each one more is enough.
+            *failures = FAILURES_MAX - 1;
             port.put_to_rest(pipe, Rest::BackOff);
         }
     }
@@ -119,13 +127,14 @@ impl UsbQueue {
         while let Some(finished) = ring.finished() {
             match finished {
                 Ok(bytes) => {
+                    self.port.note_worked(PIPE_NOTIFY);
                     let mut rest = bytes;
                     while let Some((notice, behind)) = notify::parse(rest) {
                         Self::take_notice(&self.port, notice);
                         rest = behind;
                     }
                 }
-                Err(error) => Self::failed(&self.port, PIPE_NOTIFY, error, &mut self.failures),
+                Err(error) => Self::failed(&self.port, PIPE_NOTIFY, error, &mut self.failures, false),
             }
             ring.release();
         }
@@ -138,7 +147,7 @@ impl UsbQueue {
             self.port.tallies.submits.add(1);
             let (_, error) = ring.submit(lengths.get(..free).unwrap_or(&[]));
             if let Some(error) = error {
-                Self::failed(&self.port, PIPE_NOTIFY, error, &mut self.failures);
+                Self::failed(&self.port, PIPE_NOTIFY, error, &mut self.failures, ring.busy() == 0);
             }
         }
     }

@@ -46,14 +46,16 @@ impl UsbQueue {
         let Some(finished) = self.rx.finished() else { return false };
         match finished {
             Ok([]) => {
+                self.port.note_worked(PIPE_IN);
                 self.port.tallies.empty_transfers.add(1);
                 self.empties = self.empties.saturating_add(1);
                 if self.empties >= EMPTY_MAX {
                     self.empties = 0;
-                    self.port.put_to_rest(PIPE_IN, Rest::BackOff);
+                    self.port.put_to_rest(PIPE_IN, Rest::Quiet);
                 }
             }
             Ok(transfer) => {
+                self.port.note_worked(PIPE_IN);
                 self.port.tallies.transfers_in.add(1);
                 (self.failures, self.empties) = (0, 0);
                 self.reading = self.framing.open(transfer);
@@ -64,7 +66,7 @@ impl UsbQueue {
                 self.refused.device = self.refused.device.saturating_add(1);
                 self.refused.bytes = self.refused.bytes.saturating_add(transfer.len() as u64);
             }
-            Err(error) => Self::failed(&self.port, PIPE_IN, error, &mut self.failures),
+            Err(error) => Self::failed(&self.port, PIPE_IN, error, &mut self.failures, false),
         }
         self.rx.release();
         true
@@ -122,7 +124,7 @@ impl UsbQueue {
         self.port.tallies.submits.add(1);
         let (_, error) = self.rx.submit(lengths.get(..free).unwrap_or(&[]));
         if let Some(error) = error {
-            Self::failed(&self.port, PIPE_IN, error, &mut self.failures);
+            Self::failed(&self.port, PIPE_IN, error, &mut self.failures, self.rx.busy() == 0);
         }
     }
 }

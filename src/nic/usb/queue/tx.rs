@@ -88,6 +88,15 @@ impl Tx {
         }
     }
 
+    /// The framing forgot the transfer that was being filled.
+    pub fn drop_open(&mut self) {
+        let open = self.open.take().unwrap_or(0);
+        for mut packet in self.loaded.drain(self.loaded.len().saturating_sub(open)..) {
+            packet.set_status(Status::Dropped);
+            self.finished.push_back(packet);
+        }
+    }
+
     /// Ends every frame that is in no transfer that runs.
     fn drop_unsent(&mut self, status: Status) {
         let mut unsent = self.open.take().unwrap_or(0);
@@ -115,13 +124,14 @@ impl Tx {
             match result {
                 Ok(()) => {
                     self.failures = 0;
+                    port.note_worked(PIPE_OUT);
                     port.tallies.frames_out.add(frames as u64);
                     self.finish_loaded(frames, Status::Ok);
                 }
                 Err(error) => {
                     let gone = error == TransferError::Gone;
                     self.finish_loaded(frames, if gone { Status::NoCarrier } else { Status::Dropped });
-                    UsbQueue::failed(port, PIPE_OUT, error, &mut self.failures);
+                    UsbQueue::failed(port, PIPE_OUT, error, &mut self.failures, false);
                 }
             }
         }
@@ -183,7 +193,7 @@ impl Tx {
         port.tallies.transfers_out.add(started as u64);
         self.staged.drain(..started.min(self.staged.len()));
         if let Some(error) = error {
-            UsbQueue::failed(port, PIPE_OUT, error, &mut self.failures);
+            UsbQueue::failed(port, PIPE_OUT, error, &mut self.failures, self.ring.busy() == 0);
         }
     }
 }

@@ -87,6 +87,46 @@ fn a_good_block_and_known_bad_ones() {
     assert_eq!(all(&header), None);
 }
 
+/// The same with 32 bits, where offset and length wrap at the word's own end (CVE-2022-48938's kin), and a datagram too short
+/// for an Ethernet header, which the filter behind the decoder refuses.
+#[test]
+fn known_bad_wide_blocks_and_short_datagrams() {
+    let wide = |table: u32, table_len: u16, entries: &[(u32, u32)]| {
+        let mut bytes = vec![0; 256];
+        let mut put = |at: usize, data: &[u8]| {
+            if let Some(room) = bytes.get_mut(at..at + data.len()) {
+                room.copy_from_slice(data);
+            }
+        };
+        put(0, b"ncmh");
+        put(4, &16u16.to_le_bytes());
+        put(8, &256u32.to_le_bytes());
+        put(12, &table.to_le_bytes());
+        let at = table as usize;
+        put(at, b"ncm0");
+        put(at + 4, &table_len.to_le_bytes());
+        for (i, (index, size)) in entries.iter().enumerate() {
+            put(at + 16 + 8 * i, &index.to_le_bytes());
+            put(at + 20 + 8 * i, &size.to_le_bytes());
+        }
+        bytes
+    };
+    assert_eq!(all(&wide(128, 32, &[(20, 60), (0, 0)])), Some(vec![Next::Frame(20, 60)]));
+    for (table, len, entry) in [
+        (128, 32, (u32::MAX - 15, 32)),
+        (128, 32, (32, u32::MAX - 15)),
+        (128, 32, (u32::MAX, u32::MAX)),
+        (232, 32, (20, 60)),
+        (128, 24, (20, 60)),
+        (u32::MAX - 7, 32, (20, 60)),
+    ] {
+        assert_eq!(all(&wide(table, len, &[entry, (0, 0)])), Some(vec![Next::Bad]), "{table} {len} {entry:?}");
+    }
+    assert_eq!(all(&block(200, 100, 16, 0, &[(20, 13), (0, 0)])), Some(vec![Next::Frame(20, 13)]));
+    let filter = crate::nic::rx_filter::RxFilter::new([2, 0, 0, 0, 0, 1], 1500).unwrap();
+    assert_eq!(filter.check(&[0xff; 13], false), Err(crate::nic::rx_filter::Refusal::Runt));
+}
+
 #[test]
 fn chains_that_loop_end() {
     // A table that names itself: the sum of what it hands out is bounded by the block.

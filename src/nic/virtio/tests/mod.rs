@@ -168,7 +168,7 @@ fn cost(packed: bool, burst: usize) {
     let stats = rig.nic.stats();
     assert_eq!(stats.frames_in + stats.frames_out, 2 * 2048);
     assert_eq!((stats.registers - start.registers, stats.doorbells - start.doorbells), (accesses, accesses));
-    println!("cost: {accesses} {} {rounds}", stats.doorbells - start.doorbells);
+    println!("cost: {accesses} {} {rounds} {}", stats.doorbells - start.doorbells, stats.copies);
     // One doorbell a burst, each way.
     assert!(accesses <= rounds * 3);
     rig.stop();

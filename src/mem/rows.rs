@@ -1,0 +1,66 @@
+//! Rings of descriptors: rows of one size whose number is a power of two.
+
+use core::marker::PhantomData;
+use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+use super::region::Shared;
+
+/// A window on rows of `SIZE` bytes, aligned to `ALIGN`, in memory that someone else may write at any moment. An index is
+/// taken modulo the number of rows, so that no access can leave the window and none needs a check.
+#[derive(Clone, Copy)]
+pub struct Rows<'a, const SIZE: usize, const ALIGN: usize> {
+    base: *mut u8,
+    mask: usize,
+    life: PhantomData<Shared<'a>>,
+}
+
+macro_rules! word {
+    ($load:ident, $store:ident, $atomic:ty, $word:ty) => {
+        /// Reads the word at byte `AT` of a row.
+        #[must_use]
+        #[inline(always)]
+        pub fn $load<const AT: usize>(&self, index: usize, order: Ordering) -> $word {
+            // SAFETY: `word` says that it is inside the window and aligned; all accesses are atomic.
+            unsafe { <$atomic>::from_ptr(self.word::<$word, AT>(index)) }.load(order)
+        }
+
+        /// Writes the word at byte `AT` of a row.
+        #[inline(always)]
+        pub fn $store<const AT: usize>(&self, index: usize, value: $word, order: Ordering) {
+            // SAFETY: as above.
+            unsafe { <$atomic>::from_ptr(self.word::<$word, AT>(index)) }.store(value, order);
+        }
+    };
+}
+
+impl<'a, const SIZE: usize, const ALIGN: usize> Rows<'a, SIZE, ALIGN> {
+    /// `count` rows of `shared` from `at` on. `None` if `count` is no power of two, `at` is not aligned, or they are not all
+    /// inside.
+    #[must_use]
+    pub fn new(shared: &Shared<'a>, at: usize, count: usize) -> Option<Self> {
+        const {
+            assert!(ALIGN.is_power_of_two() && ALIGN <= 8 && SIZE.is_multiple_of(ALIGN));
+        }
+        let end = SIZE.checked_mul(count)?.checked_add(at)?;
+        if !count.is_power_of_two() || at & (ALIGN - 1) != 0 || end > shared.len() {
+            return None;
+        }
+        // SAFETY: `at` is inside the window.
+        let base = unsafe { shared.base().add(at) };
+        Some(Self { base, mask: count - 1, life: PhantomData })
+    }
+
+    /// Where a word of a row is: inside the window, and aligned to its size.
+    #[inline(always)]
+    fn word<W, const AT: usize>(&self, index: usize) -> *mut W {
+        const {
+            assert!(size_of::<W>() <= ALIGN && AT.is_multiple_of(size_of::<W>()) && AT + size_of::<W>() <= SIZE);
+        }
+        // SAFETY: the masked index names one of the rows that `new` found inside the window, and the word is inside the row.
+        unsafe { self.base.add(SIZE * (index & self.mask) + AT) }.cast()
+    }
+
+    word!(load_u16, store_u16, AtomicU16, u16);
+    word!(load_u32, store_u32, AtomicU32, u32);
+    word!(load_u64, store_u64, AtomicU64, u64);
+}

@@ -9,6 +9,7 @@ use weir_host::pci::PciDevice as _;
 use weir_host::pci::qemu::{Config, Model, QemuDevice};
 use weir_host::pci::sim::{SimNic, Wire};
 use weir_host::port::Offload;
+use weir_host::provider::ProviderSpec;
 use weir_host::usb::sim::{Model as UsbModel, Quirk, SimDevice};
 use weir_host::wire::{ClientLink, Direct, WireLink};
 use weir_host::{Call, Host, HostConfig, Prop, Properties, Service};
@@ -112,6 +113,13 @@ impl Backend {
         all
     }
 
+    /// Boots the driver on a provider by its name, as `dkhost run --provider` does.
+    pub fn boot_named(self, host: &Host, name: &str) -> (Service, Box<dyn Far>) {
+        let provider = name.parse::<ProviderSpec>().unwrap().open().unwrap();
+        let booted = host.boot_on("WeirPCIEthernet", self.personality(&[]), provider);
+        (booted.unwrap_or_else(|e| panic!("{name}: {e}")), Box::new(Nobody))
+    }
+
     /// Boots the driver on a new device.
     pub fn boot(self, host: &Host, more: &[(&str, Prop)]) -> (Service, Box<dyn Far>) {
         let properties = self.personality(more);
@@ -182,6 +190,33 @@ fn next(list: &Mutex<Vec<Vec<u8>>>, more: impl FnOnce() -> Vec<Vec<u8>>) -> Opti
         list.reverse();
     }
     list.pop()
+}
+
+/// The far end of a cable that answers by itself.
+struct Nobody;
+
+impl Far for Nobody {
+    fn put(&self, _frame: &[u8]) -> bool {
+        false
+    }
+
+    fn take(&self, _limit: Duration) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn set_cable(&self, _plugged: bool) {}
+
+    fn disturb(&self) -> bool {
+        false
+    }
+
+    fn hang(&self, _on: bool) -> bool {
+        false
+    }
+
+    fn unplug(&self) -> bool {
+        false
+    }
 }
 
 struct Rings {

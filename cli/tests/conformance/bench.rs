@@ -71,6 +71,11 @@ impl Bench {
     pub fn with(backend: Backend, more: &[(&str, Prop)]) -> Bench {
         let host = Host::new(backend.host(1));
         let (service, far) = backend.boot(&host, more);
+        Self::of(backend, host, service, far)
+    }
+
+    /// Brings up a driver that was booted.
+    pub fn of(backend: Backend, host: Host, service: Service, far: Box<dyn Far>) -> Bench {
         let port = service.port().unwrap();
         let received = Arc::new(Collector::default());
         port.set_sink(Some(received.clone()));

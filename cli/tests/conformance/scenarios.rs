@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use weir_core::wire::{self, offload};
+use weir_host::Host;
 use weir_host::port::Offload;
 
 use super::backend::Backend;
@@ -41,6 +42,10 @@ fn frames_pass_both_ways_unchanged() {
         let stats = bench.nic_stats();
         if bench.backend != Backend::Loopback {
             assert!(stats[0] > 0, "{}: no doorbell in {stats:?}", bench.backend);
+            // Frames in and out, and copies: PCI has none, USB one a frame.
+            let frames = stats[5] + stats[6];
+            let copies = if bench.backend.is_pci() { 0 } else { frames };
+            assert_eq!(stats[7], copies, "{}: copies of {frames} frames", bench.backend);
         }
         bench.end();
     });
@@ -245,4 +250,17 @@ fn a_hundred_times_up_and_down() {
         }
         bench.end();
     });
+}
+
+/// A model as `dkhost run --provider` is told of it: its far end answers.
+#[test]
+fn a_device_is_driven_by_its_name() {
+    let host = Host::new(Backend::Igc.host(3));
+    let (service, far) = Backend::Igc.boot_named(&host, "sim:igc");
+    let bench = Bench::of(Backend::Igc, host, service, far);
+    bench.send(&arp_request(bench.mac), Offload::default());
+    let reply = bench.receive(1).remove(0).bytes;
+    // RFC 826: a reply.
+    assert_eq!((&reply[..6], &reply[20..22]), (&bench.mac[..], &[0, 2][..]));
+    bench.end();
 }

@@ -87,7 +87,7 @@ start() {
     ip netns add w
     # What the driver before it said must not be taken for its word.
     : > /tmp/weir.log
-    weir run --nic "$spec" --stack tap:weir0,netns=w > /tmp/weir.log 2>&1 &
+    weir run --nic "$spec" --stack tap:weir0,netns=w --control /tmp/weir.sock > /tmp/weir.log 2>&1 &
     driver=$!
     n=0
     until grep -q ready /tmp/weir.log; do
@@ -133,7 +133,8 @@ doze() {
         echo mem > /sys/power/state || verdict "$name/sleep-$round" "the machine does not sleep"
         kill $pinger 2>/dev/null
         wait $pinger 2>/dev/null
-        answers && verdict "$name/wake-$round" || verdict "$name/wake-$round" "no answer; $(tail -3 /tmp/weir.log | tr '\n' ' ')"
+        answers && verdict "$name/wake-$round" && continue
+        verdict "$name/wake-$round" "no answer; $(weir show nic --control /tmp/weir.sock --service en0 2>&1; weir show info --control /tmp/weir.sock --service en0 | tr '\n' ' ')"
     done
     bad=
     pings 200 -i 0.01 -c 200

@@ -198,7 +198,8 @@ impl<F: Family> IntelQueue<F> {
                 hw::judge(port, packet, false, refused)
             };
             let whole = done.is_good_end(F::RX_ERRORS) && !self.rx_skipping;
-            if !(whole && self.rx_slots.give_if(id, out, wanted)) && !self.discard(&ring, id, done, whole) {
+            let given = whole && self.rx_slots.give_if(id, out, wanted);
+            if !given && !self.discard(&ring, id, done, whole) {
                 break;
             }
         }

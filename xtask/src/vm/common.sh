@@ -87,7 +87,7 @@ start() {
     ip netns add w
     # What the driver before it said must not be taken for its word.
     : > /tmp/weir.log
-    weir run --nic "$spec" --stack tap:weir0,netns=w --control /tmp/weir.sock > /tmp/weir.log 2>&1 &
+    weir run --nic "$spec" --stack tap:weir0,netns=w > /tmp/weir.log 2>&1 &
     driver=$!
     n=0
     until grep -q ready /tmp/weir.log; do
@@ -119,26 +119,6 @@ stop() {
     ip netns del w
     ip addr flush dev "$peer" 2>/dev/null
     ip link set "$peer" down 2>/dev/null
-}
-
-# Sends the machine to sleep three times, under traffic; each time an answer must come within 20 s of its waking. The kernel's
-# test of suspend does all that a sleep does to devices, and wakes by itself (Documentation/power/basic-pm-debugging.rst).
-doze() {
-    echo devices > /sys/power/pm_test
-    echo 1 > /sys/module/suspend/parameters/pm_test_delay
-    for round in 1 2 3; do
-        ip netns exec w ping -q -f -s 500 -w 20 10.55.0.1 > /dev/null 2>&1 &
-        pinger=$!
-        sleep 0.3
-        echo mem > /sys/power/state || verdict "$name/sleep-$round" "the machine does not sleep"
-        kill $pinger 2>/dev/null
-        wait $pinger 2>/dev/null
-        answers && verdict "$name/wake-$round" && continue
-        verdict "$name/wake-$round" "no answer; $(weir show nic --control /tmp/weir.sock --service en0 2>&1; weir show info --control /tmp/weir.sock --service en0 | tr '\n' ' ')"
-    done
-    bad=
-    pings 200 -i 0.01 -c 200
-    verdict "$name/ping-200" "$bad"
 }
 
 # Everything that goes over a cable: small and large, both ways, whole.

@@ -56,9 +56,6 @@ const MACHINES: &[Machine] = &[
             "unplug-ncm",
             "unplug-ecm",
             "unplug-rndis",
-            "sleep-ncm",
-            "sleep-ecm",
-            "sleep-rndis",
         ],
     },
     // NICs to drive at 00:10.0, 00:12.0 and 00:13.0, each with a NIC of the kernel's on its cable (pci.sh).
@@ -94,7 +91,7 @@ const MACHINES: &[Machine] = &[
         ],
         // An emulated timer on a busy machine may not tick in time for the kernel's test of it.
         kernel: "intel_iommu=on no_timer_check",
-        scenarios: &["vfio-e1000e", "vfio-virtio", "vfio-packed", "sleep-e1000e", "sleep-virtio"],
+        scenarios: &["vfio-e1000e", "vfio-virtio", "vfio-packed"],
     },
 ];
 

@@ -20,8 +20,6 @@ scenario() {
     vfio-e1000e) traffic vfio-e1000e vfio:0000:00:10.0 "$(interface 11)" 10000 ;;
     vfio-virtio) traffic vfio-virtio vfio:0000:00:12.0 "$(interface 14)" 10000 ;;
     vfio-packed) traffic vfio-packed vfio:0000:00:13.0 "$(interface 15)" 10000 ;;
-    sleep-e1000e) start sleep-e1000e vfio:0000:00:10.0 "$(interface 11)" && doze && stop ;;
-    sleep-virtio) start sleep-virtio vfio:0000:00:12.0 "$(interface 14)" && doze && stop ;;
     *) verdict "$1" "no such scenario" ;;
     esac
 }

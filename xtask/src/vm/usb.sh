@@ -55,19 +55,8 @@ unplug() {
     ungadget "$1"
 }
 
-# The machine sleeps for a second while frames are on their way.
-sleeper() {
-    gadget "$1"
-    if start "sleep-$1" usb:1d6b:0104 usb0; then
-        doze
-        stop
-    fi
-    ungadget "$1"
-}
-
 scenario() {
     case $1 in
-    sleep-*) sleeper "${1#sleep-}" ;;
     ncm | ecm | rndis)
         gadget "$1"
         traffic "gadget-$1" usb:1d6b:0104 usb0 10000

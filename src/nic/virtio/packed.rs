@@ -82,6 +82,7 @@ impl Packed {
 }
 
 impl AnyRing for Packed {
+    /// Allocates; called at Start.
     fn new(memory: &Memory, event_idx: bool) -> Self {
         let size = memory.size;
         let mut ring = Self {

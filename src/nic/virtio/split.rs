@@ -58,6 +58,7 @@ impl Split {
 }
 
 impl AnyRing for Split {
+    /// Allocates; called at Start.
     fn new(memory: &Memory, event_idx: bool) -> Self {
         let size = memory.size;
         let mut ring = Self {

@@ -4,7 +4,7 @@
 //! choose, what was a fragment, and what an adapter spreads by a hash of its own may come to another shard, which finds
 //! here whose it is. Ordinary packets never look here: their shard has their state.
 //!
-//! An open hash table of words: 56 bits of a key's hash and the shard's number. Nobody waits for anybody. A key is entered
+//! An open hash table of words: 56 bits of a key's hash, the shard's number, and whether it is one side's key only. Nobody waits for anybody. A key is entered
 //! in steps: a word that only asks, a look for the same key entered by somebody else at the same time, and, if there is
 //! none, the word that owns; whoever sees another takes its own word back. So two shards never have a key both, nobody
 //! takes one that asks for the owner, and at worst both that ask at once are refused.
@@ -25,6 +25,8 @@ const WAYS: usize = words::WORDS - 1;
 const WINDOW: usize = 16;
 /// In a word's last byte: its shard asks for the key and does not have it yet.
 const ASKS: u8 = 0x80;
+/// In a word's last byte: the key of one side of a state that has another for the other side.
+const ONE_SIDE: u8 = 0x40;
 
 /// What came of entering a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +39,31 @@ pub enum Claim {
     Full,
 }
 
+/// Whose a key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The shard.
+    pub shard: usize,
+    /// The state is translated, and has another key for the other side.
+    pub one_side: bool,
+}
+
+impl Owner {
+    /// Its number in a word; `None` if it has none.
+    fn number(self) -> Option<u8> {
+        let number = u8::try_from(self.shard).ok().and_then(|shard| shard.checked_add(1))?;
+        (number < ONE_SIDE).then_some(if self.one_side { number | ONE_SIDE } else { number })
+    }
+}
+
 /// See the module.
 pub struct Index {
     secret: Secret,
     lines: Box<[Line]>,
     capacity: usize,
     shards: usize,
+    /// Translated states, which have an inner key.
+    translated: AtomicUsize,
     /// Shards that look here. Before all do, nothing is entered.
     looking: AtomicUsize,
 }
@@ -53,7 +74,9 @@ impl Index {
     pub fn new(capacity: usize, shards: usize, seed: u64) -> Option<Self> {
         // A third full with one key for each state, two thirds with two.
         let lines = words::lines(capacity.checked_mul(3)?.div_ceil(WAYS).max(WINDOW))?;
-        Some(Self { secret: Secret::from_seed(seed), lines, capacity, shards, looking: AtomicUsize::new(0) })
+        let secret = Secret::from_seed(seed);
+        let [translated, looking] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+        Some(Self { secret, lines, capacity, shards, translated, looking })
     }
 
     /// States that it was made for.
@@ -72,6 +95,23 @@ impl Index {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.looking.load(Ordering::Acquire) >= self.shards
+    }
+
+    /// One more translated state is about to enter its inner key: from now on others look for such keys.
+    pub fn add_translated(&self) {
+        // Sequentially consistent, as the placing: who enters a key and then sees no translated state is seen by it.
+        self.translated.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Takes back [`Index::add_translated`].
+    pub fn remove_translated(&self) {
+        self.translated.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// There may be inner keys.
+    #[must_use]
+    pub fn has_translated(&self) -> bool {
+        self.translated.load(Ordering::SeqCst) != 0
     }
 
     /// The hash of a key, which every other method wants.
@@ -111,16 +151,15 @@ impl Index {
 
     /// The shard that has a key.
     #[must_use]
-    pub fn owner(&self, hash: u64) -> Option<usize> {
-        let owns = self.words(hash).find(|word| word & u64::from(ASKS) == 0)?;
-        usize::try_from((owns & 0xff).checked_sub(1)?).ok()
+    pub fn owner(&self, hash: u64) -> Option<Owner> {
+        let number = self.words(hash).find(|word| word & u64::from(ASKS) == 0)? as u8;
+        let shard = usize::from(number & !ONE_SIDE).checked_sub(1)?;
+        Some(Owner { shard, one_side: number & ONE_SIDE != 0 })
     }
 
     /// Enters a key as a shard's.
-    pub fn claim(&self, hash: u64, shard: usize) -> Claim {
-        let number =
-            u8::try_from(shard).ok().and_then(|shard| shard.checked_add(1)).filter(|number| number & ASKS == 0);
-        let Some(number) = number else { return Claim::Full };
+    pub fn claim(&self, hash: u64, owner: Owner) -> Claim {
+        let Some(number) = owner.number() else { return Claim::Full };
         if self.owner(hash).is_some() {
             return Claim::Taken;
         }
@@ -153,8 +192,10 @@ impl Index {
     }
 
     /// Takes a shard's key out; nothing happens if it is not there.
-    pub fn release(&self, hash: u64, shard: usize) {
-        self.take_out(hash, Self::word(hash) | (shard as u64).wrapping_add(1));
+    pub fn release(&self, hash: u64, owner: Owner) {
+        if let Some(number) = owner.number() {
+            self.take_out(hash, Self::word(hash) | u64::from(number));
+        }
     }
 
     fn take_out(&self, hash: u64, word: u64) {
@@ -184,6 +225,11 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashMap;
 
+    /// Every third key is one side's.
+    fn owner(n: u32, shard: usize) -> Owner {
+        Owner { shard, one_side: n.is_multiple_of(3) }
+    }
+
     fn key(n: u32) -> FlowKey {
         let mut addr = [0; 16];
         addr[..4].copy_from_slice(&n.to_be_bytes());
@@ -194,11 +240,11 @@ mod tests {
     fn it_holds_what_it_was_made_for() {
         let index = Index::new(1000, 4, 7).unwrap();
         for n in 0..2000 {
-            assert_eq!(index.claim(index.hash(&key(n)), n as usize % 4), Claim::Made);
+            assert_eq!(index.claim(index.hash(&key(n)), owner(n, n as usize % 4)), Claim::Made);
         }
         for n in 0..2000 {
-            assert_eq!(index.owner(index.hash(&key(n))), Some(n as usize % 4));
-            index.release(index.hash(&key(n)), n as usize % 4);
+            assert_eq!(index.owner(index.hash(&key(n))), Some(owner(n, n as usize % 4)));
+            index.release(index.hash(&key(n)), owner(n, n as usize % 4));
         }
         let left = index.lines.iter().flat_map(|line| &line.0).filter(|word| word.load(Ordering::Relaxed) != 0);
         assert_eq!(left.count(), 0, "neither keys nor counts");
@@ -209,7 +255,7 @@ mod tests {
         let index = Index::new(1, 2, 3).unwrap();
         let mut made = Vec::new();
         for n in 0.. {
-            match index.claim(index.hash(&key(n)), 0) {
+            match index.claim(index.hash(&key(n)), owner(n, 0)) {
                 Claim::Made => made.push(n),
                 Claim::Taken => panic!("never entered"),
                 Claim::Full => break,
@@ -217,10 +263,10 @@ mod tests {
         }
         assert_eq!(made.len(), WINDOW * WAYS);
         for n in made {
-            index.release(index.hash(&key(n)), 0);
+            index.release(index.hash(&key(n)), owner(n, 0));
         }
-        assert_eq!(index.claim(index.hash(&key(0)), 1), Claim::Made);
-        assert_eq!(index.claim(index.hash(&key(0)), 0), Claim::Taken);
+        assert_eq!(index.claim(index.hash(&key(0)), owner(0, 1)), Claim::Made);
+        assert_eq!(index.claim(index.hash(&key(0)), owner(0, 0)), Claim::Taken);
     }
 
     proptest! {
@@ -232,18 +278,18 @@ mod tests {
                 let hash = index.hash(&key(n));
                 if add {
                     let expected = if model.contains_key(&n) { Claim::Taken } else { Claim::Made };
-                    let claim = index.claim(hash, shard);
+                    let claim = index.claim(hash, owner(n, shard));
                     if claim != Claim::Full {
                         prop_assert_eq!(claim, expected);
                         model.entry(n).or_insert(shard);
                     }
                 } else {
-                    index.release(hash, shard);
+                    index.release(hash, owner(n, shard));
                     if model.get(&n) == Some(&shard) {
                         model.remove(&n);
                     }
                 }
-                prop_assert_eq!(index.owner(hash), model.get(&n).copied());
+                prop_assert_eq!(index.owner(hash), model.get(&n).map(|shard| owner(n, *shard)));
             }
         }
     }
@@ -260,12 +306,12 @@ mod tests {
                     for round in 0..20_000u32 {
                         let n = round.wrapping_mul(2_654_435_761) >> 27;
                         let hash = index.hash(&key(n));
-                        if index.claim(hash, shard) == Claim::Made {
+                        if index.claim(hash, owner(n, shard)) == Claim::Made {
                             assert_eq!(owned[n as usize].swap(1, Ordering::SeqCst), 0);
-                            assert_eq!(index.owner(hash), Some(shard));
+                            assert_eq!(index.owner(hash), Some(owner(n, shard)));
                             made += 1;
                             owned[n as usize].store(0, Ordering::SeqCst);
-                            index.release(hash, shard);
+                            index.release(hash, owner(n, shard));
                         }
                     }
                     made

@@ -74,6 +74,14 @@ impl FlowKey {
         (if swapped { self.reversed() } else { *self }, swapped)
     }
 
+    /// The same key in another zone.
+    #[must_use]
+    #[inline(always)]
+    pub const fn in_zone(&self, zone: u16) -> Self {
+        let [s0, s1, d0, d1, rest] = self.words;
+        Self { words: [s0, s1, d0, d1, rest & (u64::MAX >> 16) | (zone as u64) << 48] }
+    }
+
     /// Source address.
     #[must_use]
     pub fn src(&self) -> [u8; 16] {

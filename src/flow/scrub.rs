@@ -47,8 +47,8 @@ pub struct Moment {
     pub established: bool,
     /// `set timeout tcp.tsdiff`, in seconds.
     pub leeway: u32,
-    /// A random number, used for the first segment of each side.
-    pub random: u32,
+    /// What is added to the sender's timestamps, from its first segment on.
+    pub modulation: u32,
 }
 
 /// What is remembered of the timestamps of one side: `pf_state_scrub`.
@@ -75,7 +75,7 @@ struct Side {
     data_without: bool,
 }
 
-/// `reassemble tcp` along one connection: hides how long the hosts are up by adding a random number to their timestamps,
+/// `reassemble tcp` along one connection: hides how long the hosts are up by adding a number to their timestamps,
 /// sends all segments of a side with the highest time to live that it has used, and drops segments whose timestamps do
 /// not fit (RFC 7323 section 5, as pf reads it).
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,6 +97,9 @@ impl TcpScrub {
         let (src, dst) = if from_opener { (opener, other) } else { (other, opener) };
         let (count, stamps) = edit.timestamps();
         let flags = edit.parsed().tcp_flags;
+        // An echo counts beside an acknowledgement only (RFC 7323 section 3.2): a SYN from a port that was just used
+        // may carry one of the connection before.
+        let stamps = stamps.map(|(value, echo)| (value, if flags & tcp::ACK == 0 { 0 } else { echo }));
         src.begin(edit.parsed().ttl, flags, stamps, moment);
         src.ttl = src.ttl.max(edit.parsed().ttl);
         if src.ttl != edit.parsed().ttl {
@@ -143,7 +146,7 @@ impl Side {
             && flags & tcp::SYN != 0
         {
             self.stamps = true;
-            self.modulation = moment.random;
+            self.modulation = moment.modulation;
             (self.value, self.first, self.echo, self.last) = (value, value, echo, moment.now);
         }
     }

@@ -85,7 +85,7 @@ impl<R: Recorder> Judge<'_, R> {
             let shift = state.peers.first().map_or(0, |peer| peer.shift);
             if let Some(mut edit) = Edit::new(frame, parsed, partial) {
                 if state.flags.contains(StateFlags::TIMESTAMPS) {
-                    let moment = moment(self.now_ns, bound, state, self.help.random);
+                    let moment = moment(self.now_ns, bound, state, true, &self.help.tracker.stamps);
                     // The first segment of a connection contradicts nothing.
                     let _ = state.stamps.segment(&mut edit, true, &moment);
                 }

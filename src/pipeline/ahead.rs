@@ -6,7 +6,7 @@ use super::Recorder;
 use super::judge::{Judge, state_key};
 use crate::filter::Foreseen;
 use crate::flow::FlowKey;
-use crate::flow::state::{Way, key_of_ports};
+use crate::flow::state::{Way, inside, key_of_ports};
 use crate::flow::table::Candidate;
 use crate::mem::Burst;
 use crate::mem::packet::BURST_MAX;
@@ -101,13 +101,20 @@ impl<R: Recorder> Judge<'_, R> {
         ahead.hash = table.hash(&ahead.key);
         ahead.is_hashed = true;
         table.prefetch(ahead.hash);
+        if way == Way::Out && table.further_len() != 0 {
+            table.prefetch(table.hash(&inside(&ahead.key)));
+        }
     }
 
     /// The second look: the state that the bucket names.
     #[inline(always)]
     pub fn look_closer(&self, ahead: &mut Ahead) {
         if ahead.is_hashed {
-            ahead.candidate = self.help.tracker.table.candidate(ahead.hash);
+            let table = &self.help.tracker.table;
+            ahead.candidate = table.candidate(ahead.hash);
+            if ahead.is_absent() && self.help.way == Way::Out && table.further_len() != 0 {
+                ahead.candidate = table.candidate(table.hash(&inside(&ahead.key)));
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::tracker::{Tracker, ticks_of_seconds};
 use crate::filter::{Bound, Timeout};
 use crate::flow::FlowKey;
 use crate::flow::Secret;
-use crate::flow::state::{State, StateFlags};
+use crate::flow::state::State;
 use crate::flow::table::{FlowId, FlowTable};
 use crate::flow::wheel::Wheel;
 use crate::wire::Family;
@@ -260,12 +260,9 @@ impl Tracker {
         let old = self.chores.old.as_mut()?;
         old.wheel.cancel(old_id);
         let state = old.table.remove(old_id)?;
-        let (wire, stack, flags) = (state.wire, state.stack, state.flags);
-        let id = self.table.insert(self.table.hash(&wire), wire, state).ok()?;
-        if flags.contains(StateFlags::TRANSLATED) {
-            // The new table has room for more than the old one had.
-            let _ = self.table.add_key(id, self.table.hash(&stack), stack);
-        }
+        let (wire, stack) = (state.wire, state.stack);
+        // The new table has room for more than the old one had.
+        let id = self.place(wire, stack, state)?;
         self.has_made = true;
         // Its time is worked out when this one comes, at once.
         self.wheel.schedule(id, self.now);

@@ -10,11 +10,11 @@ use crate::filter::{
     self, Action, Bound, Direction, Family, Foreseen, FragmentPolicy, List, Mismatch, Rule, Scrub, Subject, Timeout,
     Verdict, Witness,
 };
-use crate::flow::FlowKey;
 use crate::flow::frag::Arrival;
 use crate::flow::scrub::{Moment, normalize};
 use crate::flow::state::{self, Phase, Segment, State, StateFlags, Tracked, Way};
 use crate::flow::table::FlowId;
+use crate::flow::{FlowKey, Secret};
 use crate::telemetry::{DropReason, Event, EventKind, ShardCounters};
 use crate::wire::rewrite::Edit;
 use crate::wire::{self, Parsed, ParsedFlags, protocol};
@@ -260,13 +260,13 @@ impl<'a, R: Recorder> Judge<'a, R> {
     #[cold]
     fn elsewhere(&mut self, frame: &[u8], parsed: &Parsed, key: Option<&FlowKey>) -> Option<u8> {
         let shard = match key {
-            Some(key) => self.help.tracker.elsewhere(key)?,
+            Some(key) => self.help.tracker.elsewhere(key, self.help.way == Way::In)?,
             None if parsed.flags.contains(ParsedFlags::ICMP_ERROR) && !parsed.is_fragment() => {
                 let (key, hash, _) = self.error_key(frame, parsed)?;
                 if self.help.tracker.find(hash, &key, self.help.way == Way::In).is_some() {
                     return None;
                 }
-                self.help.tracker.elsewhere(&key)?
+                self.help.tracker.elsewhere(&key, self.help.way == Way::In)?
             }
             None => return None,
         };
@@ -339,6 +339,7 @@ impl<'a, R: Recorder> Judge<'a, R> {
         let before = state.lifetime;
         let mut shifts = (0, 0);
         let mut established = false;
+        let mut saved = (state.peers, before);
         if state.protocol == protocol::TCP {
             let Some(segment) = Segment::read(frame, parsed) else {
                 return Some(Outcome::Drop(DropReason::Short));
@@ -346,6 +347,7 @@ impl<'a, R: Recorder> Judge<'a, R> {
             if state.flags.intersects(StateFlags::PROXY_CLIENT | StateFlags::PROXY_SERVER) {
                 return Some(self.proxy(id, forward, frame, parsed, &segment));
             }
+            saved = (state.peers, state.lifetime);
             let (sender, receiver) = state.ends(forward);
             let starts = sender.low == 0 && sender.shift == 0 && receiver.shift != 0;
             match state.track_tcp(forward, &segment, true) {
@@ -380,8 +382,9 @@ impl<'a, R: Recorder> Judge<'a, R> {
             let scrub = scrub_of(state);
             if let Some(mut edit) = Edit::new(frame, parsed, partial) {
                 if flags.contains(StateFlags::TIMESTAMPS) {
-                    let moment = moment(self.now_ns, bound, state, self.help.random);
+                    let moment = moment(self.now_ns, bound, state, forward, &self.help.tracker.stamps);
                     if state.stamps.segment(&mut edit, forward, &moment).is_err() {
+                        (state.peers, state.lifetime) = saved;
                         return Some(Outcome::Drop(DropReason::BadTimestamp));
                     }
                 }
@@ -448,15 +451,19 @@ impl<'a, R: Recorder> Judge<'a, R> {
     }
 }
 
-/// What surrounds a segment whose timestamps are looked at.
-pub(super) fn moment(now: u64, bound: &Bound, state: &State, random: &mut Random) -> Moment {
+/// What surrounds a segment whose timestamps are looked at. What is added to them is a matter of both addresses and of
+/// nothing else: to who reuses a port, the next connection's have to be later than the last one's (RFC 6191).
+pub(super) fn moment(now: u64, bound: &Bound, state: &State, forward: bool, secret: &Secret) -> Moment {
     let [first, second] = &state.peers;
+    let (far, near) = (state.wire.src(), state.wire.dst());
+    let (from, to) = if forward == (state.way == Way::In) { (far, near) } else { (near, far) };
+    let between = FlowKey::new((&from, 0), (&to, 0), protocol::TCP, state.wire.family(), 0);
     Moment {
         now,
         created: time_of(state.made),
         established: first.phase.min(second.phase) >= Phase::ESTABLISHED,
         leeway: bound.ruleset().options.timeouts.get(Timeout::TcpTsDiff),
-        random: random.bits(),
+        modulation: secret.hash(&between) as u32,
     }
 }
 

@@ -7,9 +7,9 @@ use super::chores::Chores;
 use super::{Shared, Sizes};
 use crate::filter::{Bound, Timeout};
 use crate::flow::frag::Ranges;
-use crate::flow::index::{Claim, Index};
+use crate::flow::index::{Claim, Index, Owner};
 use crate::flow::sources::{Node, NodeId, Sources};
-use crate::flow::state::{Lifetime, State, StateFlags};
+use crate::flow::state::{Lifetime, State, StateFlags, inside};
 use crate::flow::table::{FlowId, FlowTable};
 use crate::flow::wheel::Wheel;
 use crate::flow::{FlowKey, Secret};
@@ -80,6 +80,8 @@ pub struct Tracker {
     indexes: heapless::Vec<Arc<Index>, INDEXES>,
     /// What has passed of datagrams that are not joined.
     pub ranges: Ranges,
+    /// What timestamps are shifted by (`reassemble tcp`), the same in all shards.
+    pub(super) stamps: Secret,
     pub(super) shard: usize,
     pub(super) chores: Chores,
     pub(super) shared: Arc<Shared>,
@@ -121,6 +123,7 @@ impl Tracker {
             sources: known.sources.clone(),
             indexes: heapless::Vec::new(),
             ranges: Ranges::new(sizes.fragments, Secret::from_seed(seed.rotate_left(41)))?,
+            stamps: Secret::from_seed(known.seed.rotate_left(25)),
             shard,
             chores: Chores::default(),
             shared,
@@ -147,21 +150,35 @@ impl Tracker {
         !self.indexes.is_empty()
     }
 
-    /// The other shard that has a state with this key.
+    /// The other shard that has a state with this key. `wire` = the key is what the wire shows.
     #[must_use]
-    pub fn elsewhere(&self, key: &FlowKey) -> Option<usize> {
-        let owner = self.indexes.iter().find_map(|index| index.owner(index.hash(key)))?;
-        (owner != self.shard).then_some(owner)
+    pub fn elsewhere(&self, key: &FlowKey, wire: bool) -> Option<usize> {
+        let owner = match self.owner(key) {
+            Some(owner) if wire || !owner.one_side => owner,
+            _ if wire => return None,
+            _ => self.inner_owner(key)?,
+        };
+        (owner.shard != self.shard).then_some(owner.shard)
+    }
+
+    /// Who has a key.
+    fn owner(&self, key: &FlowKey) -> Option<Owner> {
+        self.indexes.iter().find_map(|index| index.owner(index.hash(key)))
+    }
+
+    /// Who has a translated state with this key on the stack's side.
+    fn inner_owner(&self, key: &FlowKey) -> Option<Owner> {
+        if self.indexes.first()?.has_translated() { self.owner(&inside(key)) } else { None }
     }
 
     /// Enters a key as this shard's.
-    fn claim(&self, key: &FlowKey) -> Result<(), Refused> {
+    fn claim(&self, key: &FlowKey, one_side: bool) -> Result<(), Refused> {
         let Some(newest) = self.indexes.iter().rfind(|index| index.is_open()) else { return Ok(()) };
         let of_another = self.indexes.iter().filter(|index| !Arc::ptr_eq(index, newest));
         if of_another.into_iter().any(|index| index.owner(index.hash(key)).is_some()) {
             return Err(Refused::Taken);
         }
-        match newest.claim(newest.hash(key), self.shard) {
+        match newest.claim(newest.hash(key), Owner { shard: self.shard, one_side }) {
             Claim::Made => Ok(()),
             Claim::Taken => Err(Refused::Taken),
             Claim::Full => Err(Refused::Full),
@@ -169,36 +186,105 @@ impl Tracker {
     }
 
     /// Takes a key of this shard out.
-    fn release(&self, key: &FlowKey) {
+    fn release(&self, key: &FlowKey, one_side: bool) {
         for index in &self.indexes {
-            index.release(index.hash(key), self.shard);
+            index.release(index.hash(key), Owner { shard: self.shard, one_side });
+        }
+    }
+
+    /// Enters both keys of a state as this shard's. Each is entered before the other side is looked at, so that of two
+    /// that would be alike from one side at least one is refused.
+    fn claim_both(&self, wire: &FlowKey, stack: &FlowKey) -> Result<(), Refused> {
+        if wire == stack {
+            self.claim(wire, false)?;
+            if self.inner_owner(stack).is_some() {
+                self.release(wire, false);
+                return Err(Refused::Taken);
+            }
+            return Ok(());
+        }
+        self.claim(wire, true)?;
+        self.count_translated(true);
+        let claimed = self.claim(&inside(stack), true);
+        if claimed.is_ok() && self.owner(stack).is_none_or(|owner| owner.one_side) {
+            return Ok(());
+        }
+        if claimed.is_ok() {
+            self.release(&inside(stack), true);
+        }
+        self.count_translated(false);
+        self.release(wire, true);
+        claimed.and(Err(Refused::Taken))
+    }
+
+    /// Takes both keys of a state out.
+    fn release_both(&self, wire: &FlowKey, stack: &FlowKey) {
+        let translated = wire != stack;
+        self.release(wire, translated);
+        if translated {
+            self.release(&inside(stack), true);
+            self.count_translated(false);
+        }
+    }
+
+    /// One more translated state, or one less: the first index, which has been there for all of them, counts.
+    fn count_translated(&self, more: bool) {
+        if let Some(index) = self.indexes.first() {
+            if more { index.add_translated() } else { index.remove_translated() }
         }
     }
 
     /// The state that a packet with this key belongs to. `wire` = the key is what the wire shows.
     #[inline]
     pub fn find(&mut self, hash: u64, key: &FlowKey, wire: bool) -> Option<FlowId> {
-        let id = match self.table.locate(hash, key) {
-            Some(hit) => hit.id,
-            None if self.chores.old().is_some() => self.fetch(hash, key)?,
-            None => return None,
-        };
-        let state = self.table.get(id)?;
-        // A translated state has a key for each side, which must not be found from the other one.
-        let fits = !state.flags.contains(StateFlags::TRANSLATED)
-            || if wire { state.wire == *key } else { state.stack == *key };
-        (fits && state.lifetime != Lifetime::Purge).then_some(id)
+        let mut found = self.look(hash, key);
+        if !wire && self.has_inner_keys() {
+            let both = |id| self.table.get(id).is_some_and(|state| !state.flags.contains(StateFlags::TRANSLATED));
+            if !found.is_some_and(both) {
+                let key = inside(key);
+                found = self.look(self.table.hash(&key), &key);
+            }
+        }
+        let id = found?;
+        (self.table.get(id)?.lifetime != Lifetime::Purge).then_some(id)
     }
 
-    /// True if no state of any shard has this key.
+    #[inline]
+    fn look(&mut self, hash: u64, key: &FlowKey) -> Option<FlowId> {
+        match self.table.locate(hash, key) {
+            Some(hit) => Some(hit.id),
+            None if self.chores.old().is_some() => self.fetch(hash, key),
+            None => None,
+        }
+    }
+
+    /// There are translated states in this shard.
+    #[inline(always)]
+    pub fn has_inner_keys(&self) -> bool {
+        self.table.further_len() != 0 || self.chores.old().is_some()
+    }
+
+    /// True if no state of any shard has this key on the wire.
     #[must_use]
     pub fn is_free(&self, key: &FlowKey) -> bool {
-        !self.has(self.table.hash(key), key) && self.elsewhere(key).is_none()
+        self.has(key).is_none() && self.elsewhere(key, true).is_none()
     }
 
-    /// A state of this shard has this key.
-    fn has(&self, hash: u64, key: &FlowKey) -> bool {
-        self.table.find(hash, key).is_some() || self.chores.old().is_some_and(|old| old.find(hash, key).is_some())
+    /// A state of this shard has this key: whether it is a translated one.
+    fn has(&self, key: &FlowKey) -> Option<bool> {
+        let hash = self.table.hash(key);
+        let in_table = |table: &FlowTable<State>| {
+            let state = table.get(table.find(hash, key)?)?;
+            Some(state.flags.contains(StateFlags::TRANSLATED))
+        };
+        in_table(&self.table).or_else(|| self.chores.old().and_then(in_table))
+    }
+
+    /// From one side a state with these keys would look like one that this shard has.
+    fn clashes(&self, wire: &FlowKey, stack: &FlowKey) -> bool {
+        self.has(wire).is_some()
+            || (self.has_inner_keys() && self.has(&inside(stack)).is_some())
+            || (wire != stack && self.has(stack) == Some(false))
     }
 
     /// There is room for one more state.
@@ -221,14 +307,13 @@ impl Tracker {
     pub fn insert(&mut self, bound: &Bound, state: State) -> Result<FlowId, Refused> {
         let limit = u64::from(bound.ruleset().options.limits.states);
         let (wire, stack) = (state.wire, state.stack);
-        let (wire_hash, stack_hash) = (self.table.hash(&wire), self.table.hash(&stack));
-        if self.has(wire_hash, &wire) || self.has(stack_hash, &stack) {
+        if self.clashes(&wire, &stack) {
             return Err(Refused::Taken);
         }
         if !self.has_memory() || !self.shared.add_state(limit) {
             return Err(Refused::Full);
         }
-        let entered = self.enter((wire_hash, wire), (stack_hash, stack), state);
+        let entered = self.enter(wire, stack, state);
         let id = entered.inspect_err(|_| self.shared.remove_state())?;
         self.has_made = true;
         self.rearm(bound, id);
@@ -236,33 +321,28 @@ impl Tracker {
     }
 
     /// Puts a state where it is found, by all shards; or nowhere.
-    fn enter(
-        &mut self,
-        (wire_hash, wire): (u64, FlowKey),
-        (stack_hash, stack): (u64, FlowKey),
-        state: State,
-    ) -> Result<FlowId, Refused> {
-        let translated = state.flags.contains(StateFlags::TRANSLATED);
-        self.claim(&wire)?;
-        if translated && let Err(refused) = self.claim(&stack) {
-            self.release(&wire);
-            return Err(refused);
+    fn enter(&mut self, wire: FlowKey, stack: FlowKey, state: State) -> Result<FlowId, Refused> {
+        if self.has_others() {
+            self.claim_both(&wire, &stack)?;
         }
-        let mut id = self.table.insert(wire_hash, wire, state).ok();
-        if let Some(made) = id
-            && translated
-            && self.table.add_key(made, stack_hash, stack) != Ok(true)
-        {
-            self.table.remove(made);
-            id = None;
-        }
-        if id.is_none() {
-            self.release(&wire);
-            if translated {
-                self.release(&stack);
-            }
+        let id = self.place(wire, stack, state);
+        if id.is_none() && self.has_others() {
+            self.release_both(&wire, &stack);
         }
         id.ok_or(Refused::Full)
+    }
+
+    /// Puts a state into the table, under both keys.
+    pub(super) fn place(&mut self, wire: FlowKey, stack: FlowKey, state: State) -> Option<FlowId> {
+        let id = self.table.insert(self.table.hash(&wire), wire, state).ok()?;
+        if wire != stack {
+            let inner = inside(&stack);
+            if self.table.add_key(id, self.table.hash(&inner), inner) != Ok(true) {
+                self.table.remove(id);
+                return None;
+            }
+        }
+        Some(id)
     }
 
     /// Sets the timer of a state by its lifetime.
@@ -285,10 +365,7 @@ impl Tracker {
             life.remove_state();
         }
         if self.has_others() {
-            self.release(&state.wire);
-            if state.flags.contains(StateFlags::TRANSLATED) {
-                self.release(&state.stack);
-            }
+            self.release_both(&state.wire, &state.stack);
         }
         if let Some(node) = state.source {
             self.leave_source(bound, node, state.flags.contains(StateFlags::CONNECTION));

@@ -4,6 +4,7 @@ use super::model::*;
 use super::packet::*;
 use super::rules::*;
 use super::track::{End, State};
+use super::traffic::Place;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -73,8 +74,8 @@ impl Pf {
         Some(self.states.len() < before)
     }
 
-    /// `plausible`: a TCP segment that its connection's ends could have sent, in order.
-    pub fn packet(&mut self, packet: &Packet, plausible: bool, chosen: Option<&Chosen>, coins: &mut Coins) -> Fate {
+    /// `place`: what a TCP segment is in its connection.
+    pub fn packet(&mut self, packet: &Packet, place: Place, chosen: Option<&Chosen>, coins: &mut Coins) -> Fate {
         let rules = Rc::clone(&self.rules);
         let Some(tag) = rules.ether(packet) else { return Fate::Block };
         if let Body::Raw { .. } = packet.body {
@@ -97,14 +98,16 @@ impl Pf {
         if let Some(ends) = ends(packet)
             && let Some((index, src, dst)) = self.known(packet, ends)
         {
-            return self.follow(index, &packet.between(src, dst), plausible, chosen);
+            return self.follow(index, &packet.between(src, dst), place, chosen);
         }
-        self.first(packet, plausible, tag, chosen, coins)
+        self.first(packet, place, tag, chosen, coins)
     }
 
     /// A packet of a state; `left` has its ends already.
-    fn follow(&mut self, index: usize, left: &Packet, plausible: bool, chosen: Option<&Chosen>) -> Fate {
+    fn follow(&mut self, index: usize, left: &Packet, place: Place, chosen: Option<&Chosen>) -> Fate {
         let state = &mut self.states[index];
+        // `nat` may have given what one connection was called to another: to that one the numbers mean nothing.
+        let plausible = place.plausible && place.connection == state.connection;
         let back = state.dir != left.dir;
         let known = !back || (state.answered && !state.began_late);
         if let Body::Tcp { flags, .. } = left.body {
@@ -194,7 +197,7 @@ impl Pf {
     fn first(
         &mut self,
         packet: &Packet,
-        plausible: bool,
+        place: Place,
         tag: Option<usize>,
         chosen: Option<&Chosen>,
         coins: &mut Coins,
@@ -232,11 +235,12 @@ impl Pf {
             let left = translation.as_ref().map_or(came, |translated| translated.new);
             // An answer that nothing asked for; a segment that says nothing true of its connection; two conversations that
             // would look the same from one side.
-            if is_reply(packet) || !plausible || self.states.iter().any(|state| state.clashes(packet, came, left)) {
+            if is_reply(packet) || !place.plausible || self.states.iter().any(|state| state.clashes(packet, came, left))
+            {
                 return Fate::Unclear;
             }
             let mut state = State::new(packet, came, left, self.now);
-            state.scrub = walk.scrub;
+            (state.scrub, state.connection) = (walk.scrub, place.connection);
             if let Some(rule) = walk.last {
                 state.rule = Some(rule.id);
                 let of_rule = self.states.iter().filter(|state| state.rule == Some(rule.id));

@@ -30,6 +30,8 @@ pub struct State {
     pub answered: bool,
     /// It began in the middle: pf guesses at the other end's window, and may let that end do anything.
     pub began_late: bool,
+    /// Of the traffic, whose numbers it knows ([`super::traffic::Place`]).
+    pub connection: u16,
     pub rule: Option<usize>,
     pub scrub: Scrub,
     pub sloppy: bool,
@@ -70,6 +72,7 @@ impl State {
             left,
             answered: false,
             began_late: proto == 6 && flags & (SYN | ACK) != SYN,
+            connection: 0,
             rule: None,
             scrub: Scrub::default(),
             sloppy: false,

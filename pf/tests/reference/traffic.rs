@@ -17,6 +17,20 @@ struct Connection {
     closing: [bool; 2],
 }
 
+/// What a TCP segment is in its connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The connection's ends could have sent it, in order.
+    pub plausible: bool,
+    /// Which connection: the port that it was begun from.
+    pub connection: u16,
+}
+
+impl Place {
+    /// Nothing to contradict.
+    pub const NONE: Self = Self { plausible: true, connection: 0 };
+}
+
 /// Makes one packet after the other.
 pub struct Traffic {
     next_port: u16,
@@ -69,8 +83,8 @@ impl Traffic {
         }
     }
 
-    /// A packet, and whether its connection's ends could have sent it.
-    pub fn packet(&mut self, r: &mut Random) -> (Packet, bool) {
+    /// A packet, and what it is in its connection.
+    pub fn packet(&mut self, r: &mut Random) -> (Packet, Place) {
         self.pending = None;
         let tos = if r.one_in(8) { 0x10 } else { 0 };
         match r.below(10) {
@@ -90,13 +104,13 @@ impl Traffic {
                 self.pending = Some((self.connections.len() - 1, 0, 1, SYN));
                 let mss = if r.one_in(2) { Some(1460) } else { None };
                 let body = Body::Tcp { sport, dport, seq: isn, ack: 0, flags: SYN, data: 0, mss };
-                (self.finish(r, tos, Packet::new(dir, src, dst, body)), true)
+                (self.finish(r, tos, Packet::new(dir, src, dst, body)), Place { plausible: true, connection: sport })
             }
             5 | 6 => {
                 let (dir, src, dst) = self.ends(r);
                 let sport = if r.one_in(3) { self.port() } else { r.pick(&PORTS) };
                 let body = Body::Udp { sport, dport: r.pick(&PORTS), data: r.below(30) as u8 };
-                (self.finish(r, tos, Packet::new(dir, src, dst, body)), true)
+                (self.finish(r, tos, Packet::new(dir, src, dst, body)), Place::NONE)
             }
             7 => self.icmp(r, tos),
             8 => {
@@ -121,13 +135,13 @@ impl Traffic {
                     4 => Body::Raw { ethertype: r.pick(&[0x88cc, 0x88b5]) },
                     _ => Body::Other { proto: 99 },
                 };
-                (self.finish(r, tos, Packet::new(dir, src, dst, body)), true)
+                (self.finish(r, tos, Packet::new(dir, src, dst, body)), Place::NONE)
             }
             _ => self.answer(r).unwrap_or_else(|| self.icmp(r, tos)),
         }
     }
 
-    fn icmp(&mut self, r: &mut Random, tos: u8) -> (Packet, bool) {
+    fn icmp(&mut self, r: &mut Random, tos: u8) -> (Packet, Place) {
         let (dir, src, dst) = self.ends(r);
         let kind = match (src.is_ipv6(), r.one_in(6)) {
             (false, false) => 8,
@@ -136,11 +150,11 @@ impl Traffic {
             (true, true) => 129,
         };
         let body = Body::Icmp { kind, id: self.port() };
-        (self.finish(r, tos, Packet::new(dir, src, dst, body)), true)
+        (self.finish(r, tos, Packet::new(dir, src, dst, body)), Place::NONE)
     }
 
     /// Something comes back for what has passed: an answer, or an error about it.
-    fn answer(&mut self, r: &mut Random) -> Option<(Packet, bool)> {
+    fn answer(&mut self, r: &mut Random) -> Option<(Packet, Place)> {
         if self.passed.is_empty() {
             return None;
         }
@@ -157,11 +171,11 @@ impl Traffic {
                 Body::Error { kind, code, about: Box::new(about.clone()) }
             }
         };
-        Some((self.finish(r, 0, Packet::new(dir, about.dst, about.src, body)), true))
+        Some((self.finish(r, 0, Packet::new(dir, about.dst, about.src, body)), Place::NONE))
     }
 
     /// The next segment of some connection.
-    fn go_on(&mut self, r: &mut Random, tos: u8) -> (Packet, bool) {
+    fn go_on(&mut self, r: &mut Random, tos: u8) -> (Packet, Place) {
         let index = r.below(self.connections.len());
         let connection = self.connections[index].clone();
         let back = if connection.dir == Dir::In { Dir::Out } else { Dir::In };
@@ -200,7 +214,10 @@ impl Traffic {
         }
         let mss = if flags & SYN != 0 && r.one_in(2) { Some(1400) } else { None };
         let body = Body::Tcp { sport: src.1, dport: dst.1, seq, ack, flags, data, mss };
-        (self.finish(r, tos, Packet::new(dir, src.0, dst.0, body)), !wild)
+        (
+            self.finish(r, tos, Packet::new(dir, src.0, dst.0, body)),
+            Place { plausible: !wild, connection: connection.opener[0].1 },
+        )
     }
 
     /// The packet that was made last has passed, as this one.

@@ -78,9 +78,10 @@ impl Shard {
         count
     }
 
-    /// Posts free buffers to the NIC, as many as it takes. Where rules may answer, some are kept for that.
+    /// Posts free buffers to the NIC, as many as it takes. Some are kept for answers, before there are rules, too: what
+    /// is posted comes back with a frame, and the first to be answered may be one that the stack sends.
     fn refill(&mut self) {
-        let keeps = self.pipeline.looks_at_frames() && self.pool.gauges().lent > 4 * RESERVE;
+        let keeps = self.pool.gauges().lent > 4 * RESERVE;
         let reserve = if keeps { RESERVE } else { 0 };
         loop {
             let spare = self.pool.gauges().free.saturating_sub(reserve);

@@ -41,8 +41,8 @@ fn pass(
     Ok((parsed.ttl, stamps))
 }
 
-fn at(millis: u64, established: bool, random: u32) -> Moment {
-    Moment { now: millis * MILLI, created: 0, established, leeway: 30, random }
+fn at(millis: u64, established: bool, modulation: u32) -> Moment {
+    Moment { now: millis * MILLI, created: 0, established, leeway: 30, modulation }
 }
 
 /// A connection that is open: the opener's clock began at 1000, the other's at 9000, a tick a millisecond.
@@ -174,4 +174,18 @@ fn flags_that_contradict_each_other() {
             assert_eq!(offload::is_transport_valid(&frame, &parsed), Some(true));
         }
     }
+}
+
+#[test]
+fn an_echo_in_a_syn_is_of_the_last_connection() {
+    let mut scrub = TcpScrub::default();
+    let stale = 9000u32.wrapping_add(B).wrapping_add(0x4000_0000);
+    let syn = &mut segment(SYN, 60, Some((1000, stale)), b"");
+    assert_eq!(pass(&mut scrub, true, syn, &at(0, false, A)), Ok((60, Some((1000 + A, 0)))));
+    let reply = &mut segment(SYN | ACK, 50, Some((9000, 1000 + A)), b"");
+    assert!(pass(&mut scrub, false, reply, &at(1, false, B)).is_ok());
+    let ack = &mut segment(ACK, 60, Some((1002, 9000 + B)), b"");
+    assert!(pass(&mut scrub, true, ack, &at(2, true, A)).is_ok());
+    let data = &mut segment(ACK | PSH, 50, Some((9003, 1002 + A)), b"hello");
+    assert_eq!(pass(&mut scrub, false, data, &at(3, true, B)), Ok((50, Some((9003 + B, 1002)))));
 }

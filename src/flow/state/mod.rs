@@ -3,6 +3,10 @@
 //! A state has two keys, one for each side of the NIC, alike unless addresses are translated: packets that come in are
 //! looked up by what the wire shows, packets that go out by what the stack says. A key's source is the far end in both
 //! directions, so that a packet and its answer have one key.
+//!
+//! What one side calls a conversation may be another conversation's name on the other side: a host translated to the
+//! address of its neighbour beside that neighbour, translated to a third. So the stack's key of a translated state stands
+//! in a zone of its own ([`inside`]).
 
 mod hot;
 mod tcp;
@@ -61,6 +65,8 @@ bitflags! {
         const SLOPPY = 1 << 1;
         /// `log (all)`, `dup-to`.
         const LOG_ALL = 1 << 2;
+        /// It began with a SYN: nothing before that was ever sent.
+        const FROM_SYN = 1 << 3;
         /// `allow-opts`.
         const ALLOW_OPTS = 1 << 4;
         /// `no-df`.
@@ -303,6 +309,13 @@ pub fn ports(frame: &[u8], parsed: &Parsed, way: Way) -> Option<(u16, u16)> {
         Way::In => (parsed.src_port, parsed.dst_port),
         Way::Out => (parsed.dst_port, parsed.src_port),
     })
+}
+
+/// What a translated state is found by from the stack's side, where the key of any other state is what the wire shows.
+#[must_use]
+#[inline(always)]
+pub const fn inside(key: &FlowKey) -> FlowKey {
+    key.in_zone(1)
 }
 
 /// The key of a packet on its way. `None`: no state can be about it.

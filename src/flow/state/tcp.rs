@@ -183,6 +183,7 @@ impl State {
         second.window = 1;
         second.phase = Phase::CLOSED;
         self.lifetime = Lifetime::TcpFirst;
+        self.flags.set(super::StateFlags::FROM_SYN, segment.flags & (SYN | ACK) == SYN);
     }
 
     /// Follows a segment. `exact` = a RST must have the very number that is expected.
@@ -195,7 +196,14 @@ impl State {
         {
             return Tracked::Reused;
         }
-        let tracked = if sloppy { loosely(sender, receiver, segment) } else { fully(sender, receiver, segment, exact) };
+        // What the opener sent is known from its first byte on.
+        let is_answer = !forward && self.flags.contains(super::StateFlags::FROM_SYN);
+        let (sender, receiver) = self.ends(forward);
+        let tracked = if sloppy {
+            loosely(sender, receiver, segment)
+        } else {
+            fully(sender, receiver, segment, (exact, is_answer))
+        };
         if matches!(tracked, Tracked::Pass | Tracked::Established) {
             let [first, second] = &self.peers;
             self.lifetime = lifetime(first.phase.min(second.phase), first.phase.max(second.phase));
@@ -253,7 +261,8 @@ fn loosely(sender: &mut Peer, receiver: &mut Peer, segment: &Segment) -> Tracked
     if advance(sender, receiver, segment) { Tracked::Established } else { Tracked::Pass }
 }
 
-fn fully(sender: &mut Peer, receiver: &mut Peer, segment: &Segment, exact: bool) -> Tracked {
+fn fully(sender: &mut Peer, receiver: &mut Peer, segment: &Segment, (exact, is_answer): (bool, bool)) -> Tracked {
+    let is_first = sender.low == 0;
     // Scales count when both ends have sent one, and never in a SYN (RFC 7323 section 2.2).
     let scaled = sender.scale.is_some() && receiver.scale.is_some() && !segment.has(SYN);
     let (mut sender_scale, mut receiver_scale) = if scaled { (sender.scale(), receiver.scale()) } else { (0, 0) };
@@ -310,10 +319,14 @@ fn fully(sender: &mut Peer, receiver: &mut Peer, segment: &Segment, exact: bool)
     // end has sent: a number that who forges it does not know. (OpenBSD's pf_tcp_track_full; RFC 5961 section 3.2.)
     let knows = segment.has(ACK) && segment.ack != 0 && skew == 0;
     let is_early = at_least(sender.low, segment.seq) && at_least(segment.seq, sender.low.wrapping_sub(behind));
+    // Of the connection before this one, on the same ports: it acknowledges what was sent before the SYN. (A new initial
+    // number may be within a window of the old one's last: RFC 6191.)
+    let precedes = is_first && is_answer && skew > 0;
     let rst_fits =
         !segment.has(RST) || !exact || matches!(distance(segment.seq, sender.low), -1..=1) || (knows && is_early);
     if at_least(sender.high, end)
         && at_least(seq, sender.low.wrapping_sub(behind))
+        && !precedes
         && skew >= -ACK_WINDOW
         && i64::from(skew) <= i64::from(ACK_WINDOW) << sender_scale
         && rst_fits
@@ -327,10 +340,12 @@ fn fully(sender: &mut Peer, receiver: &mut Peer, segment: &Segment, exact: bool)
     }
     let loose =
         receiver.phase < Phase::SYN_SENT || receiver.phase >= Phase::FIN_WAIT_2 || sender.phase >= Phase::FIN_WAIT_2;
+    // When it is over, a RST answers what the other end still sends, which has not seen everything: with a number behind.
+    let is_over = receiver.phase >= Phase::FIN_WAIT_2 && sender.phase >= Phase::FIN_WAIT_2;
     if loose
         && at_least(sender.high.wrapping_add(ACK_WINDOW.cast_unsigned()), end)
         && at_least(seq, sender.low.wrapping_sub(ACK_WINDOW.cast_unsigned()))
-        && rst_fits
+        && (rst_fits || (is_over && is_early))
     {
         // Before the other end was seen, or after its end: stragglers, and connections from before the state.
         sender.window = sender.window.max(segment.offers(sender.scale));

@@ -111,3 +111,32 @@ fn a_reset_before_a_gap_fits_if_it_acknowledges_exactly() {
         assert_eq!(state.track_tcp(true, &reset, true), tracked, "{reset:?}");
     }
 }
+
+#[test]
+fn what_is_left_of_the_last_connection_does_not_answer_the_next() {
+    // Its last number was 100 - 65537: TIME-WAIT has the next one begin that far ahead (RFC 6191).
+    let last = 100u32.wrapping_sub(65537);
+    for stale in [segment(ACK, 7_000_000, last, 300), segment(FIN | ACK, 7_000_000, last, 0)] {
+        let mut state = state();
+        state.open(&segment(SYN, 100, 0, 0));
+        assert_eq!(state.track_tcp(true, &segment(SYN, 100, 0, 0), true), Tracked::Pass);
+        assert_eq!(state.track_tcp(false, &stale, true), Tracked::Reset, "{stale:?}");
+        assert_eq!(state.track_tcp(false, &segment(SYN | ACK, 500, 101, 0), true), Tracked::Pass);
+        assert_eq!(state.track_tcp(true, &segment(ACK, 101, 501, 0), true), Tracked::Established);
+    }
+    // Of one that was met on its way, nobody knows where it began.
+    let mut state = state();
+    state.open(&segment(ACK, 100, 7_000_000, 0));
+    assert_eq!(state.track_tcp(false, &segment(ACK, 7_000_000, last, 300), true), Tracked::Pass);
+}
+
+#[test]
+fn after_the_end_a_reset_need_not_be_exact() {
+    let mut state = established();
+    assert_eq!(state.track_tcp(true, &segment(ACK, 101, 501, 200), true), Tracked::Pass);
+    assert_eq!(state.track_tcp(true, &segment(RST, 301, 0, 0), true), Tracked::Pass);
+    // It was lost, and the 200 bytes with it: what the other end goes on sending is answered with a number that it expects.
+    assert_eq!(state.track_tcp(false, &segment(ACK, 501, 101, 100), true), Tracked::Pass);
+    assert_eq!(state.track_tcp(true, &segment(RST, 101, 0, 0), true), Tracked::Pass);
+    assert_eq!(state.track_tcp(true, &segment(RST, 40_000, 0, 0), true), Tracked::Mismatch);
+}

@@ -242,16 +242,34 @@ pub fn open(ns: &str, address: &str, port: u16) -> std::io::Result<TcpStream> {
 /// As [`open`], with the patience of a client whose SYNs may be lost.
 pub fn open_for(ns: &str, address: &str, port: u16, limit: Duration) -> std::io::Result<TcpStream> {
     let address = SocketAddr::new(address.parse().unwrap(), port);
-    let stream = within(ns, || TcpStream::connect_timeout(&address, limit))?;
+    let stream = within(ns, || dial(&address, limit))?;
     stream.set_read_timeout(Some(limit))?;
     Ok(stream)
 }
 
+/// Connects, and waits within the call, which tells every error: who waits in `poll` and asks afterwards may find that the
+/// socket is closed and nothing said why.
+fn dial(address: &SocketAddr, limit: Duration) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_write_timeout(Some(limit))?;
+    socket.connect(&(*address).into()).map_err(|error| {
+        let is_late = error.raw_os_error() == Some(nix::errno::Errno::EINPROGRESS as i32);
+        if is_late { ErrorKind::TimedOut.into() } else { error }
+    })?;
+    socket.set_write_timeout(None)?;
+    Ok(socket.into())
+}
+
 /// What a TCP client is told, or the error that it gets.
 pub fn connect(ns: &str, address: &str, port: u16) -> String {
+    connect_for(ns, address, port, Duration::from_millis(1500))
+}
+
+/// As [`connect`], with the patience of a client that sends its SYN again.
+pub fn connect_for(ns: &str, address: &str, port: u16, limit: Duration) -> String {
     let talk = || -> std::io::Result<String> {
         let mut text = String::new();
-        open(ns, address, port)?.read_to_string(&mut text)?;
+        open_for(ns, address, port, limit)?.read_to_string(&mut text)?;
         Ok(text)
     };
     talk().unwrap_or_else(|error| match error.kind() {

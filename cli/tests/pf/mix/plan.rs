@@ -179,7 +179,7 @@ impl Plan {
 
 fn keep_alive(socket: &Socket) -> io::Result<()> {
     let second = Duration::from_secs(1);
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(second).with_interval(second).with_retries(30))
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(second).with_interval(second).with_retries(100))
 }
 
 /// The server's end.

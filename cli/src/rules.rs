@@ -1,6 +1,6 @@
 //! From a file of rules to the image that the driver takes.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -37,7 +37,8 @@ pub struct CheckArgs {
     #[arg(long = "interface", value_name = "NAME=ADDRESS/BITS", value_parser = interface)]
     interfaces: Vec<InterfaceAddress>,
     /// Look up neither host names nor interfaces that this machine does not have: addresses of documentation networks
-    /// stand for them, each with a note. For files of other machines.
+    /// stand for them, files that are not here are empty and unknown services are a port that nobody minds, each with a
+    /// note. For files of other machines.
     #[arg(long)]
     no_resolve: bool,
     /// Where the files are that have absolute names: DIR/etc/pf.anchors/x for /etc/pf.anchors/x.
@@ -84,6 +85,17 @@ struct Machine<'a> {
     /// Hosts and interfaces that something stands for.
     hosts: Cell<u8>,
     interfaces: Cell<u8>,
+    /// What else something stands for, in words.
+    absent: RefCell<Vec<String>>,
+}
+
+impl Machine<'_> {
+    fn note(&self, what: String) {
+        let mut absent = self.absent.borrow_mut();
+        if !absent.contains(&what) {
+            absent.push(what);
+        }
+    }
 }
 
 impl Resolver for Machine<'_> {
@@ -91,10 +103,11 @@ impl Resolver for Machine<'_> {
         if !self.offline || name == "localhost" {
             return System.host(name);
         }
-        // RFC 5737's third network: 254 hosts, and more names share them.
+        // RFC 5737's third network and RFC 3849's prefix: 254 hosts, and more names share them.
         let next = self.hosts.get() % 254 + 1;
         self.hosts.set(next);
-        Ok(vec![Ipv4Addr::new(203, 0, 113, next).into()])
+        let v6 = Ipv6Addr::new(0x2001, 0xdb8, 0x113, 0, 0, 0, 0, next.into());
+        Ok(vec![Ipv4Addr::new(203, 0, 113, next).into(), v6.into()])
     }
 
     fn interfaces(&self) -> Vec<InterfaceAddress> {
@@ -131,6 +144,15 @@ impl Resolver for Machine<'_> {
         System.service(name)
     }
 
+    fn stand_in_service(&self, name: &str) -> Option<u16> {
+        // RFC 863: nobody minds.
+        const DISCARD: u16 = 9;
+        self.offline.then(|| {
+            self.note(format!("service `{name}` is not known here and is taken as port {DISCARD}"));
+            DISCARD
+        })
+    }
+
     fn user(&self, name: &str) -> Option<u32> {
         System.user(name)
     }
@@ -140,10 +162,15 @@ impl Resolver for Machine<'_> {
     }
 
     fn read(&self, path: &str) -> Result<String, String> {
-        match (self.root, path.strip_prefix('/')) {
-            (Some(root), Some(below)) => System.read(&root.join(below).to_string_lossy()),
-            _ => System.read(path),
+        let here = match (self.root, path.strip_prefix('/')) {
+            (Some(root), Some(below)) => root.join(below),
+            _ => PathBuf::from(path),
+        };
+        if self.offline && !here.exists() {
+            self.note(format!("file {path} is not here and is taken as empty"));
+            return Ok(String::new());
         }
+        System.read(&here.to_string_lossy())
     }
 }
 
@@ -182,6 +209,7 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode> {
         root: args.root.as_deref(),
         hosts: Cell::default(),
         interfaces: Cell::default(),
+        absent: RefCell::default(),
     };
     let options = Options {
         defines: defines(&args.define)?,
@@ -201,6 +229,9 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode> {
         let list: Vec<String> = addrs.iter().map(IpAddr::to_string).collect();
         let why = if args.no_resolve { "is not looked up and is taken as" } else { "is" };
         eprintln!("{}: note: `{name}` {why} {} in this load", source.name, list.join(", "));
+    }
+    for what in machine.absent.borrow().iter() {
+        eprintln!("{}: note: {what}", source.name);
     }
     let printer = Printer::new(args.colour);
     let problems: Vec<Problem> = checked.errors.iter().chain(&checked.warnings).cloned().collect();

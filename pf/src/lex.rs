@@ -160,7 +160,9 @@ impl Lexer {
                 } else if after.starts_with("\r\n") {
                     3
                 } else {
-                    return rest.chars().next();
+                    // Before anything else it means nothing, and what follows it means what it means (pfctl's `lgetc`).
+                    self.at += 1;
+                    return after.chars().next();
                 };
                 self.at += end;
                 continue;

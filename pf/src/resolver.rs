@@ -45,6 +45,11 @@ pub trait Resolver {
     /// A service that the built-in list does not know: its port.
     fn service(&self, name: &str) -> Option<u16>;
 
+    /// What stands for a service that nobody knows: nothing, unless a file of another machine is to be read.
+    fn stand_in_service(&self, _: &str) -> Option<u16> {
+        None
+    }
+
     /// A user's id, if the built-in list does not know it.
     fn user(&self, name: &str) -> Option<u32>;
 

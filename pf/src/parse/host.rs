@@ -338,7 +338,14 @@ impl Parser<'_> {
                 .hint("write a range as first:last, without spaces");
             return 0;
         }
-        let hint = did_you_mean(text, services::names()).or_else(|| {
+        let similar = did_you_mean(text, services::names());
+        if similar.is_none()
+            && text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && let Some(port) = self.resolver.stand_in_service(text)
+        {
+            return port;
+        }
+        let hint = similar.or_else(|| {
             text.split_once('-')
                 .filter(|(a, b)| a.parse::<u16>().is_ok() && b.parse::<u16>().is_ok())
                 .map(|(a, b)| format!("write a range with a colon: {a}:{b}"))

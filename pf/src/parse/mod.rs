@@ -165,7 +165,6 @@ impl<'a> Parser<'a> {
                     .then(|| format!("`{word}` is a keyword of pf; write \"{word}\" in quotes if it is a name"))
             }),
             Tok::End | Tok::Newline => None,
-            Tok::Punct('\\') => Some("`\\` continues a line only if nothing follows it, not even a comment".to_owned()),
             _ => None,
         };
         let found = self.tok.describe();

@@ -228,7 +228,9 @@ impl Parser<'_> {
             return Ok(self.number("a divert port", 1, 65535)?.node as u16);
         }
         let name = self.string("a divert port")?;
-        let found = services::port(&name.node).or_else(|| self.resolver.service(&name.node));
+        let found = services::port(&name.node)
+            .or_else(|| self.resolver.service(&name.node))
+            .or_else(|| self.resolver.stand_in_service(&name.node));
         if found.is_none() {
             self.sink.error(name.span, format!("unknown port or service `{}`", name.node));
         }
@@ -315,7 +317,8 @@ impl Parser<'_> {
             false => accounts::group(&name.node).or_else(|| self.resolver.group(&name.node)),
         };
         if found.is_none() {
-            self.sink.error(name.span, format!("unknown {what} `{}`", name.node));
+            // Where the rule itself means nothing, neither does the name.
+            self.sink.meaningless(name.span, format!("unknown {what} `{}`", name.node));
         }
         Ok(found.unwrap_or(0))
     }

@@ -2,6 +2,7 @@
 
 use super::option::OPTIONS;
 use super::scrub::SCRUB_OPTIONS;
+use super::state::STATE_OPTIONS;
 use super::{Parser, Res};
 use crate::ast::{Action, Direction, Family, Log, Return, Route, RouteHost, RouteKind, Rule};
 use crate::lex::Tok;
@@ -79,6 +80,9 @@ impl Parser<'_> {
             Tok::Word(word) if ORDER.contains(&&**word) => Some(format!(
                 "`{word}` stands too late or twice: the order is action, in/out, log, quick, on, inet/inet6, proto, from, to, options"
             )),
+            Tok::Word(word) if STATE_OPTIONS.contains(&&**word) => {
+                Some(format!("options of states stand in parentheses: keep state ({word} ...)"))
+            }
             Tok::Word(word) if &**word == "port" && !self.after_hosts => {
                 Some("ports belong to an end: `to port 80`, `from any port 80`".to_owned())
             }

@@ -57,6 +57,13 @@ impl Parser<'_> {
     }
 
     fn skip(&mut self) -> Res<Vec<crate::ast::Interface>> {
+        if let Some(name) = self.tok.string().cloned() {
+            let fail = self.expected("`on` after `set skip`", &[]);
+            if let Some(problem) = self.sink.last() {
+                problem.hint(format!("write `set skip on {name}`"));
+            }
+            return Err(fail);
+        }
         self.want("on", "after `set skip`")?;
         let interfaces = self.interface_list()?;
         for interface in &interfaces {
@@ -102,6 +109,7 @@ impl Parser<'_> {
                     p.bump();
                     name
                 }
+                _ if p.tok.string().is_none() => return Err(p.expected(&format!("the name of a {what}"), known)),
                 _ => p.string(&format!("the name of a {what}"))?.node,
             };
             p.known(&name, span, what, known);

@@ -9,7 +9,7 @@ use crate::suggest::did_you_mean;
 
 /// Words that may begin a state option, for suggestions.
 #[rustfmt::skip]
-const STATE_OPTIONS: &[&str] = &[
+pub(super) const STATE_OPTIONS: &[&str] = &[
     "max", "no-sync", "source-track", "max-src-states", "max-src-conn", "max-src-conn-rate", "max-src-nodes",
     "overload", "if-bound", "floating", "sloppy", "pflow",
 ];
@@ -94,7 +94,14 @@ impl Parser<'_> {
             "max-src-conn-rate" => {
                 self.bump();
                 let count = self.number_u32("a number of connections")?;
-                self.want_punct('/', "after the number of connections")?;
+                if !self.tok.is_punct('/') {
+                    self.expected("`/` after the number of connections", &[]);
+                    if let Some(problem) = self.sink.last() {
+                        problem.hint("write connections/seconds, for instance 5/30");
+                    }
+                    return Err(super::Fail);
+                }
+                self.bump();
                 let seconds = self.number_u32("a number of seconds")?;
                 let count = positive(count, &word, self);
                 StateOption::MaxSrcConnRate(count, positive(seconds, &word, self))

@@ -121,7 +121,14 @@ impl Parser<'_> {
     /// `name = value ...`; the name was read.
     fn macro_definition(&mut self, quoted: bool, token: &Token, name: Spanned<String>) -> Res<Statement> {
         if !self.tok.is_punct('=') {
-            let hint = did_you_mean(&name.node, keyword::STATEMENTS.iter().copied());
+            let other = match &*name.node {
+                "allow" | "permit" | "accept" => Some("pass"),
+                "deny" | "reject" | "drop" => Some("block"),
+                _ => None,
+            };
+            let hint = other
+                .map(|action| format!("pf's word for it is `{action}`"))
+                .or_else(|| did_you_mean(&name.node, keyword::STATEMENTS.iter().copied()));
             let reason = format!("`{}` does not begin a statement", name.node);
             let problem = self.at(token, reason);
             problem.hint(hint.unwrap_or_else(|| "a macro is defined with name = \"value\"".to_owned()));

@@ -223,6 +223,7 @@ fn rust_only() -> Result<Outcome> {
     passed(sh::cargo().env("WEIR_CLANGXX", "/nonexistent").args([
         "test",
         "--quiet",
+        "--no-fail-fast",
         "-p",
         "weir-core",
         "-p",
@@ -270,6 +271,7 @@ fn workspace() -> Result<Outcome> {
     passed(sh::cargo().args([
         "test",
         "--quiet",
+        "--no-fail-fast",
         "--workspace",
         "--exclude",
         "weir-core",
@@ -305,7 +307,7 @@ fn command() -> Result<Outcome> {
         sh::run(sh::cargo().args(["test", "--quiet", "-p", "weir-cli", "--", "--skip", "kernel"]))?;
         return Ok(Outcome::Skipped("kernel traffic needs root for namespaces and TAP devices; the rest passed"));
     }
-    passed(sh::cargo().env("WEIR_BIN", weir()?).args(["test", "--quiet", "-p", "weir-cli"]))
+    passed(sh::cargo().env("WEIR_BIN", weir()?).args(["test", "--quiet", "--no-fail-fast", "-p", "weir-cli"]))
 }
 
 fn demo() -> Result<Outcome> {

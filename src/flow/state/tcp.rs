@@ -320,8 +320,8 @@ fn fully(sender: &mut Peer, receiver: &mut Peer, segment: &Segment, (exact, is_a
     let knows = segment.has(ACK) && segment.ack != 0 && skew == 0;
     let is_early = at_least(sender.low, segment.seq) && at_least(segment.seq, sender.low.wrapping_sub(behind));
     // Of the connection before this one, on the same ports: it acknowledges what was sent before the SYN. (A new initial
-    // number may be within a window of the old one's last: RFC 6191.)
-    let precedes = is_first && is_answer && skew > 0;
+    // number may be within a window of the old one's last: RFC 6191.) The SYN's own number acknowledges nothing of either.
+    let precedes = is_first && is_answer && skew > 1;
     let rst_fits =
         !segment.has(RST) || !exact || matches!(distance(segment.seq, sender.low), -1..=1) || (knows && is_early);
     if at_least(sender.high, end)

@@ -453,11 +453,17 @@ fn soak() -> Result<Outcome> {
     passed(sh::cargo().env("WEIR_BIN", weir()?).env("WEIR_SOAK", "1").args([
         "test",
         "--quiet",
+        "--no-fail-fast",
         "-p",
         "weir-cli",
+        "--test",
+        "kernel",
+        "--test",
+        "conformance",
         "--",
+        // The variable makes the kernel's tests long.
+        "kernel",
         "soak",
-        "--nocapture",
     ]))
 }
 

@@ -47,7 +47,7 @@ pub struct Moment {
     pub established: bool,
     /// `set timeout tcp.tsdiff`, in seconds.
     pub leeway: u32,
-    /// What is added to the sender's timestamps, from its first segment on.
+    /// What is added to the sender's timestamps, from its first segment on; of no matter after that one.
     pub modulation: u32,
 }
 
@@ -88,6 +88,13 @@ fn before(a: u32, b: u32) -> bool {
 }
 
 impl TcpScrub {
+    /// A side has sent its first segment.
+    #[must_use]
+    pub const fn has_begun(&self, opener: bool) -> bool {
+        let [first, second] = &self.sides;
+        if opener { first.seen } else { second.seen }
+    }
+
     /// Takes a segment from the side that opened the connection, or from the other.
     ///
     /// # Errors

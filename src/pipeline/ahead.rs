@@ -19,6 +19,8 @@ pub struct Ahead {
     pub key: FlowKey,
     /// The key's hash, with `is_hashed`.
     pub hash: u64,
+    /// The hash of the key that a translated state of an outgoing packet has, where there are such states.
+    pub inner: Option<u64>,
     /// Where the key was when the burst began.
     pub candidate: Candidate,
     /// What the filter rules will say, as far as it is known.
@@ -34,6 +36,7 @@ impl Default for Ahead {
         Self {
             key: FlowKey::EMPTY,
             hash: 0,
+            inner: None,
             candidate: Candidate::ABSENT,
             foreseen: Foreseen::Unknown,
             has_key: false,
@@ -101,8 +104,11 @@ impl<R: Recorder> Judge<'_, R> {
         ahead.hash = table.hash(&ahead.key);
         ahead.is_hashed = true;
         table.prefetch(ahead.hash);
+        ahead.inner = None;
         if way == Way::Out && table.further_len() != 0 {
-            table.prefetch(table.hash(&inside(&ahead.key)));
+            let inner = table.hash(&inside(&ahead.key));
+            table.prefetch(inner);
+            ahead.inner = Some(inner);
         }
     }
 
@@ -112,8 +118,8 @@ impl<R: Recorder> Judge<'_, R> {
         if ahead.is_hashed {
             let table = &self.help.tracker.table;
             ahead.candidate = table.candidate(ahead.hash);
-            if ahead.is_absent() && self.help.way == Way::Out && table.further_len() != 0 {
-                ahead.candidate = table.candidate(table.hash(&inside(&ahead.key)));
+            if let Some(inner) = ahead.inner.filter(|_| ahead.is_absent()) {
+                ahead.candidate = table.candidate(inner);
             }
         }
     }

@@ -252,8 +252,8 @@ impl<'a, R: Recorder> Judge<'a, R> {
         if ahead.is_absent() && !tracker.has_made && tracker.chores.old().is_none() {
             return None;
         }
-        let hash = if ahead.is_hashed { ahead.hash } else { tracker.table.hash(key) };
-        tracker.find(hash, key, self.help.way == Way::In)
+        let (hash, inner) = if ahead.is_hashed { (ahead.hash, ahead.inner) } else { (tracker.table.hash(key), None) };
+        tracker.find_hashed(hash, inner, key, self.help.way == Way::In)
     }
 
     /// The other shard that has the frame's state.
@@ -339,7 +339,8 @@ impl<'a, R: Recorder> Judge<'a, R> {
         let before = state.lifetime;
         let mut shifts = (0, 0);
         let mut established = false;
-        let mut saved = (state.peers, before);
+        // What a segment with a bad timestamp has changed by then is put back.
+        let saved = state.flags.contains(StateFlags::TIMESTAMPS).then(|| (state.peers, before));
         if state.protocol == protocol::TCP {
             let Some(segment) = Segment::read(frame, parsed) else {
                 return Some(Outcome::Drop(DropReason::Short));
@@ -347,7 +348,6 @@ impl<'a, R: Recorder> Judge<'a, R> {
             if state.flags.intersects(StateFlags::PROXY_CLIENT | StateFlags::PROXY_SERVER) {
                 return Some(self.proxy(id, forward, frame, parsed, &segment));
             }
-            saved = (state.peers, state.lifetime);
             let (sender, receiver) = state.ends(forward);
             let starts = sender.low == 0 && sender.shift == 0 && receiver.shift != 0;
             match state.track_tcp(forward, &segment, true) {
@@ -384,7 +384,9 @@ impl<'a, R: Recorder> Judge<'a, R> {
                 if flags.contains(StateFlags::TIMESTAMPS) {
                     let moment = moment(self.now_ns, bound, state, forward, &self.help.tracker.stamps);
                     if state.stamps.segment(&mut edit, forward, &moment).is_err() {
-                        (state.peers, state.lifetime) = saved;
+                        if let Some(saved) = saved {
+                            (state.peers, state.lifetime) = saved;
+                        }
                         return Some(Outcome::Drop(DropReason::BadTimestamp));
                     }
                 }
@@ -455,15 +457,20 @@ impl<'a, R: Recorder> Judge<'a, R> {
 /// nothing else: to who reuses a port, the next connection's have to be later than the last one's (RFC 6191).
 pub(super) fn moment(now: u64, bound: &Bound, state: &State, forward: bool, secret: &Secret) -> Moment {
     let [first, second] = &state.peers;
-    let (far, near) = (state.wire.src(), state.wire.dst());
-    let (from, to) = if forward == (state.way == Way::In) { (far, near) } else { (near, far) };
-    let between = FlowKey::new((&from, 0), (&to, 0), protocol::TCP, state.wire.family(), 0);
+    let modulation = if state.stamps.has_begun(forward) {
+        0
+    } else {
+        let (far, near) = (state.wire.src(), state.wire.dst());
+        let (from, to) = if forward == (state.way == Way::In) { (far, near) } else { (near, far) };
+        let between = FlowKey::new((&from, 0), (&to, 0), protocol::TCP, state.wire.family(), 0);
+        secret.hash(&between) as u32
+    };
     Moment {
         now,
         created: time_of(state.made),
         established: first.phase.min(second.phase) >= Phase::ESTABLISHED,
         leeway: bound.ruleset().options.timeouts.get(Timeout::TcpTsDiff),
-        modulation: secret.hash(&between) as u32,
+        modulation,
     }
 }
 

@@ -237,12 +237,18 @@ impl Tracker {
     /// The state that a packet with this key belongs to. `wire` = the key is what the wire shows.
     #[inline]
     pub fn find(&mut self, hash: u64, key: &FlowKey, wire: bool) -> Option<FlowId> {
+        self.find_hashed(hash, None, key, wire)
+    }
+
+    /// [`Tracker::find`], where the hash of the key that a translated state would have may be known, too.
+    #[inline]
+    pub fn find_hashed(&mut self, hash: u64, inner: Option<u64>, key: &FlowKey, wire: bool) -> Option<FlowId> {
         let mut found = self.look(hash, key);
         if !wire && self.has_inner_keys() {
             let both = |id| self.table.get(id).is_some_and(|state| !state.flags.contains(StateFlags::TRANSLATED));
             if !found.is_some_and(both) {
                 let key = inside(key);
-                found = self.look(self.table.hash(&key), &key);
+                found = self.look(inner.unwrap_or_else(|| self.table.hash(&key)), &key);
             }
         }
         let id = found?;

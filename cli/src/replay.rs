@@ -72,7 +72,7 @@ struct Totals {
 }
 
 /// Room for the largest super-frame that any capture of a single machine holds.
-const MTU_MAX: u32 = 16_110;
+pub const MTU_MAX: u32 = 16_110;
 
 /// Runs the capture through the driver.
 ///

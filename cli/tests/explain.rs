@@ -139,6 +139,33 @@ fn a_captured_frame_is_explained_behind_those_before_it() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("has 2 frames"));
 }
 
+#[test]
+fn what_no_adapter_takes_is_explained_as_replay_counts_it() {
+    let rules = Temporary::new("giant.conf", "pass all no state\n");
+    let (us, them) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+    let long = |src, dst, len: usize| {
+        let mut frame = frame(src, dst, (999, 80), true);
+        // Behind the datagram, as padding is.
+        frame.resize(len, 0);
+        frame
+    };
+    let (most, tagged) = (14 + 16_110, [0x81, 0, 0, 7]);
+    let mut vlan = long(them, us, most);
+    vlan.splice(12..12, tagged);
+    let frames =
+        [long(them, us, most), long(them, us, most + 1), vlan, long(us, them, most), long(us, them, most + 300)];
+    let file = capture("giant.pcapng", &frames);
+    let of = |command: &str, more: &[&str]| -> serde_json::Value {
+        let args = [command, "--json", "-f", rules.path(), "-i", file.path(), "--local", "10.0.0.1"];
+        serde_json::from_str(&run(&[&args[..], more].concat())).expect("JSON")
+    };
+    let replayed = of("replay", &[]);
+    assert_eq!((&replayed["delivered"], &replayed["dropped"]["giant"]), (&3.into(), &2.into()), "{replayed}");
+    let explained = of("explain", &["-n", "1,2,3,4,5"]);
+    let verdicts: Vec<_> = (0..5).map(|at| explained[at]["why"] == "giant").collect();
+    assert_eq!(verdicts, [false, true, false, false, true], "{explained}");
+}
+
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
 }

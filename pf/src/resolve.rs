@@ -7,6 +7,7 @@ use crate::diag::Sink;
 use crate::flat::{Addr, FlatHost};
 use crate::resolver::{InterfaceAddress, Resolver};
 use crate::source::Span;
+use crate::suggest::did_you_mean;
 
 /// Looks names up, interfaces once for the whole load.
 pub struct Lookup<'a> {
@@ -275,7 +276,7 @@ impl<'a> Lookup<'a> {
                 } else {
                     sink.error(span, format!("no IP address found for `{text}`: {reason}"))
                 };
-                problem.maybe_hint(address_hint(text));
+                problem.maybe_hint(address_hint(text).or_else(|| did_you_mean(text, WORDS_OF_HOSTS.iter().copied())));
                 return Vec::new();
             }
         };
@@ -311,6 +312,9 @@ fn looks_like_name(text: &str) -> bool {
     let numeric = text.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '-'));
     !text.is_empty() && text.len() <= 253 && text.chars().all(allowed) && !numeric
 }
+
+/// What may stand where a host does, or follow what stands before one.
+const WORDS_OF_HOSTS: [&str; 7] = ["port", "any", "self", "no-route", "urpf-failed", "from", "to"];
 
 fn address_hint(text: &str) -> Option<String> {
     if let Some((a, b)) = text.split_once('-')

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use weir_core::filter::{Compiled, Direction, Family, InterfaceAddress, List, Mismatch, Ruleset};
 use weir_core::pipeline::{self, Listed, Outcome, Recorder, Single, Sizes};
+use weir_core::telemetry::DropReason;
 use weir_core::wire::{self, Parsed};
 
 use crate::RuleArgs;
@@ -116,6 +117,11 @@ fn address(text: &str) -> Result<InterfaceAddress> {
     Ok(InterfaceAddress { family, addr: octets(addr), len, broadcast, peer: None })
 }
 
+/// The longest frame that the adapter of `weir replay` takes, which no rule sees if it is longer: header, tags, MTU.
+fn longest(parsed: &Parsed) -> usize {
+    14 + 4 * usize::from(parsed.vlan_count.min(2)) + crate::replay::MTU_MAX as usize
+}
+
 impl Tracer {
     fn new(ruleset: &Ruleset, interface: &str, addresses: &[InterfaceAddress]) -> Result<Self> {
         let compiled = Compiled::new(ruleset.clone()).context("there is no memory for the rules")?;
@@ -132,7 +138,11 @@ impl Tracer {
             Direction::Out => pipeline::Direction::Out,
             _ => pipeline::Direction::In,
         };
-        let outcome = self.single.frame(way, self.now_ns, &mut changed, false, &mut looks);
+        let outcome = if frame.len() > longest(&before) {
+            Outcome::Drop(DropReason::Giant)
+        } else {
+            self.single.frame(way, self.now_ns, &mut changed, false, &mut looks)
+        };
         let states = self.single.states().into_iter().filter(|state| !known.contains(&state.id)).collect();
         let mac = |at: usize| frame.get(at..at + 6).and_then(|mac| mac.try_into().ok()).unwrap_or_default();
         Explained {

@@ -6,7 +6,7 @@ use common::frames::*;
 use common::{RING, Station, config, drops, settle};
 use std::sync::atomic::Ordering;
 use weir_core::abi::sys;
-use weir_core::filter::{Action, Direction, Rule, RuleFlags};
+use weir_core::filter::{Action, Answer, Direction, Rule, RuleFlags};
 use weir_core::telemetry::DropReason;
 
 fn pair(name: &str, queues: u16) -> (Station, Station) {
@@ -104,6 +104,24 @@ fn rules_judge_both_directions_and_count() {
     assert_eq!((log.sport, log.dport, &log.src[..4], &log.dst[..4]), (1, 53, &[10, 0, 0, 1][..], &[10, 0, 0, 2][..]));
     assert_eq!(drops(&a.close().tx_dropped), [("match", 1)]);
     assert_eq!(drops(&b.close().rx_dropped), [("match", 1)]);
+}
+
+#[test]
+fn the_first_frame_that_the_stack_sends_is_answered_though_none_has_come() {
+    let (mut a, mut b) = pair("early", 1);
+    // Every buffer that the NIC takes was posted before there was a rule that answers, and none comes back.
+    settle(&mut [&mut a, &mut b]);
+    let answer = Answer::Icmp { v4: (3, 3), v6: (1, 4) };
+    a.load(&ruleset(vec![Rule { answer, ..udp_port(Action::Block, Direction::Out, 53) }]));
+    a.send(0, &[a_to_b(1, 53, 0)]);
+    settle(&mut [&mut a, &mut b]);
+    let received = a.received();
+    // ICMP, destination unreachable, port unreachable (RFC 792).
+    let kinds: Vec<_> = received.iter().map(|frame| (frame[23], frame[34], frame[35])).collect();
+    assert_eq!(kinds, [(1, 3, 3)]);
+    assert_eq!(b.received(), [] as [Vec<u8>; 0]);
+    assert_eq!(drops(&a.close().tx_dropped), [("match", 1)]);
+    b.close();
 }
 
 #[test]

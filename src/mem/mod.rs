@@ -30,6 +30,7 @@ pub mod ring;
 pub mod rows;
 pub mod seat;
 pub mod simd;
+pub mod slots;
 pub mod tags;
 pub mod tap_ring;
 pub mod transfer;

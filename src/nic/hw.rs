@@ -5,14 +5,13 @@
 //! stops believing the device, and the watchdog ([`crate::nic::Nic::tick`]) asks for a reset. A register that reads
 //! as all ones where it cannot means that the device was pulled out.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::rx_filter::RxFilter;
 use super::{Events, Link, NicEnv, NicError, NicStats, Offloads, Reclaimed, Refused, Registers};
-use crate::mem::packet::BURST_MAX;
+use crate::mem::slots::Slots;
 use crate::mem::{Burst, Packet, Status};
 
 /// Interval of the watchdog, milliseconds.
@@ -317,89 +316,6 @@ impl Watchdog {
             self.seen.iter_mut().for_each(|(_, stuck)| *stuck = 0);
         }
         hung
-    }
-}
-
-/// Packets that the device has, by the number that it will name them with.
-pub(crate) struct Slots {
-    slots: Box<[Option<Packet>]>,
-    used: usize,
-}
-
-impl Slots {
-    /// Allocates; called at Start.
-    pub fn new(size: usize) -> Self {
-        Self { slots: (0..size).map(|_| None).collect(), used: 0 }
-    }
-
-    pub fn len(&self) -> usize {
-        self.used
-    }
-
-    /// Keeps a packet, where it can be changed.
-    ///
-    /// # Errors
-    /// The packet, if the number is taken or too large: then the caller gave one out twice.
-    #[inline]
-    pub fn put(&mut self, id: u16, packet: Packet) -> Result<&mut Packet, Packet> {
-        match self.slots.get_mut(usize::from(id)) {
-            Some(slot @ None) => {
-                self.used += 1;
-                Ok(slot.insert(packet))
-            }
-            _ => Err(packet),
-        }
-    }
-
-    /// The packet that the device named, if it has such a one, where it is.
-    #[inline]
-    pub fn get_mut(&mut self, id: u16) -> Option<&mut Packet> {
-        self.slots.get_mut(usize::from(id))?.as_mut()
-    }
-
-    /// Moves the packet that the device named to the end of `out` if it is `wanted`; false if it is not, or if there is no such
-    /// one or no room.
-    #[inline]
-    pub fn give_if(&mut self, id: u16, out: &mut Burst, wanted: impl FnOnce(&mut Packet) -> bool) -> bool {
-        let Some(slot @ Some(_)) = self.slots.get_mut(usize::from(id)) else { return false };
-        if out.is_full() || !slot.as_mut().is_some_and(wanted) {
-            return false;
-        }
-        let Some(packet) = slot.take() else { return false };
-        self.used -= 1;
-        out.push(packet).is_ok()
-    }
-
-    /// Moves the packet that the device named to the end of `out`; false if there is no such one, or no room.
-    #[inline]
-    pub fn give(&mut self, id: u16, out: &mut Burst) -> bool {
-        self.give_if(id, out, |_| true)
-    }
-
-    /// The packet that the device named, if it has such a one.
-    pub fn take(&mut self, id: u16) -> Option<Packet> {
-        let packet = self.slots.get_mut(usize::from(id))?.take()?;
-        self.used -= 1;
-        Some(packet)
-    }
-
-    /// Takes packets back from a device that stands still, as many as fit into `out`; `each` sees every one.
-    pub fn drain(&mut self, out: &mut Burst, mut each: impl FnMut(&mut Packet)) -> usize {
-        let before = out.len();
-        if self.used == 0 {
-            return 0;
-        }
-        for slot in &mut self.slots {
-            if out.len() >= BURST_MAX {
-                break;
-            }
-            if let Some(mut packet) = slot.take() {
-                self.used -= 1;
-                each(&mut packet);
-                out.extend([packet]);
-            }
-        }
-        out.len() - before
     }
 }
 

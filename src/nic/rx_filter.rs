@@ -48,6 +48,31 @@ pub(crate) struct RxFilter {
     multicast: Box<Lists>,
 }
 
+/// See [`RxFilter::glance`].
+#[derive(Clone, Copy)]
+pub(crate) struct Glance<'a> {
+    filter: &'a RxFilter,
+    /// As the first eight bytes of a frame have it, shifted so that nothing else is left of them.
+    mac: u64,
+    longest: usize,
+}
+
+impl Glance<'_> {
+    /// Whether [`RxFilter::check`] would take the frame, which is no super-frame.
+    #[inline(always)]
+    pub fn takes(&self, frame: &[u8]) -> bool {
+        let Some(header) = frame.first_chunk::<14>() else { return false };
+        let ours = header.first_chunk::<8>().is_some_and(|first| u64::from_le_bytes(*first) << 16 == self.mac);
+        ours && frame.len() <= self.longest || self.takes_special(frame)
+    }
+
+    /// A frame for others than this station alone, or a long one.
+    #[cold]
+    fn takes_special(&self, frame: &[u8]) -> bool {
+        self.filter.check(frame, false).is_ok()
+    }
+}
+
 /// Why a frame is not for the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -155,6 +180,15 @@ impl RxFilter {
         destination & GROUP != 0
             && (self.all_multicast.load(Ordering::Relaxed)
                 || self.list().binary_search_by(|slot| slot.load(Ordering::Relaxed).cmp(&destination)).is_ok())
+    }
+
+    /// What most frames are judged by, looked up once for a burst.
+    pub fn glance(&self) -> Glance<'_> {
+        Glance {
+            filter: self,
+            mac: self.mac.load(Ordering::Relaxed).swap_bytes(),
+            longest: (self.mtu() + OVERHEAD) as usize,
+        }
     }
 
     /// Judges a received frame. A super-frame may be longer than the MTU.

@@ -50,13 +50,10 @@ pub(super) fn write_rx(ring: &Descriptors<'_>, index: usize, iova: u64) {
 /// What the device wrote, if it has.
 #[inline]
 pub(super) fn read_rx(ring: &Descriptors<'_>, index: usize) -> Option<RxDone> {
-    // Acquire: the status before the length and the frame.
-    let status = u32::from_le(ring.load_u32::<8>(index, Ordering::Acquire));
-    if status & rx::DONE == 0 {
-        return None;
-    }
-    let len = u16::from_le(ring.load_u16::<12>(index, Ordering::Relaxed));
-    Some(RxDone { status, len })
+    // Acquire: status and length in one word before the frame.
+    let word = u64::from_le(ring.load_u64::<8>(index, Ordering::Acquire));
+    let status = word as u32;
+    (status & rx::DONE != 0).then_some(RxDone { status, len: (word >> 32) as u16 })
 }
 
 impl RxDone {
@@ -67,11 +64,15 @@ impl RxDone {
     }
 
     /// What the device vouches for.
-    #[inline]
+    #[inline(always)]
     pub fn flags(self) -> PacketFlags {
-        let mut flags = PacketFlags::empty();
         let looked = rx::IP_CHECKED | rx::TCP_CHECKED | rx::UDP_CHECKED;
-        if self.status & rx::IGNORE != 0 || self.status & looked == 0 {
+        if self.status & looked == 0 { PacketFlags::empty() } else { self.checked_flags() }
+    }
+
+    fn checked_flags(self) -> PacketFlags {
+        let mut flags = PacketFlags::empty();
+        if self.status & rx::IGNORE != 0 {
             return flags;
         }
         if self.status & rx::IP_CHECKED != 0 {

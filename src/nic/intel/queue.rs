@@ -11,11 +11,12 @@ use core::marker::PhantomData;
 use super::desc::{self, Context, Descriptors, rx};
 use super::family::Family;
 use super::regs::{self, queue};
-use crate::mem::packet::BURST_MAX;
+use crate::mem::packet::{BURST_MAX, PacketFlags};
 use crate::mem::region::Region;
 use crate::mem::rows::Rows;
+use crate::mem::slots::{Slots, Stop};
 use crate::mem::{Burst, Packet, Status};
-use crate::nic::hw::{self, Port, Slots};
+use crate::nic::hw::{self, Port};
 use crate::nic::{NicQueue, Offloads, QueueGauges, Reclaimed, Refused, Registers as _};
 
 /// Most bytes that one data descriptor is given.
@@ -69,11 +70,10 @@ pub(super) struct IntelQueue<F: Family> {
     /// The rest of a frame that is being dropped follows.
     rx_skipping: bool,
     refused: Refused,
+    /// A frame is where its last descriptor is, with a note of how many it has in front of that.
     tx_slots: Slots,
     tx_tail: usize,
     tx_head: usize,
-    /// Descriptors of the frame whose last descriptor is here.
-    tx_spans: Vec<u8>,
     tx_free: usize,
     tx_context: Option<Context>,
     finished: Vec<Packet>,
@@ -97,7 +97,6 @@ impl<F: Family> IntelQueue<F> {
             tx_slots: Slots::new(size),
             tx_tail: 0,
             tx_head: 0,
-            tx_spans: (0..size).map(|_| 0).collect(),
             tx_free: size - 1,
             tx_context: None,
             finished: Vec::with_capacity(size + BURST_MAX),
@@ -135,24 +134,13 @@ impl<F: Family> IntelQueue<F> {
     }
 
     /// Fills the next receive descriptor; there is a free one.
-    #[inline]
-    fn post(&mut self, ring: &Descriptors<'_>, packet: Packet) {
+    fn post(&mut self, ring: &Descriptors<'_>, mut packet: Packet) {
         let tail = self.rx_tail;
-        let Ok(packet) = self.rx_slots.put(tail as u16, packet) else {
-            debug_assert!(false, "the descriptor was free");
-            return;
-        };
         packet.reset();
         desc::write_rx(ring, tail, packet.frame_iova().unwrap_or(0));
-        self.rx_tail = (tail + 1) & self.mask;
-    }
-
-    /// Takes a buffer whose frame is not wanted out of its place, and posts it.
-    #[cold]
-    fn repost(&mut self, ring: &Descriptors<'_>, id: u16) {
-        if let Some(packet) = self.rx_slots.take(id) {
-            self.post(ring, packet);
-        }
+        let kept = self.rx_slots.put(tail as u16, 0, packet);
+        debug_assert!(kept.is_ok(), "the descriptor was free");
+        self.rx_tail = self.next(tail);
     }
 
     fn show_rx(&mut self) {
@@ -178,46 +166,52 @@ impl<F: Family> IntelQueue<F> {
     fn receive(&mut self, out: &mut Burst, budget: usize) {
         let rings = self.rings.clone();
         let Some((ring, _)) = rings.rows() else { return };
-        let vouches = self.port.offloads().contains(Offloads::RX_CSUM);
-        let (size, mask, shown) = (self.buffer_size, rings.size - 1, self.rx_shown);
-        let mut head = self.rx_head;
+        let vouches =
+            if self.port.offloads().contains(Offloads::RX_CSUM) { PacketFlags::all() } else { PacketFlags::empty() };
+        let (size, mask, shown) = (self.buffer_size, self.mask, self.rx_shown);
         let mut left = budget.min(BURST_MAX.saturating_sub(out.len()));
-        while left > 0 && head != shown {
-            let Some(done) = desc::read_rx(&ring, head) else { break };
-            let (id, len) = (head as u16, u32::from(done.len));
-            head = (head + 1) & mask;
-            left -= 1;
-            let Self { port, refused, .. } = self;
-            let wanted = |packet: &mut Packet| {
-                if len > size || !packet.fill(0, len) {
-                    return false;
-                }
-                if vouches {
-                    packet.set_flags(done.flags());
-                }
-                hw::judge(port, packet, false, refused)
+        while left > 0 {
+            let glance = self.port.filter.glance();
+            let mut head = self.rx_head;
+            let next = || {
+                let done = if head == shown { None } else { desc::read_rx(&ring, head) }?;
+                let number = head as u32;
+                head = (head + 1) & mask;
+                Some((number, done))
             };
-            let whole = done.is_good_end(F::RX_ERRORS) && !self.rx_skipping;
-            let given = whole && self.rx_slots.give_if(id, out, wanted);
-            if !given && !self.discard(&ring, id, done, whole) {
+            let skipping = self.rx_skipping;
+            let plain = |packet: &mut Packet, done: desc::RxDone| {
+                let len = u32::from(done.len);
+                let whole = done.is_good_end(F::RX_ERRORS) && !skipping && len <= size && packet.fill(0, len);
+                packet.set_flags(done.flags() & vouches);
+                whole && glance.takes(packet.frame())
+            };
+            let (count, stop) = self.rx_slots.take_burst(out, left, false, next, plain);
+            self.rx_head = head;
+            left -= count;
+            let Stop::Odd(number, done) = stop else { break };
+            left -= 1;
+            if !self.discard(&ring, number, done) {
                 break;
             }
         }
-        self.rx_head = head;
         self.show_rx();
     }
 
     /// The buffer holds no frame for the stack: it is posted again. False if the device broke a rule.
     #[cold]
-    fn discard(&mut self, ring: &Descriptors<'_>, id: u16, done: desc::RxDone, whole: bool) -> bool {
-        let in_buffer = |packet: &mut Packet| packet.room() >= done.len.into();
-        let fits = u32::from(done.len) <= self.buffer_size && self.rx_slots.get_mut(id).is_some_and(in_buffer);
+    fn discard(&mut self, ring: &Descriptors<'_>, number: u32, done: desc::RxDone) -> bool {
+        let Some((mut packet, _)) = self.rx_slots.take(number) else { return false };
+        let len = u32::from(done.len);
+        let fits = len <= self.buffer_size && packet.fill(0, len);
         if !fits {
             self.port.violation();
-        } else if !whole {
+        } else if self.rx_skipping || !done.is_good_end(F::RX_ERRORS) {
             self.refuse(done);
+        } else {
+            hw::judge(&self.port, &packet, false, &mut self.refused);
         }
-        self.repost(ring, id);
+        self.post(ring, packet);
         fits
     }
 
@@ -226,33 +220,32 @@ impl<F: Family> IntelQueue<F> {
         self.finished.push(packet);
     }
 
-    /// Describes one frame to the device; the tail moves later.
-    #[inline]
-    fn send(&mut self, ring: &Descriptors<'_>, packet: Packet, offloads: Offloads) {
-        let len = packet.len();
-        let (Some(iova), true) = (packet.frame_iova(), desc::is_plain(&packet) && len <= DATA_MAX) else {
-            return self.send_special(ring, packet, offloads);
-        };
-        let at = self.tx_tail;
-        desc::write_tx(ring, at, iova, len as u32, &F::plain(len), true);
-        self.tx_tail = self.next(at);
-        self.keep(at, 1, packet);
+    /// Describes plain frames from the front of the burst to the device, one descriptor each, at most `max`; the tail moves later.
+    #[inline(always)]
+    fn send_plain(&mut self, ring: &Descriptors<'_>, burst: &mut Burst, max: usize) -> usize {
+        let done = self.tx_slots.put_row(burst, max, self.tx_tail as u16, |packet, at| {
+            let len = packet.len();
+            let (Some(iova), true) = (packet.frame_iova(), desc::is_plain(packet) && len <= DATA_MAX) else {
+                return false;
+            };
+            desc::write_tx(ring, at.into(), iova, len as u32, &F::plain(len), true);
+            true
+        });
+        self.tx_tail = (self.tx_tail + done) & self.mask;
+        self.tx_free -= done;
+        done
     }
 
     /// The frame whose last descriptor is `last` is the device's.
-    #[inline]
     fn keep(&mut self, last: usize, span: usize, packet: Packet) {
         self.tx_free -= span;
-        if let Some(spans) = self.tx_spans.get_mut(last) {
-            *spans = span as u8;
-        }
-        let kept = self.tx_slots.put(last as u16, packet);
+        let kept = self.tx_slots.put(last as u16, (span - 1) as u16, packet);
         debug_assert!(kept.is_ok(), "the descriptor was free");
     }
 
-    /// A frame of several descriptors, or one that the device finishes.
+    /// Describes any frame, or finishes it.
     #[inline(never)]
-    fn send_special(&mut self, mem: &Descriptors<'_>, mut packet: Packet, offloads: Offloads) {
+    fn send(&mut self, mem: &Descriptors<'_>, mut packet: Packet, offloads: Offloads) {
         let plan = match desc::plan::<F>(&mut packet, offloads) {
             Ok(plan) => plan,
             Err(status) => return self.finish(packet, status),
@@ -290,30 +283,46 @@ impl<F: Family> IntelQueue<F> {
     fn reap(&mut self, out: &mut Burst) -> usize {
         let rings = self.rings.clone();
         let Some((_, ring)) = rings.rows() else { return 0 };
-        let mut done = 0;
-        // The frame at the head ends where the first packet at or behind it is.
-        while !out.is_full() && self.tx_head != self.tx_tail {
-            let mut last = self.tx_head;
-            let mut span = 1;
-            while self.tx_spans.get(last) == Some(&0) && span < FRAME_DESCRIPTORS {
-                last = self.next(last);
-                span += 1;
-            }
-            if !desc::is_sent(&ring, last) {
+        let before = out.len();
+        while !out.is_full() {
+            let (head, tail, mask) = (self.tx_head, self.tx_tail, self.mask);
+            let mut at = head;
+            let next = || {
+                let number = at;
+                at = (number + 1) & mask;
+                (number != tail).then_some((number as u32, number))
+            };
+            let sent = |_: &mut Packet, number: usize| desc::is_sent(&ring, number);
+            let room = BURST_MAX.saturating_sub(out.len());
+            let (count, _) = self.tx_slots.take_burst(out, room, false, next, sent);
+            self.tx_free += count;
+            self.tx_head = (head + count) & mask;
+            // Of several descriptors, perhaps.
+            let last = self.tx_last();
+            if out.is_full() || self.tx_head == tail || !desc::is_sent(&ring, last) {
                 break;
             }
-            if !self.tx_slots.give(last as u16, out) {
+            let Some((packet, before)) = self.tx_slots.take(last as u32) else {
                 self.port.violation();
                 break;
-            }
-            if let Some(spans) = self.tx_spans.get_mut(last) {
-                *spans = 0;
-            }
-            self.tx_free += span;
+            };
+            self.tx_free += usize::from(before) + 1;
             self.tx_head = self.next(last);
-            done += 1;
+            out.extend([packet]);
         }
-        done
+        out.len() - before
+    }
+
+    /// The last descriptor of the frame at the head: where the first packet at or behind it is.
+    fn tx_last(&self) -> usize {
+        let mut last = self.tx_head;
+        for _ in 0..FRAME_DESCRIPTORS {
+            if self.tx_slots.note(last as u32).is_some() {
+                break;
+            }
+            last = self.next(last);
+        }
+        last
     }
 
     fn rx_ready(&self) -> bool {
@@ -322,17 +331,8 @@ impl<F: Family> IntelQueue<F> {
     }
 
     fn tx_ready(&self) -> bool {
-        let mut last = self.tx_head;
-        if last == self.tx_tail {
-            return false;
-        }
-        for _ in 0..FRAME_DESCRIPTORS {
-            if self.tx_spans.get(last) != Some(&0) {
-                break;
-            }
-            last = self.next(last);
-        }
-        self.rings.rows().is_some_and(|(_, ring)| desc::is_sent(&ring, last))
+        let sent = |(_, ring)| desc::is_sent(&ring, self.tx_last());
+        self.tx_head != self.tx_tail && self.rings.rows().is_some_and(sent)
     }
 }
 
@@ -345,11 +345,13 @@ impl<F: Family> NicQueue for IntelQueue<F> {
         let (size, space) = (self.buffer_size as usize, self.rx_space());
         let rings = self.rings.clone();
         let Some((ring, _)) = rings.rows() else { return 0 };
-        let fits = |packet: &&Packet| packet.frame_iova().is_some() && packet.room() >= size;
-        let count = burst.iter().take(space).take_while(fits).count();
-        for packet in burst.drain(..count) {
-            self.post(&ring, packet);
-        }
+        let count = self.rx_slots.put_row(burst, space, self.rx_tail as u16, |packet, at| {
+            packet.reset();
+            let (Some(iova), true) = (packet.frame_iova(), packet.room() >= size) else { return false };
+            desc::write_rx(&ring, at.into(), iova);
+            true
+        });
+        self.rx_tail = (self.rx_tail + count) & self.mask;
         self.show_rx();
         count
     }
@@ -394,6 +396,8 @@ impl<F: Family> NicQueue for IntelQueue<F> {
         let rings = self.rings.clone();
         let Some((_, ring)) = rings.rows() else { return 0 };
         let before = self.tx_tail;
+        let space = self.tx_space();
+        let plain = if link { self.send_plain(&ring, burst, space) } else { 0 };
         // A super-frame needs more descriptors than others: what does not fit waits.
         let mut free = self.tx_free;
         let fits = |packet: &&Packet| {
@@ -401,7 +405,7 @@ impl<F: Family> NicQueue for IntelQueue<F> {
             free = free.saturating_sub(packet.len() / DATA_MAX + 2);
             fits
         };
-        let count = burst.iter().take(self.tx_space()).take_while(fits).count();
+        let count = burst.iter().take(space - plain).take_while(fits).count();
         for packet in burst.drain(..count) {
             if link {
                 self.send(&ring, packet, offloads);
@@ -413,7 +417,7 @@ impl<F: Family> NicQueue for IntelQueue<F> {
             self.tail(F::TX_QUEUE, self.tx_tail);
         }
         self.port.note_tx(self.index, self.tx_slots.len(), 0);
-        count
+        plain + count
     }
 
     fn tx_reap(&mut self, out: &mut Burst) -> usize {
@@ -445,7 +449,6 @@ impl<F: Family> NicQueue for IntelQueue<F> {
         if self.port.is_enabled() {
             return Reclaimed::default();
         }
-        self.tx_spans.fill(0);
         let mut reclaimed = hw::reclaim(&mut self.rx_slots, &mut self.tx_slots, out, |_| {});
         let count = self.finished.len().min(BURST_MAX.saturating_sub(out.len()));
         out.extend(self.finished.drain(..count));

@@ -107,6 +107,13 @@ impl Received {
         }
     }
 
+    /// Nothing to do for the frame, which is in one buffer.
+    #[inline(always)]
+    pub fn is_usual(header: &[u8; LEN]) -> bool {
+        let [flags, gso_type, .., b0, b1] = *header;
+        u16::from_ne_bytes([flags, gso_type]) == 0 && u16::from_le_bytes([b0, b1]) <= 1
+    }
+
     /// Nothing to do for the frame.
     pub fn is_plain(&self) -> bool {
         self.flags == 0 && self.gso_type == GSO_NONE

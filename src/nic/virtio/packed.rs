@@ -4,23 +4,27 @@
 //! descriptors it took is remembered here, never read back.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::sync::atomic::{Ordering, fence};
 
 use super::ring::{AnyRing, Areas, Layout, Memory, Part, Used, Violation};
 use super::spec::packed::{AVAIL, DESC, DISABLE, ENABLE, NEXT, USED, WRITE};
+use crate::mem::slots::{Slots, Stop};
+use crate::mem::{Burst, Packet};
 
 const DESCRIPTOR: usize = 16;
 /// Event suppression structure: `off_wrap`, `flags` (section 2.8.14).
 const FLAGS: usize = 2;
 const WRAP: u16 = 1 << 15;
 
+/// The flags of a descriptor that the device has used, in the word that they are in, while its wrap counter is 1.
+const USED_UP: u64 = ((AVAIL | USED) as u64) << 48;
+
 /// See the module.
 pub(super) struct Packed {
     size: u16,
     event_idx: bool,
-    free_ids: Vec<u16>,
-    /// Descriptors of the buffer with that number.
+    slots: Slots,
+    /// Descriptors of the buffer with that number, or of the next one.
     count: Box<[u8]>,
     /// Free descriptors.
     room: u16,
@@ -75,6 +79,15 @@ impl Packed {
         areas.descriptors.store_u16::<12>(place.into(), id.to_le(), Ordering::Relaxed);
     }
 
+    /// Moves the place where the device writes next.
+    fn skip(&mut self, descriptors: u16) {
+        self.used += descriptors;
+        if self.used >= self.size {
+            self.used -= self.size;
+            self.used_wrap = !self.used_wrap;
+        }
+    }
+
     fn is_used(&self, flags: u16) -> bool {
         let (avail, used) = (flags & AVAIL != 0, flags & USED != 0);
         avail == used && used == self.used_wrap
@@ -88,8 +101,8 @@ impl AnyRing for Packed {
         let mut ring = Self {
             size,
             event_idx,
-            free_ids: Vec::with_capacity(usize::from(size)),
-            count: (0..size).map(|_| 0).collect(),
+            slots: Slots::new(usize::from(size)),
+            count: (0..size).map(|_| 1).collect(),
             room: 0,
             next: 0,
             wrap: true,
@@ -105,12 +118,19 @@ impl AnyRing for Packed {
     }
 
     fn reset(&mut self) {
-        self.free_ids.clear();
-        self.free_ids.extend((0..self.size).rev());
-        self.count.fill(0);
+        self.slots.restart();
+        self.count.fill(1);
         (self.room, self.next, self.used, self.shown, self.since, self.in_flight) = (self.size, 0, 0, 0, 0, 0);
         // Section 2.8.1: both wrap counters start at 1.
         (self.wrap, self.used_wrap, self.held) = (true, true, None);
+    }
+
+    fn slots(&mut self) -> &mut Slots {
+        &mut self.slots
+    }
+
+    fn held(&self) -> usize {
+        self.slots.len()
     }
 
     fn free(&self) -> usize {
@@ -118,11 +138,91 @@ impl AnyRing for Packed {
     }
 
     fn next_id(&self) -> Option<u16> {
-        self.free_ids.last().copied()
+        self.slots.peek_number()
     }
 
     fn in_flight(&self) -> usize {
         usize::from(self.in_flight)
+    }
+
+    #[inline(always)]
+    fn offer(
+        &mut self,
+        areas: &Areas<'_>,
+        burst: &mut Burst,
+        max: usize,
+        mut part: impl FnMut(&mut Packet) -> Option<Part>,
+    ) -> usize {
+        // Section 2.8.21.1.1: the flags of the first descriptor last of all. Until then it has those of the round before, which
+        // the device stops in front of.
+        let first = self.next;
+        let mut hidden = if self.held.is_none() { AVAIL | USED } else { 0 };
+        let (size, mut place) = (self.size, first);
+        let mut turn = if self.wrap { AVAIL } else { USED };
+        let (shown, mut rest) = (turn, 0);
+        let done = self.slots.put_burst(burst, max.min(self.room.into()), |packet, id| {
+            let Some(part) = part(packet) else { return false };
+            rest = if part.write { WRITE } else { 0 };
+            Self::describe(areas, (place, turn ^ hidden | rest), id, &part);
+            hidden = 0;
+            place += 1;
+            if place == size {
+                place = 0;
+                turn ^= AVAIL | USED;
+            }
+            true
+        });
+        if done > 0 && self.held.is_none() {
+            self.held = Some((first, shown | rest));
+        }
+        self.next = place;
+        self.wrap = turn == AVAIL;
+        self.room -= done as u16;
+        self.since += done as u16;
+        self.in_flight += done as u16;
+        done
+    }
+
+    #[inline(always)]
+    fn gather(
+        &mut self,
+        areas: &Areas<'_>,
+        out: &mut Burst,
+        max: usize,
+        wanted: impl FnMut(&mut Packet, u32) -> bool,
+    ) -> Result<(usize, Option<Used>), Violation> {
+        let (size, mut place) = (self.size, self.used);
+        let mut turn = if self.used_wrap { USED_UP } else { 0 };
+        let next = || {
+            // Acquire: section 2.8.22, flags, number and length in one word before the buffer.
+            let word = u64::from_le(areas.descriptors.load_u64::<8>(place.into(), Ordering::Acquire));
+            if word & USED_UP != turn {
+                return None;
+            }
+            // Section 2.8.6: the device skips as many descriptors as the buffer had: here one.
+            place += 1;
+            if place == size {
+                place = 0;
+                turn ^= USED_UP;
+            }
+            Some((u32::from((word >> 32) as u16), word as u32))
+        };
+        let (done, stop) = self.slots.take_burst(out, max.min(self.in_flight.into()), true, next, wanted);
+        self.used = place;
+        self.used_wrap = turn != 0;
+        self.room += done as u16;
+        self.in_flight -= done as u16;
+        match stop {
+            Stop::End => Ok((done, None)),
+            Stop::Odd(id, len) => {
+                let id = id as u16;
+                // The rest of what it had.
+                let more = self.count.get(usize::from(id)).map_or(0, |count| u16::from(*count) - 1);
+                self.skip(more);
+                Ok((done, Some(Used { id, len })))
+            }
+            Stop::Unknown => Err(Violation),
+        }
     }
 
     #[inline]
@@ -131,7 +231,7 @@ impl AnyRing for Packed {
         if self.room < needed {
             return None;
         }
-        let id = self.free_ids.pop()?;
+        let id = self.slots.take_number()?;
         let head = self.advance(first, then.is_some());
         if let Some(part) = then {
             let place = self.advance(part, false);
@@ -193,24 +293,16 @@ impl AnyRing for Packed {
         }
         let (len, id) = (word as u32, (word >> 32) as u16);
         // Section 2.8.6: the device skips as many descriptors as the buffer had.
-        let count = u16::from(*self.count.get(usize::from(id)).ok_or(Violation)?);
-        if count == 0 {
-            return Err(Violation);
-        }
-        self.used += count;
-        if self.used >= self.size {
-            self.used -= self.size;
-            self.used_wrap = !self.used_wrap;
-        }
+        self.skip(u16::from(*self.count.get(usize::from(id)).ok_or(Violation)?));
         Ok(Some(Used { id, len }))
     }
 
     #[inline]
     fn recycle(&mut self, id: u16) {
-        if let Some(count) = self.count.get_mut(usize::from(id)).filter(|count| **count != 0) {
+        if let Some(count) = self.count.get_mut(usize::from(id)) {
             self.room += u16::from(*count);
-            *count = 0;
-            self.free_ids.push(id);
+            *count = 1;
+            self.slots.give_number(id);
             self.in_flight -= 1;
         }
     }

@@ -8,12 +8,12 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::header::{self, Received};
-use super::ring::{AnyRing, Areas, Memory, Part, Violation};
+use super::ring::{AnyRing, Areas, Memory, Part, Used, Violation};
 use super::spec::header::LEN;
 use crate::mem::packet::BURST_MAX;
 use crate::mem::region::Region;
 use crate::mem::{Burst, Packet, Status};
-use crate::nic::hw::{self, Port, Slots};
+use crate::nic::hw::{self, Port};
 use crate::nic::{NicQueue, Offloads, QueueGauges, Reclaimed, Refused, Registers as _};
 
 /// Bytes between two headers in their region.
@@ -53,8 +53,6 @@ pub(super) struct VirtioQueue<R> {
     tx: Arc<Virtqueue>,
     rx_ring: R,
     tx_ring: R,
-    rx_slots: Slots,
-    tx_slots: Slots,
     /// Transmit headers, for buffers without headroom.
     headers: Region,
     /// Frames that never got to the device.
@@ -88,12 +86,10 @@ impl<R: AnyRing> VirtioQueue<R> {
     /// Allocates; called at Start.
     pub fn new(parts: Parts) -> Self {
         let Parts { port, index, rx, tx, headers, event_idx, merges, negotiated } = parts;
-        let (rx_size, tx_size) = (usize::from(rx.memory.size), usize::from(tx.memory.size));
+        let tx_size = usize::from(tx.memory.size);
         Self {
             rx_ring: R::new(&rx.memory, event_idx),
             tx_ring: R::new(&tx.memory, event_idx),
-            rx_slots: Slots::new(rx_size),
-            tx_slots: Slots::new(tx_size),
             finished: Vec::with_capacity(tx_size + BURST_MAX),
             epoch: port.epoch(),
             refused: Refused::default(),
@@ -133,18 +129,17 @@ impl<R: AnyRing> VirtioQueue<R> {
         }
     }
 
-    /// Appends the rest of a frame that the device spread over several buffers to the first, which is `first` (section
-    /// 5.1.6.4). False if it does not fit, or the device did not say what it promised.
+    /// Appends the rest of a frame that the device spread over several buffers to the first (section 5.1.6.4). False if it does
+    /// not fit, or the device did not say what it promised.
     #[cold]
-    fn merge(&mut self, areas: &Areas<'_>, first: u16, buffers: u16) -> Result<bool, Violation> {
+    fn merge(&mut self, areas: &Areas<'_>, whole: &mut Packet, buffers: u16) -> Result<bool, Violation> {
         let mut fits = true;
         for _ in 1..buffers {
             // All buffers of a frame are made used together.
             let used = self.rx_ring.pop(areas)?.ok_or(Violation)?;
-            let mut part = self.rx_slots.take(used.id).ok_or(Violation)?;
+            let (mut part, _) = self.rx_ring.slots().take(used.id.into()).ok_or(Violation)?;
             self.rx_ring.recycle(used.id);
             let valid = part.fill(0, used.len);
-            let whole = self.rx_slots.get_mut(first).ok_or(Violation)?;
             let old = whole.len();
             if valid && fits && whole.set_len(old + part.len()) {
                 if let Some(to) = whole.frame_mut().get_mut(old..) {
@@ -163,68 +158,31 @@ impl<R: AnyRing> VirtioQueue<R> {
     }
 
     /// Gives an empty buffer to the device; publish comes later. There is room.
-    #[inline]
     fn post(&mut self, areas: &Areas<'_>, mut packet: Packet) {
-        packet.reset();
-        // The header stands in the headroom; where it stood last time, so that a frame dropped here does not push the next one
-        // further back.
-        packet.give_room(HEADER_LEN);
-        let part = Part { addr: packet.frame_iova().unwrap_or(0), len: packet.room() as u32, write: true };
+        let part = receive_part(&mut packet).unwrap_or(Part { addr: 0, len: 0, write: true });
         if let Some(id) = self.rx_ring.add(areas, &part, None) {
-            let kept = self.rx_slots.put(id, packet);
-            debug_assert!(kept.is_ok(), "the ring gives out free numbers");
-        }
-    }
-
-    /// Takes a buffer whose frame is not wanted out of its place, and posts it.
-    #[cold]
-    fn repost(&mut self, areas: &Areas<'_>, id: u16) {
-        if let Some(packet) = self.rx_slots.take(id) {
-            self.post(areas, packet);
+            self.rx_ring.keep(id, 1, packet);
         }
     }
 
     fn receive(&mut self, out: &mut Burst, budget: usize) -> Result<(), Violation> {
         let virtqueue = self.rx.clone();
         let areas = virtqueue.memory.areas().ok_or(Violation)?;
-        let offloads = self.port.offloads();
         let mut left = budget.min(BURST_MAX.saturating_sub(out.len()));
         let mut reposted = false;
         while left > 0 {
-            let Some(used) = self.rx_ring.pop(&areas)? else { break };
-            left -= 1;
-            let Self { port, refused, .. } = self;
-            let mut odd = None;
-            // What the device says it wrote is no more than it was given, and at least a header. A buffer of one that lies stays
-            // where it is until the reset.
-            let wanted = |packet: &mut Packet| {
-                if !packet.fill(HEADER_LEN, used.len) {
-                    odd = Some(None);
-                    return false;
-                }
-                let header = packet.front_mut::<LEN>().map(|header| Received::read(header));
-                if !header.is_some_and(|header| header.is_plain() && header.buffers <= 1) {
-                    odd = Some(header);
-                    return false;
-                }
-                hw::judge(port, packet, false, refused)
+            let glance = self.port.filter.glance();
+            // What the device says it wrote is no more than it was given, and at least a header.
+            let plain = |packet: &mut Packet, len: u32| {
+                packet.fill(HEADER_LEN, len)
+                    && packet.front_mut::<LEN>().is_some_and(|header| Received::is_usual(header))
+                    && glance.takes(packet.frame())
             };
-            let mut given = self.rx_slots.give_if(used.id, out, wanted);
-            if let Some(header) = odd {
-                let header = header.ok_or(Violation)?;
-                given = self.finish_receive(&areas, used.id, header, offloads)? && {
-                    let Self { port, refused, .. } = self;
-                    self.rx_slots.give_if(used.id, out, |packet| hw::judge(port, packet, header.is_super(), refused))
-                };
-            }
-            if !given && self.rx_slots.get_mut(used.id).is_none() {
-                return Err(Violation);
-            }
-            self.rx_ring.recycle(used.id);
-            if !given {
-                self.repost(&areas, used.id);
-                reposted = true;
-            }
+            let (count, odd) = self.rx_ring.gather(&areas, out, left, plain)?;
+            left -= count;
+            let Some(used) = odd else { break };
+            left -= 1;
+            reposted |= self.receive_special(&areas, used, out)?;
         }
         if reposted && self.rx_ring.publish(&areas) {
             self.rx.bell.ring(&self.port, self.rx.number);
@@ -232,37 +190,53 @@ impl<R: AnyRing> VirtioQueue<R> {
         Ok(())
     }
 
-    /// A frame in several buffers, or one that the device says something of; false: it is not to be had.
+    /// A frame in several buffers, one that the device says something of, or one that is refused: true if its buffer was posted
+    /// again.
     #[inline(never)]
+    fn receive_special(&mut self, areas: &Areas<'_>, used: Used, out: &mut Burst) -> Result<bool, Violation> {
+        // A buffer of a device that lies stays where it is until the reset.
+        let place = self.rx_ring.slots().get_mut(used.id.into()).ok_or(Violation)?;
+        if !place.fill(HEADER_LEN, used.len) {
+            return Err(Violation);
+        }
+        let header = Received::read(place.front_mut::<LEN>().ok_or(Violation)?);
+        let (mut packet, _) = self.rx_ring.slots().take(used.id.into()).ok_or(Violation)?;
+        self.rx_ring.recycle(used.id);
+        let judged = self.finish_receive(areas, &mut packet, header);
+        if judged == Ok(true) {
+            out.extend([packet]);
+        } else {
+            self.post(areas, packet);
+        }
+        judged.map(|wanted| !wanted)
+    }
+
+    /// Whether the frame is to be had.
     fn finish_receive(
         &mut self,
         areas: &Areas<'_>,
-        id: u16,
+        packet: &mut Packet,
         received: Received,
-        offloads: Offloads,
     ) -> Result<bool, Violation> {
         if received.buffers > 1 {
             if !self.merges {
                 return Err(Violation);
             }
-            let fits = self.merge(areas, id, received.buffers)?;
-            if !fits {
+            if !self.merge(areas, packet, received.buffers)? {
                 self.refused.giant += 1;
-                self.refused.bytes += self.rx_slots.get_mut(id).map_or(0, |packet| packet.len() as u64);
+                self.refused.bytes += packet.len() as u64;
                 return Ok(false);
             }
         }
-        let packet = self.rx_slots.get_mut(id).ok_or(Violation)?;
-        if !received.is_plain() && !received.apply(packet, offloads, self.negotiated) {
+        if !received.is_plain() && !received.apply(packet, self.port.offloads(), self.negotiated) {
             self.refused.device += 1;
             self.refused.bytes += packet.len() as u64;
             return Ok(false);
         }
-        Ok(true)
+        Ok(hw::judge(&self.port, packet, received.is_super(), &mut self.refused))
     }
 
-    /// Hands one frame to the device, or finishes it.
-    #[inline]
+    /// Hands one frame to the device whatever it takes, or finishes it.
     fn send(&mut self, areas: &Areas<'_>, mut packet: Packet, offloads: Offloads) {
         let header = match header::for_transmit(&mut packet, offloads) {
             Ok(header) => header,
@@ -272,18 +246,17 @@ impl<R: AnyRing> VirtioQueue<R> {
             return self.finish(packet, Status::BadDescriptor);
         };
         let len = packet.len() as u32;
+        let mut parts = 1;
         let id = if let Some(room) = packet.front_mut::<LEN>() {
             *room = header;
             let whole = Part { addr: frame - LEN as u64, len: len + HEADER_LEN, write: false };
             self.tx_ring.add(areas, &whole, None)
         } else {
+            parts = 2;
             self.send_with_slot(areas, frame, len, &header)
         };
         match id {
-            Some(id) => {
-                let kept = self.tx_slots.put(id, packet);
-                debug_assert!(kept.is_ok(), "the ring gives out free numbers");
-            }
+            Some(id) => self.tx_ring.keep(id, parts, packet),
             None => self.finish(packet, Status::NoMemory),
         }
     }
@@ -307,17 +280,27 @@ impl<R: AnyRing> VirtioQueue<R> {
     fn reap(&mut self, out: &mut Burst) -> Result<usize, Violation> {
         let virtqueue = self.tx.clone();
         let areas = virtqueue.memory.areas().ok_or(Violation)?;
-        let mut done = 0;
-        while !out.is_full() {
-            let Some(used) = self.tx_ring.pop(&areas)? else { break };
-            if !self.tx_slots.give(used.id, out) {
-                return Err(Violation);
-            }
+        let before = out.len();
+        loop {
+            let room = BURST_MAX.saturating_sub(out.len());
+            let (_, odd) = self.tx_ring.gather(&areas, out, room, |_, _| true)?;
+            // A chain of two.
+            let Some(used) = odd else { break };
+            let (packet, _) = self.tx_ring.slots().take(used.id.into()).ok_or(Violation)?;
             self.tx_ring.recycle(used.id);
-            done += 1;
+            out.extend([packet]);
         }
-        Ok(done)
+        Ok(out.len() - before)
     }
+}
+
+/// Makes a buffer empty and what the device may write of it: the header stands in the headroom, where it stood last time, so that
+/// a frame dropped here does not push the next one further back. `None` for memory that the device cannot reach.
+#[inline(always)]
+fn receive_part(packet: &mut Packet) -> Option<Part> {
+    packet.reset();
+    packet.give_room(HEADER_LEN);
+    Some(Part { addr: packet.frame_iova()?, len: packet.room() as u32, write: true })
 }
 
 impl<R: AnyRing> NicQueue for VirtioQueue<R> {
@@ -327,12 +310,7 @@ impl<R: AnyRing> NicQueue for VirtioQueue<R> {
         }
         let virtqueue = self.rx.clone();
         let Some(areas) = virtqueue.memory.areas() else { return 0 };
-        // Memory that the device cannot reach is not taken.
-        let reachable = |packet: &&Packet| packet.frame_iova().is_some();
-        let count = burst.iter().take(self.rx_ring.free()).take_while(reachable).count();
-        for packet in burst.drain(..count) {
-            self.post(&areas, packet);
-        }
+        let count = self.rx_ring.offer(&areas, burst, BURST_MAX, receive_part);
         if self.rx_ring.publish(&areas) {
             self.rx.bell.ring(&self.port, self.rx.number);
         }
@@ -379,7 +357,16 @@ impl<R: AnyRing> NicQueue for VirtioQueue<R> {
         let offloads = self.port.offloads();
         let virtqueue = self.tx.clone();
         let Some(areas) = virtqueue.memory.areas() else { return 0 };
-        for packet in burst.drain(..count) {
+        // The header stands in front of the frame, where there is room.
+        let whole = |packet: &mut Packet| {
+            let frame = packet.frame_iova()?;
+            packet.front_mut::<LEN>()?;
+            let header = header::for_transmit(packet, offloads).ok()?;
+            *packet.front_mut::<LEN>()? = header;
+            Some(Part { addr: frame - LEN as u64, len: packet.len() as u32 + HEADER_LEN, write: false })
+        };
+        let ready = if link { self.tx_ring.offer(&areas, burst, count, whole) } else { 0 };
+        for packet in burst.drain(..count - ready) {
             if link {
                 self.send(&areas, packet, offloads);
             } else {
@@ -389,7 +376,7 @@ impl<R: AnyRing> NicQueue for VirtioQueue<R> {
         if self.tx_ring.publish(&areas) {
             self.tx.bell.ring(&self.port, self.tx.number);
         }
-        self.port.note_tx(self.index, self.tx_slots.len(), 0);
+        self.port.note_tx(self.index, self.tx_ring.held(), 0);
         count
     }
 
@@ -399,7 +386,7 @@ impl<R: AnyRing> NicQueue for VirtioQueue<R> {
         out.extend(self.finished.drain(..count));
         if self.awake() {
             match self.reap(out) {
-                Ok(done) => self.port.note_tx(self.index, self.tx_slots.len(), done),
+                Ok(done) => self.port.note_tx(self.index, self.tx_ring.held(), done),
                 Err(Violation) => self.port.violation(),
             }
         }
@@ -434,7 +421,7 @@ impl<R: AnyRing> NicQueue for VirtioQueue<R> {
         if self.port.is_enabled() {
             return Reclaimed::default();
         }
-        let mut reclaimed = hw::reclaim(&mut self.rx_slots, &mut self.tx_slots, out, |_| {});
+        let mut reclaimed = hw::reclaim(self.rx_ring.slots(), self.tx_ring.slots(), out, |_| {});
         let count = self.finished.len().min(BURST_MAX.saturating_sub(out.len()));
         out.extend(self.finished.drain(..count));
         reclaimed.tx += count;
@@ -442,6 +429,6 @@ impl<R: AnyRing> NicQueue for VirtioQueue<R> {
     }
 
     fn gauges(&self) -> QueueGauges {
-        QueueGauges { rx_posted: self.rx_slots.len(), tx_in_flight: self.tx_slots.len() + self.finished.len() }
+        QueueGauges { rx_posted: self.rx_ring.held(), tx_in_flight: self.tx_ring.held() + self.finished.len() }
     }
 }

@@ -6,6 +6,8 @@ use super::packed::Packed;
 use super::split::Split;
 use crate::mem::region::{Dma, Region, Shared};
 use crate::mem::rows::Rows;
+use crate::mem::slots::Slots;
+use crate::mem::{Burst, Packet};
 
 /// A piece of a buffer.
 #[derive(Clone, Copy, Debug)]
@@ -101,13 +103,41 @@ pub(super) trait AnyRing: Send + Sized {
     fn new(memory: &Memory, event_idx: bool) -> Self;
     /// The device was reset.
     fn reset(&mut self);
+    /// The packets that the device has, by the number of their buffer.
+    fn slots(&mut self) -> &mut Slots;
+    /// How many of them there are.
+    fn held(&self) -> usize;
     /// Free descriptors.
     fn free(&self) -> usize;
     fn in_flight(&self) -> usize;
+    /// Makes packets from the front of `burst` available, each a buffer of the one part that `part` makes of it, until that is
+    /// none; at most `max`, and as many as there is room for. How many.
+    fn offer(
+        &mut self,
+        areas: &Areas<'_>,
+        burst: &mut Burst,
+        max: usize,
+        part: impl FnMut(&mut Packet) -> Option<Part>,
+    ) -> usize;
+    /// Moves finished packets to the end of `out`, at most `max`, if `wanted` says so, which is told of each how many bytes the
+    /// device wrote. How many, and the first one that is not `wanted` or has two parts: that was taken out of the ring, and is
+    /// in its place until [`AnyRing::recycle`].
+    fn gather(
+        &mut self,
+        areas: &Areas<'_>,
+        out: &mut Burst,
+        max: usize,
+        wanted: impl FnMut(&mut Packet, u32) -> bool,
+    ) -> Result<(usize, Option<Used>), Violation>;
     /// Makes a buffer of one or two parts available; its number. `None` without room.
     fn add(&mut self, areas: &Areas<'_>, first: &Part, then: Option<&Part>) -> Option<u16>;
     /// The number that [`AnyRing::add`] gives next.
     fn next_id(&self) -> Option<u16>;
+    /// Keeps the packet of a buffer of `parts` parts that was added.
+    fn keep(&mut self, id: u16, parts: u16, packet: Packet) {
+        let kept = self.slots().put(id, parts - 1, packet);
+        debug_assert!(kept.is_ok(), "the ring gives out free numbers");
+    }
     /// Shows the device what was added; true if it wants to be notified.
     fn publish(&mut self, areas: &Areas<'_>) -> bool;
     /// Whether the device has finished a buffer that [`AnyRing::pop`] has not given yet.
@@ -148,6 +178,34 @@ impl AnyRing for Ring {
 
     fn reset(&mut self) {
         each!(self, ring => ring.reset());
+    }
+
+    fn slots(&mut self) -> &mut Slots {
+        each!(self, ring => ring.slots())
+    }
+
+    fn held(&self) -> usize {
+        each!(self, ring => ring.held())
+    }
+
+    fn offer(
+        &mut self,
+        areas: &Areas<'_>,
+        burst: &mut Burst,
+        max: usize,
+        part: impl FnMut(&mut Packet) -> Option<Part>,
+    ) -> usize {
+        each!(self, ring => ring.offer(areas, burst, max, part))
+    }
+
+    fn gather(
+        &mut self,
+        areas: &Areas<'_>,
+        out: &mut Burst,
+        max: usize,
+        wanted: impl FnMut(&mut Packet, u32) -> bool,
+    ) -> Result<(usize, Option<Used>), Violation> {
+        each!(self, ring => ring.gather(areas, out, max, wanted))
     }
 
     fn free(&self) -> usize {

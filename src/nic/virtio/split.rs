@@ -4,11 +4,12 @@
 //! back: what a chain consists of is remembered here.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::sync::atomic::{Ordering, fence};
 
 use super::ring::{AnyRing, Areas, Layout, Memory, Part, Used, Violation};
 use super::spec::split::{DESCRIPTOR, NEXT, NO_INTERRUPT, NO_NOTIFY, USED_ELEMENT, WRITE};
+use crate::mem::slots::{Slots, Stop};
+use crate::mem::{Burst, Packet};
 
 /// No second descriptor.
 const NONE: u16 = u16::MAX;
@@ -18,7 +19,8 @@ pub(super) struct Split {
     /// A power of two (section 2.7).
     size: u16,
     event_idx: bool,
-    free: Vec<u16>,
+    /// Numbers are those of descriptors.
+    slots: Slots,
     /// Second descriptor of the chain that starts here.
     second: Box<[u16]>,
     /// Next `avail.idx`, and what the device was shown of it.
@@ -64,7 +66,7 @@ impl AnyRing for Split {
         let mut ring = Self {
             size,
             event_idx,
-            free: Vec::with_capacity(usize::from(size)),
+            slots: Slots::new(usize::from(size)),
             second: (0..size).map(|_| NONE).collect(),
             avail: 0,
             shown: 0,
@@ -77,33 +79,91 @@ impl AnyRing for Split {
     }
 
     fn reset(&mut self) {
-        self.free.clear();
-        self.free.extend((0..self.size).rev());
+        self.slots.restart();
         self.second.fill(NONE);
         (self.avail, self.shown, self.used, self.seen, self.in_flight) = (0, 0, 0, 0, 0);
     }
 
+    fn slots(&mut self) -> &mut Slots {
+        &mut self.slots
+    }
+
+    fn held(&self) -> usize {
+        self.slots.len()
+    }
+
     fn free(&self) -> usize {
-        self.free.len()
+        self.slots.free()
     }
 
     fn next_id(&self) -> Option<u16> {
-        self.free.last().copied()
+        self.slots.peek_number()
     }
 
     fn in_flight(&self) -> usize {
         usize::from(self.in_flight)
     }
 
+    #[inline(always)]
+    fn offer(
+        &mut self,
+        areas: &Areas<'_>,
+        burst: &mut Burst,
+        max: usize,
+        mut part: impl FnMut(&mut Packet) -> Option<Part>,
+    ) -> usize {
+        let mut avail = self.avail;
+        let done = self.slots.put_burst(burst, max, |packet, id| {
+            let Some(part) = part(packet) else { return false };
+            Self::describe(areas, id, &part, NONE);
+            areas.avail.store_u16::<0>(avail.into(), id.to_le(), Ordering::Relaxed);
+            avail = avail.wrapping_add(1);
+            true
+        });
+        self.avail = avail;
+        self.in_flight += done as u16;
+        done
+    }
+
+    #[inline(always)]
+    fn gather(
+        &mut self,
+        areas: &Areas<'_>,
+        out: &mut Burst,
+        max: usize,
+        wanted: impl FnMut(&mut Packet, u32) -> bool,
+    ) -> Result<(usize, Option<Used>), Violation> {
+        self.seen = self.device_index(areas)?;
+        let (mut used, seen) = (self.used, self.seen);
+        let next = || {
+            if used == seen {
+                return None;
+            }
+            let slot = usize::from(used);
+            let id = u32::from_le(areas.used.load_u32::<0>(slot, Ordering::Relaxed));
+            let len = u32::from_le(areas.used.load_u32::<4>(slot, Ordering::Relaxed));
+            used = used.wrapping_add(1);
+            Some((id, len))
+        };
+        let (done, stop) = self.slots.take_burst(out, max, true, next, wanted);
+        self.used = used;
+        self.in_flight -= done as u16;
+        match stop {
+            Stop::End => Ok((done, None)),
+            Stop::Odd(id, len) => Ok((done, Some(Used { id: id as u16, len }))),
+            Stop::Unknown => Err(Violation),
+        }
+    }
+
     #[inline]
     fn add(&mut self, areas: &Areas<'_>, first: &Part, then: Option<&Part>) -> Option<u16> {
-        if then.is_some() && self.free.len() < 2 {
+        if then.is_some() && self.slots.free() < 2 {
             return None;
         }
-        let head = self.free.pop()?;
+        let head = self.slots.take_number()?;
         let mut next = NONE;
         if let Some(part) = then {
-            next = self.free.pop()?;
+            next = self.slots.take_number()?;
             Self::describe(areas, next, part, NONE);
             // Of a chain of one it is none already.
             if let Some(second) = self.second.get_mut(usize::from(head)) {
@@ -166,10 +226,10 @@ impl AnyRing for Split {
     fn recycle(&mut self, id: u16) {
         if let Some(second) = self.second.get_mut(usize::from(id)) {
             if *second != NONE {
-                self.free.push(*second);
+                self.slots.give_number(*second);
                 *second = NONE;
             }
-            self.free.push(id);
+            self.slots.give_number(id);
             self.in_flight -= 1;
         }
     }

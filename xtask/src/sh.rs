@@ -8,7 +8,9 @@ use anyhow::{Context, Result, bail};
 
 /// The workspace's folder.
 pub fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from).unwrap_or_default()
+    // What `cargo run` says, not what was so when this was built: a build folder may serve several clones.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    PathBuf::from(package).parent().map(PathBuf::from).unwrap_or_default()
 }
 
 /// Cargo's build folder: `CARGO_TARGET_DIR` or `target/`.

@@ -111,7 +111,7 @@ const ORIGIN_MASK: u32 = 0x00ff_ffff;
 pub enum BadPacket {
     /// `cookie` is 0 or `base` is null.
     Null,
-    /// `data_off + len` is behind the end of the buffer.
+    /// `data_off + len` is behind the end of the buffer, or the buffer passes the end of a device's addresses.
     Length,
     /// `csum_start` or `csum_stuff` is outside the frame.
     Checksum,
@@ -134,7 +134,7 @@ pub struct PartialCsum {
 /// where it came from by being handed over, and one that is dropped is missing in the accounts.
 ///
 /// Invariant: `base..base + buf_len` is valid memory that nobody else touches while the handle exists, and
-/// `data_off + len <= buf_len`.
+/// `data_off + len <= buf_len`; `iova + buf_len` does not pass the end of the addresses.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct Packet {
@@ -159,7 +159,8 @@ impl Packet {
         if raw.cookie == 0 || raw.base.is_null() {
             return Err(BadPacket::Null);
         }
-        if u64::from(raw.data_off) + u64::from(raw.len) > u64::from(raw.buf_len) {
+        let fits = u64::from(raw.data_off) + u64::from(raw.len) <= u64::from(raw.buf_len);
+        if !fits || raw.iova.checked_add(raw.buf_len.into()).is_none() {
             return Err(BadPacket::Length);
         }
         let packet = Self { raw };
@@ -228,7 +229,7 @@ impl Packet {
     /// Address of the frame for a device; `None` where no device can reach it.
     #[must_use]
     pub fn frame_iova(&self) -> Option<u64> {
-        if self.raw.iova == 0 { None } else { self.raw.iova.checked_add(u64::from(self.raw.data_off)) }
+        (self.raw.iova != 0).then(|| self.raw.iova.wrapping_add(u64::from(self.raw.data_off)))
     }
 
     /// The frame, from the Ethernet header, without FCS.
@@ -367,6 +368,19 @@ impl Packet {
         self.raw.data_off += skip;
         self.raw.len = len - skip;
         true
+    }
+
+    /// Makes `len` bytes, of which the first `N` are a header and no frame, the contents of a buffer that was empty, and gives the
+    /// header. `None`, and no change, if they do not fit or are fewer than `N`.
+    #[must_use]
+    #[inline(always)]
+    pub fn fill_behind<const N: usize>(&mut self, len: u32) -> Option<&[u8; N]> {
+        let at = self.raw.data_off;
+        if !self.fill(N as u32, len) {
+            return None;
+        }
+        // SAFETY: the type's invariant; `fill` found `N` bytes at `at` inside the buffer.
+        Some(unsafe { &*self.raw.base.add(at as usize).cast::<[u8; N]>() })
     }
 
     fn clear_meta(&mut self) {

@@ -1,9 +1,10 @@
 //! Rings of descriptors: rows of one size whose number is a power of two.
 
+use alloc::sync::Arc;
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-use super::region::Shared;
+use super::region::{Region, Shared};
 
 /// A window on rows of `SIZE` bytes, aligned to `ALIGN`, in memory that someone else may write at any moment. An index is
 /// taken modulo the number of rows, so that no access can leave the window and none needs a check.
@@ -63,4 +64,33 @@ impl<'a, const SIZE: usize, const ALIGN: usize> Rows<'a, SIZE, ALIGN> {
     word!(load_u16, store_u16, AtomicU16, u16);
     word!(load_u32, store_u32, AtomicU32, u32);
     word!(load_u64, store_u64, AtomicU64, u64);
+}
+
+/// Rows of a region that is kept for them: checked once.
+pub struct OwnedRows<const SIZE: usize, const ALIGN: usize> {
+    base: *mut u8,
+    mask: usize,
+    /// What `base` points into.
+    _region: Arc<Region>,
+}
+
+// SAFETY: it only gives out `Rows`, whose accesses are atomic.
+unsafe impl<const SIZE: usize, const ALIGN: usize> Send for OwnedRows<SIZE, ALIGN> {}
+// SAFETY: as above.
+unsafe impl<const SIZE: usize, const ALIGN: usize> Sync for OwnedRows<SIZE, ALIGN> {}
+
+impl<const SIZE: usize, const ALIGN: usize> OwnedRows<SIZE, ALIGN> {
+    /// As [`Rows::new`].
+    #[must_use]
+    pub fn new(region: &Arc<Region>, at: usize, count: usize) -> Option<Self> {
+        let Rows { base, mask, .. } = Rows::<SIZE, ALIGN>::new(&region.shared(), at, count)?;
+        Some(Self { base, mask, _region: region.clone() })
+    }
+
+    /// The window.
+    #[must_use]
+    #[inline(always)]
+    pub fn rows(&self) -> Rows<'_, SIZE, ALIGN> {
+        Rows { base: self.base, mask: self.mask, life: PhantomData }
+    }
 }

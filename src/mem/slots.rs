@@ -8,9 +8,9 @@ use core::mem::MaybeUninit;
 
 use super::{Burst, Packet};
 
-/// Nothing is here: set in a place's word, with the next free number in the lowest 16 bits. A number that a device names has
+/// Nothing is here: these bits are set in a place's word, with the next free number below them. A number that a device names has
 /// 32 bits, so it equals no such word.
-const VACANT: u64 = 1 << 63;
+const VACANT: u64 = u64::MAX << 31;
 const NOTE_SHIFT: u32 = 32;
 
 /// One place. Invariant: without `VACANT` in `state` the packet is initialised, and `state` is its number, the place's own, with
@@ -25,7 +25,7 @@ const _: () = assert!(size_of::<Slot>() == 64);
 
 impl Slot {
     fn is_vacant(&self) -> bool {
-        self.state & VACANT != 0
+        self.state & 1 << 63 != 0
     }
 }
 
@@ -36,7 +36,8 @@ pub struct Slots {
     /// Numbers that are given out: below this.
     size: usize,
     used: usize,
-    /// The first free number, for users that take numbers from here, and how many there are.
+    /// The first free number, for users that take numbers from here, and how many there are. Invariant: this and what a vacant
+    /// place has in its lowest bits is below the number of places.
     next: u16,
     free: usize,
 }
@@ -177,8 +178,9 @@ impl Slots {
     /// its place and the number, does not want one: that one stays what it was. How many.
     #[inline(always)]
     pub fn put_burst(&mut self, burst: &mut Burst, max: usize, each: impl FnMut(&mut Packet, u16) -> bool) -> usize {
-        let (done, next) = self.place(burst, max.min(self.free), self.next, |_, state| state as u16, each);
-        self.next = next;
+        let (done, next) =
+            self.place(burst, max.min(self.free), self.next.into(), |_, state| (state as u16).into(), each);
+        self.next = next as u16;
         self.free -= done;
         done
     }
@@ -192,35 +194,36 @@ impl Slots {
         first: u16,
         each: impl FnMut(&mut Packet, u16) -> bool,
     ) -> usize {
-        let mask = (self.slots.len() - 1) as u16;
-        self.place(burst, max, first, |number, _| number.wrapping_add(1) & mask, each).0
+        let mask = self.slots.len() - 1;
+        self.place(burst, max, usize::from(first) & mask, |number, _| (number + 1) & mask, each).0
     }
 
-    /// How many were moved, and the number that follows.
+    /// How many were moved, and the number that follows. `first` is below the number of places, and so is what `follow` makes of
+    /// a number and the word of its vacant place.
     #[inline(always)]
     fn place(
         &mut self,
         burst: &mut Burst,
         max: usize,
-        first: u16,
-        follow: impl Fn(u16, u64) -> u16,
+        first: usize,
+        follow: impl Fn(usize, u64) -> usize,
         mut each: impl FnMut(&mut Packet, u16) -> bool,
-    ) -> (usize, u16) {
-        let (len, mask) = (burst.len(), self.slots.len() - 1);
+    ) -> (usize, usize) {
+        let len = burst.len();
         let count = len.min(max);
         let (from, slots) = (burst.as_mut_ptr(), self.slots.as_mut_ptr());
         let (mut done, mut number) = (0, first);
         while done < count {
-            // SAFETY: there are a power of two of places, of which `mask` names the last.
-            let slot = unsafe { &mut *slots.add(usize::from(number) & mask) };
+            // SAFETY: `number` is below the number of places.
+            let slot = unsafe { &mut *slots.add(number) };
             debug_assert!(slot.is_vacant(), "the number was free");
             // SAFETY: `done` is below the burst's length. Until `each` wants it the packet counts as the burst's, and the copy
             // is the only one that is looked at.
             let packet = unsafe { slot.packet.write(from.add(done).read()) };
-            if !each(packet, number) {
+            if !each(packet, number as u16) {
                 break;
             }
-            let state = core::mem::replace(&mut slot.state, number.into());
+            let state = core::mem::replace(&mut slot.state, number as u64);
             number = follow(number, state);
             done += 1;
         }
@@ -252,7 +255,7 @@ impl Slots {
         let mut vacant = VACANT | u64::from(self.next);
         while done < room {
             let Some((number, what)) = next() else { break };
-            // SAFETY: as in `place`.
+            // SAFETY: there are a power of two of places, of which `mask` names the last.
             let slot = unsafe { &mut *slots.add(number as usize & mask) };
             if slot.state != u64::from(number) {
                 let here = !slot.is_vacant() && slot.state as u32 == number;

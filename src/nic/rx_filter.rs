@@ -61,9 +61,11 @@ impl Glance<'_> {
     /// Whether [`RxFilter::check`] would take the frame, which is no super-frame.
     #[inline(always)]
     pub fn takes(&self, frame: &[u8]) -> bool {
-        let Some(header) = frame.first_chunk::<14>() else { return false };
-        let ours = header.first_chunk::<8>().is_some_and(|first| u64::from_le_bytes(*first) << 16 == self.mac);
-        ours && frame.len() <= self.longest || self.takes_special(frame)
+        let Some(first) = frame.first_chunk::<14>().and_then(|header| header.first_chunk::<8>()) else { return false };
+        if frame.len() > self.longest || u64::from_le_bytes(*first) << 16 != self.mac {
+            return self.takes_special(frame);
+        }
+        true
     }
 
     /// A frame for others than this station alone, or a long one.

@@ -45,7 +45,7 @@ fn packets_move_to_free_numbers_and_back() {
         assert!(slots.get_mut(number).is_none() && slots.take(number).is_none(), "{number}");
     }
     // One that is not wanted is where it was.
-    let stop = slots.take_burst(&mut out, 64, true, || Some((numbers[1], 7)), |packet, _| packet.set_len(0) && false);
+    let stop = slots.take_burst(&mut out, 64, true, || Some((numbers[1], 7)), |packet, _| !packet.set_len(0));
     assert_eq!(stop, (0, Stop::Odd(numbers[1], 7)));
     assert_eq!(slots.get_mut(numbers[1]).map(|packet| packet.len()), Some(numbers[1] as usize + 1));
     assert_eq!((slots.len(), slots.free()), (SIZE - 2, 2));

@@ -159,9 +159,11 @@ pub(super) fn open<F: Family>(given: &IntelConfig, env: NicEnv) -> Result<Device
     let mut rings = Vec::with_capacity(pairs);
     for index in 0..pairs {
         // Sections 10.2.5.5, 10.2.6.5: 16-byte alignment; a page keeps rings apart.
-        let region = || Region::alloc(env.dma.clone(), LEN * given.ring_size, 4096).ok_or(NicError::NoMemory);
+        let region =
+            || Region::alloc(env.dma.clone(), LEN * given.ring_size, 4096).map(Arc::new).ok_or(NicError::NoMemory);
         let pair = Arc::new(Rings { rx: region()?, tx: region()?, size: given.ring_size });
-        queues.push(Box::new(IntelQueue::<F>::new(port.clone(), index, pair.clone(), buffer, vectors)));
+        let queue = IntelQueue::<F>::new(port.clone(), index, &pair, buffer, vectors).ok_or(NicError::NoMemory)?;
+        queues.push(Box::new(queue));
         rings.push(pair);
     }
     let mut nic: Intel<F> = Intel {

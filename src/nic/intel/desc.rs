@@ -8,7 +8,7 @@ use core::sync::atomic::Ordering;
 
 use super::family::Family;
 use crate::mem::packet::{PacketFlags, PartialCsum};
-use crate::mem::rows::Rows;
+use crate::mem::rows::{OwnedRows, Rows};
 use crate::mem::{Packet, Status};
 use crate::nic::Offloads;
 use crate::wire::{self, ParsedFlags, offload, parse, parse_super, protocol, tcp, udp};
@@ -38,6 +38,8 @@ pub(super) mod rx {
 
 /// A ring of them.
 pub(super) type Descriptors<'a> = Rows<'a, LEN, 8>;
+/// The same with its memory.
+pub(super) type OwnedDescriptors = OwnedRows<LEN, 8>;
 
 /// Gives an empty buffer to the device.
 #[inline]
@@ -66,11 +68,18 @@ impl RxDone {
     /// What the device vouches for.
     #[inline(always)]
     pub fn flags(self) -> PacketFlags {
-        let looked = rx::IP_CHECKED | rx::TCP_CHECKED | rx::UDP_CHECKED;
-        if self.status & looked == 0 { PacketFlags::empty() } else { self.checked_flags() }
+        let odd = rx::IGNORE | rx::IP_ERROR | rx::TRANSPORT_ERROR;
+        if self.status & odd != 0 {
+            return self.odd_flags();
+        }
+        let data =
+            if self.status & (rx::TCP_CHECKED | rx::UDP_CHECKED) != 0 { PacketFlags::RX_DATA_VALID.bits() } else { 0 };
+        let ip = (PacketFlags::RX_IP_CHECKED | PacketFlags::RX_IP_VALID).bits();
+        PacketFlags::from_bits_truncate(data | if self.status & rx::IP_CHECKED != 0 { ip } else { 0 })
     }
 
-    fn checked_flags(self) -> PacketFlags {
+    #[inline(never)]
+    fn odd_flags(self) -> PacketFlags {
         let mut flags = PacketFlags::empty();
         if self.status & rx::IGNORE != 0 {
             return flags;

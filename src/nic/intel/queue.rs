@@ -8,12 +8,11 @@ use alloc::vec::Vec;
 
 use core::marker::PhantomData;
 
-use super::desc::{self, Context, Descriptors, rx};
+use super::desc::{self, Context, OwnedDescriptors, rx};
 use super::family::Family;
 use super::regs::{self, queue};
 use crate::mem::packet::{BURST_MAX, PacketFlags};
 use crate::mem::region::Region;
-use crate::mem::rows::Rows;
 use crate::mem::slots::{Slots, Stop};
 use crate::mem::{Burst, Packet, Status};
 use crate::nic::hw::{self, Port};
@@ -26,8 +25,8 @@ const FRAME_DESCRIPTORS: usize = 65536 / DATA_MAX + 2;
 
 /// Rings of a pair, which control points the device at.
 pub(super) struct Rings {
-    pub rx: Region,
-    pub tx: Region,
+    pub rx: Arc<Region>,
+    pub tx: Arc<Region>,
     /// Descriptors of each: a power of two, at least 8 (section 10.2.5.7: the length is a multiple of 128 bytes).
     pub size: usize,
 }
@@ -42,11 +41,6 @@ impl Rings {
             }
         }
     }
-
-    /// Both rings; always there, for the regions were made for them.
-    fn rows(&self) -> Option<(Descriptors<'_>, Descriptors<'_>)> {
-        Some((Rows::new(&self.rx.shared(), 0, self.size)?, Rows::new(&self.tx.shared(), 0, self.size)?))
-    }
 }
 
 /// See the module.
@@ -54,7 +48,8 @@ pub(super) struct IntelQueue<F: Family> {
     family: PhantomData<F>,
     port: Arc<Port>,
     index: usize,
-    rings: Arc<Rings>,
+    rx_ring: OwnedDescriptors,
+    tx_ring: OwnedDescriptors,
     /// Turns a count of descriptors into a place.
     mask: usize,
     /// See [`Family::arming`].
@@ -81,9 +76,9 @@ pub(super) struct IntelQueue<F: Family> {
 
 impl<F: Family> IntelQueue<F> {
     /// Allocates; called at Start.
-    pub fn new(port: Arc<Port>, index: usize, rings: Arc<Rings>, buffer_size: u32, vectors: u32) -> Self {
+    pub fn new(port: Arc<Port>, index: usize, rings: &Rings, buffer_size: u32, vectors: u32) -> Option<Self> {
         let size = rings.size;
-        Self {
+        Some(Self {
             family: PhantomData,
             arming: F::arming(index, vectors),
             buffer_size,
@@ -102,9 +97,10 @@ impl<F: Family> IntelQueue<F> {
             finished: Vec::with_capacity(size + BURST_MAX),
             port,
             index,
-            mask: rings.size - 1,
-            rings,
-        }
+            mask: size - 1,
+            rx_ring: OwnedDescriptors::new(&rings.rx, 0, size)?,
+            tx_ring: OwnedDescriptors::new(&rings.tx, 0, size)?,
+        })
     }
 
     fn awake(&mut self) -> bool {
@@ -115,7 +111,7 @@ impl<F: Family> IntelQueue<F> {
         if epoch != self.epoch {
             self.epoch = epoch;
             (self.rx_tail, self.rx_head, self.rx_shown, self.rx_skipping) = (0, 0, 0, false);
-            (self.tx_tail, self.tx_head, self.tx_free, self.tx_context) = (0, 0, self.rings.size - 1, None);
+            (self.tx_tail, self.tx_head, self.tx_free, self.tx_context) = (0, 0, self.mask, None);
         }
         true
     }
@@ -134,10 +130,10 @@ impl<F: Family> IntelQueue<F> {
     }
 
     /// Fills the next receive descriptor; there is a free one.
-    fn post(&mut self, ring: &Descriptors<'_>, mut packet: Packet) {
+    fn post(&mut self, mut packet: Packet) {
         let tail = self.rx_tail;
         packet.reset();
-        desc::write_rx(ring, tail, packet.frame_iova().unwrap_or(0));
+        desc::write_rx(&self.rx_ring.rows(), tail, packet.frame_iova().unwrap_or(0));
         let kept = self.rx_slots.put(tail as u16, 0, packet);
         debug_assert!(kept.is_ok(), "the descriptor was free");
         self.rx_tail = self.next(tail);
@@ -164,34 +160,39 @@ impl<F: Family> IntelQueue<F> {
     }
 
     fn receive(&mut self, out: &mut Burst, budget: usize) {
-        let rings = self.rings.clone();
-        let Some((ring, _)) = rings.rows() else { return };
         let vouches =
             if self.port.offloads().contains(Offloads::RX_CSUM) { PacketFlags::all() } else { PacketFlags::empty() };
         let (size, mask, shown) = (self.buffer_size, self.mask, self.rx_shown);
         let mut left = budget.min(BURST_MAX.saturating_sub(out.len()));
-        while left > 0 {
+        while left > 0 && self.rx_head != shown {
             let glance = self.port.filter.glance();
-            let mut head = self.rx_head;
-            let next = || {
-                let done = if head == shown { None } else { desc::read_rx(&ring, head) }?;
+            let (ring, mut head) = (self.rx_ring.rows(), self.rx_head);
+            let max = left.min(shown.wrapping_sub(head) & mask);
+            let mut next = || {
+                let done = desc::read_rx(&ring, head)?;
                 let number = head as u32;
                 head = (head + 1) & mask;
                 Some((number, done))
             };
-            let skipping = self.rx_skipping;
             let plain = |packet: &mut Packet, done: desc::RxDone| {
                 let len = u32::from(done.len);
-                let whole = done.is_good_end(F::RX_ERRORS) && !skipping && len <= size && packet.fill(0, len);
+                if !done.is_good_end(F::RX_ERRORS) || len > size || !packet.fill(0, len) {
+                    return false;
+                }
                 packet.set_flags(done.flags() & vouches);
-                whole && glance.takes(packet.frame())
+                glance.takes(packet.frame())
             };
-            let (count, stop) = self.rx_slots.take_burst(out, left, false, next, plain);
+            // The rest of a frame that is dropped is looked at buffer by buffer.
+            let (count, stop) = if self.rx_skipping {
+                (0, next().map_or(Stop::End, |(number, done)| Stop::Odd(number, done)))
+            } else {
+                self.rx_slots.take_burst(out, max, false, next, plain)
+            };
             self.rx_head = head;
             left -= count;
             let Stop::Odd(number, done) = stop else { break };
             left -= 1;
-            if !self.discard(&ring, number, done) {
+            if !self.discard(number, done) {
                 break;
             }
         }
@@ -200,7 +201,7 @@ impl<F: Family> IntelQueue<F> {
 
     /// The buffer holds no frame for the stack: it is posted again. False if the device broke a rule.
     #[cold]
-    fn discard(&mut self, ring: &Descriptors<'_>, number: u32, done: desc::RxDone) -> bool {
+    fn discard(&mut self, number: u32, done: desc::RxDone) -> bool {
         let Some((mut packet, _)) = self.rx_slots.take(number) else { return false };
         let len = u32::from(done.len);
         let fits = len <= self.buffer_size && packet.fill(0, len);
@@ -211,7 +212,7 @@ impl<F: Family> IntelQueue<F> {
         } else {
             hw::judge(&self.port, &packet, false, &mut self.refused);
         }
-        self.post(ring, packet);
+        self.post(packet);
         fits
     }
 
@@ -222,13 +223,14 @@ impl<F: Family> IntelQueue<F> {
 
     /// Describes plain frames from the front of the burst to the device, one descriptor each, at most `max`; the tail moves later.
     #[inline(always)]
-    fn send_plain(&mut self, ring: &Descriptors<'_>, burst: &mut Burst, max: usize) -> usize {
+    fn send_plain(&mut self, burst: &mut Burst, max: usize) -> usize {
+        let ring = self.tx_ring.rows();
         let done = self.tx_slots.put_row(burst, max, self.tx_tail as u16, |packet, at| {
             let len = packet.len();
             let (Some(iova), true) = (packet.frame_iova(), desc::is_plain(packet) && len <= DATA_MAX) else {
                 return false;
             };
-            desc::write_tx(ring, at.into(), iova, len as u32, &F::plain(len), true);
+            desc::write_tx(&ring, at.into(), iova, len as u32, &F::plain(len), true);
             true
         });
         self.tx_tail = (self.tx_tail + done) & self.mask;
@@ -245,7 +247,7 @@ impl<F: Family> IntelQueue<F> {
 
     /// Describes any frame, or finishes it.
     #[inline(never)]
-    fn send(&mut self, mem: &Descriptors<'_>, mut packet: Packet, offloads: Offloads) {
+    fn send(&mut self, mut packet: Packet, offloads: Offloads) {
         let plan = match desc::plan::<F>(&mut packet, offloads) {
             Ok(plan) => plan,
             Err(status) => return self.finish(packet, status),
@@ -260,7 +262,7 @@ impl<F: Family> IntelQueue<F> {
             return self.finish(packet, Status::TooLong);
         }
         if let (true, Some(context)) = (new_context, plan.context) {
-            context.write(mem, self.tx_tail);
+            context.write(&self.tx_ring.rows(), self.tx_tail);
             self.tx_context = plan.context;
             self.tx_tail = self.next(self.tx_tail);
         }
@@ -269,7 +271,7 @@ impl<F: Family> IntelQueue<F> {
         loop {
             let piece = (len - at).min(DATA_MAX);
             let is_last = at + piece == len;
-            desc::write_tx(mem, self.tx_tail, iova + at as u64, piece as u32, &plan, is_last);
+            desc::write_tx(&self.tx_ring.rows(), self.tx_tail, iova + at as u64, piece as u32, &plan, is_last);
             last = if is_last { self.tx_tail } else { last };
             self.tx_tail = self.next(self.tx_tail);
             at += piece;
@@ -281,19 +283,18 @@ impl<F: Family> IntelQueue<F> {
     }
 
     fn reap(&mut self, out: &mut Burst) -> usize {
-        let rings = self.rings.clone();
-        let Some((_, ring)) = rings.rows() else { return 0 };
         let before = out.len();
         while !out.is_full() {
+            let ring = self.tx_ring.rows();
             let (head, tail, mask) = (self.tx_head, self.tx_tail, self.mask);
             let mut at = head;
             let next = || {
                 let number = at;
                 at = (number + 1) & mask;
-                (number != tail).then_some((number as u32, number))
+                Some((number as u32, number))
             };
             let sent = |_: &mut Packet, number: usize| desc::is_sent(&ring, number);
-            let room = BURST_MAX.saturating_sub(out.len());
+            let room = BURST_MAX.saturating_sub(out.len()).min(tail.wrapping_sub(head) & mask);
             let (count, _) = self.tx_slots.take_burst(out, room, false, next, sent);
             self.tx_free += count;
             self.tx_head = (head + count) & mask;
@@ -326,13 +327,11 @@ impl<F: Family> IntelQueue<F> {
     }
 
     fn rx_ready(&self) -> bool {
-        let finished = |(ring, _)| desc::read_rx(&ring, self.rx_head).is_some();
-        self.rx_head != self.rx_shown && self.rings.rows().is_some_and(finished)
+        self.rx_head != self.rx_shown && desc::read_rx(&self.rx_ring.rows(), self.rx_head).is_some()
     }
 
     fn tx_ready(&self) -> bool {
-        let sent = |(_, ring)| desc::is_sent(&ring, self.tx_last());
-        self.tx_head != self.tx_tail && self.rings.rows().is_some_and(sent)
+        self.tx_head != self.tx_tail && desc::is_sent(&self.tx_ring.rows(), self.tx_last())
     }
 }
 
@@ -343,8 +342,7 @@ impl<F: Family> NicQueue for IntelQueue<F> {
         }
         // A buffer that the device cannot reach, or that is smaller than what it writes, is not taken.
         let (size, space) = (self.buffer_size as usize, self.rx_space());
-        let rings = self.rings.clone();
-        let Some((ring, _)) = rings.rows() else { return 0 };
+        let ring = self.rx_ring.rows();
         let count = self.rx_slots.put_row(burst, space, self.rx_tail as u16, |packet, at| {
             packet.reset();
             let (Some(iova), true) = (packet.frame_iova(), packet.room() >= size) else { return false };
@@ -358,7 +356,7 @@ impl<F: Family> NicQueue for IntelQueue<F> {
 
     fn rx_space(&mut self) -> usize {
         // Head and tail are equal in an empty ring: one descriptor stays unused (section 7.1.8).
-        if self.awake() { (self.rings.size - 1).saturating_sub(self.rx_slots.len()) } else { 0 }
+        if self.awake() { (self.mask).saturating_sub(self.rx_slots.len()) } else { 0 }
     }
 
     fn rx_burst(&mut self, out: &mut Burst, budget: usize) -> usize {
@@ -393,11 +391,9 @@ impl<F: Family> NicQueue for IntelQueue<F> {
         }
         let link = self.port.link().up;
         let offloads = self.port.offloads();
-        let rings = self.rings.clone();
-        let Some((_, ring)) = rings.rows() else { return 0 };
         let before = self.tx_tail;
         let space = self.tx_space();
-        let plain = if link { self.send_plain(&ring, burst, space) } else { 0 };
+        let plain = if link { self.send_plain(burst, space) } else { 0 };
         // A super-frame needs more descriptors than others: what does not fit waits.
         let mut free = self.tx_free;
         let fits = |packet: &&Packet| {
@@ -408,7 +404,7 @@ impl<F: Family> NicQueue for IntelQueue<F> {
         let count = burst.iter().take(space - plain).take_while(fits).count();
         for packet in burst.drain(..count) {
             if link {
-                self.send(&ring, packet, offloads);
+                self.send(packet, offloads);
             } else {
                 self.finish(packet, Status::NoCarrier);
             }

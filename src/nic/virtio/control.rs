@@ -62,7 +62,7 @@ impl Control {
             }
         }
         let (queue, memory) = (self.queue.clone(), self.region.shared());
-        let Some(mem) = queue.memory.areas() else { return false };
+        let mem = queue.memory.areas();
         if !memory.write_bytes(0, &request) || !memory.store_u8(ANSWER, UNANSWERED, Ordering::Relaxed) {
             return false;
         }

@@ -21,14 +21,16 @@ fn put16(header: &mut [u8; LEN], at: usize, value: u16) {
 /// The status to complete the frame with: it asks for something that does not fit it, or that was not negotiated.
 #[inline]
 pub(super) fn for_transmit(packet: &mut Packet, offloads: Offloads) -> Result<[u8; LEN], Status> {
-    let flags = packet.flags();
-    if !flags.intersects(PacketFlags::TX_CSUM_IP4 | PacketFlags::TX_CSUM_PARTIAL | PacketFlags::TX_TSO) {
-        return Ok(PLAIN);
-    }
-    with_offloads(packet, flags, offloads)
+    if is_plain(packet) { Ok(PLAIN) } else { with_offloads(packet, packet.flags(), offloads) }
 }
 
-#[cold]
+/// Whether there is nothing to do for a frame.
+#[inline(always)]
+pub(super) fn is_plain(packet: &Packet) -> bool {
+    !packet.flags().intersects(PacketFlags::TX_CSUM_IP4 | PacketFlags::TX_CSUM_PARTIAL | PacketFlags::TX_TSO)
+}
+
+#[inline(never)]
 fn with_offloads(packet: &mut Packet, flags: PacketFlags, offloads: Offloads) -> Result<[u8; LEN], Status> {
     let mut header = PLAIN;
     if flags.contains(PacketFlags::TX_CSUM_IP4) {

@@ -469,6 +469,13 @@ impl Adapter for Virtio {
         }
         // An interrupt that was lost, for queues and for the link.
         self.port.wake_all();
+        // A frame that RSS leads from one pair's queue to another that has no buffer just then: QEMU's model looks at it again,
+        // and at what came after it, when the first one is rung for, however many buffers the other has got since.
+        if self.pairs.len() > 1 {
+            for (rx, _) in &self.pairs {
+                rx.bell.remind(&self.port, rx.number);
+            }
+        }
         self.read_link();
         // Section 2.1.2: DEVICE_NEEDS_RESET.
         let forgot = now & status::DRIVER_OK == 0 || now & status::NEEDS_RESET != 0;

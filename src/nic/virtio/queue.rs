@@ -19,6 +19,8 @@ use crate::nic::{NicQueue, Offloads, QueueGauges, Reclaimed, Refused, Registers 
 /// Bytes between two headers in their region.
 const HEADER_STRIDE: usize = 16;
 const HEADER_LEN: u32 = LEN as u32;
+/// Bytes of a frame's header (IEEE 802.3 clause 3); a shorter frame is none.
+const ETHERNET: u32 = 14;
 
 /// A doorbell that control finds when the device starts: BAR in the upper 16 bits, offset below.
 #[derive(Default)]
@@ -29,11 +31,16 @@ impl Bell {
         self.0.store(u64::from(bar) << 48 | offset & 0xffff_ffff_ffff, Ordering::Release);
     }
 
-    /// Section 4.1.5.2: the queue's number, 16 bits, without NOTIFICATION_DATA.
+    /// Tells the device of the queue, which is the only one that counts it.
     pub fn ring(&self, port: &Port, queue: u16) {
+        self.remind(port, queue);
+        port.note_doorbell(usize::from(queue / 2));
+    }
+
+    /// Section 4.1.5.2: the queue's number, 16 bits, without NOTIFICATION_DATA.
+    pub fn remind(&self, port: &Port, queue: u16) {
         let place = self.0.load(Ordering::Relaxed);
         port.regs.write16((place >> 48) as u32, place & 0xffff_ffff_ffff, queue);
-        port.note_doorbell(usize::from(queue / 2));
     }
 }
 
@@ -122,9 +129,7 @@ impl<R: AnyRing> VirtioQueue<R> {
     fn disarm(&mut self) {
         if core::mem::take(&mut self.armed) {
             for (ring, virtqueue) in [(&mut self.rx_ring, &self.rx), (&mut self.tx_ring, &self.tx)] {
-                if let Some(areas) = virtqueue.memory.areas() {
-                    ring.disarm(&areas);
-                }
+                ring.disarm(&virtqueue.memory.areas());
             }
         }
     }
@@ -166,25 +171,23 @@ impl<R: AnyRing> VirtioQueue<R> {
     }
 
     fn receive(&mut self, out: &mut Burst, budget: usize) -> Result<(), Violation> {
-        let virtqueue = self.rx.clone();
-        let areas = virtqueue.memory.areas().ok_or(Violation)?;
         let mut left = budget.min(BURST_MAX.saturating_sub(out.len()));
         let mut reposted = false;
         while left > 0 {
             let glance = self.port.filter.glance();
             // What the device says it wrote is no more than it was given, and at least a header.
             let plain = |packet: &mut Packet, len: u32| {
-                packet.fill(HEADER_LEN, len)
-                    && packet.front_mut::<LEN>().is_some_and(|header| Received::is_usual(header))
+                len >= HEADER_LEN + ETHERNET
+                    && packet.fill_behind::<LEN>(len).is_some_and(Received::is_usual)
                     && glance.takes(packet.frame())
             };
-            let (count, odd) = self.rx_ring.gather(&areas, out, left, plain)?;
+            let (count, odd) = self.rx_ring.gather(&self.rx.memory.areas(), out, left, plain)?;
             left -= count;
             let Some(used) = odd else { break };
             left -= 1;
-            reposted |= self.receive_special(&areas, used, out)?;
+            reposted |= self.receive_special(used, out)?;
         }
-        if reposted && self.rx_ring.publish(&areas) {
+        if reposted && self.rx_ring.publish(&self.rx.memory.areas()) {
             self.rx.bell.ring(&self.port, self.rx.number);
         }
         Ok(())
@@ -193,13 +196,12 @@ impl<R: AnyRing> VirtioQueue<R> {
     /// A frame in several buffers, one that the device says something of, or one that is refused: true if its buffer was posted
     /// again.
     #[inline(never)]
-    fn receive_special(&mut self, areas: &Areas<'_>, used: Used, out: &mut Burst) -> Result<bool, Violation> {
+    fn receive_special(&mut self, used: Used, out: &mut Burst) -> Result<bool, Violation> {
+        let virtqueue = self.rx.clone();
+        let areas = &virtqueue.memory.areas();
         // A buffer of a device that lies stays where it is until the reset.
         let place = self.rx_ring.slots().get_mut(used.id.into()).ok_or(Violation)?;
-        if !place.fill(HEADER_LEN, used.len) {
-            return Err(Violation);
-        }
-        let header = Received::read(place.front_mut::<LEN>().ok_or(Violation)?);
+        let header = Received::read(place.fill_behind(used.len).ok_or(Violation)?);
         let (mut packet, _) = self.rx_ring.slots().take(used.id.into()).ok_or(Violation)?;
         self.rx_ring.recycle(used.id);
         let judged = self.finish_receive(areas, &mut packet, header);
@@ -236,7 +238,21 @@ impl<R: AnyRing> VirtioQueue<R> {
         Ok(hw::judge(&self.port, packet, received.is_super(), &mut self.refused))
     }
 
-    /// Hands one frame to the device whatever it takes, or finishes it.
+    /// Hands `count` frames from the front of the burst to the device whatever it takes, or finishes them; all of them without
+    /// a link.
+    #[cold]
+    fn send_rest(&mut self, burst: &mut Burst, count: usize, offloads: Option<Offloads>) {
+        let virtqueue = self.tx.clone();
+        let areas = virtqueue.memory.areas();
+        for packet in burst.drain(..count) {
+            match offloads {
+                Some(offloads) => self.send(&areas, packet, offloads),
+                None => self.finish(packet, Status::NoCarrier),
+            }
+        }
+    }
+
+    /// Hands one frame to the device, or finishes it.
     fn send(&mut self, areas: &Areas<'_>, mut packet: Packet, offloads: Offloads) {
         let header = match header::for_transmit(&mut packet, offloads) {
             Ok(header) => header,
@@ -278,8 +294,7 @@ impl<R: AnyRing> VirtioQueue<R> {
     }
 
     fn reap(&mut self, out: &mut Burst) -> Result<usize, Violation> {
-        let virtqueue = self.tx.clone();
-        let areas = virtqueue.memory.areas().ok_or(Violation)?;
+        let areas = self.tx.memory.areas();
         let before = out.len();
         loop {
             let room = BURST_MAX.saturating_sub(out.len());
@@ -292,6 +307,28 @@ impl<R: AnyRing> VirtioQueue<R> {
         }
         Ok(out.len() - before)
     }
+}
+
+/// A frame as it is with the header in front of it, in its own buffer. `None` if it needs more, or there is no room.
+#[inline(always)]
+fn plain_part(packet: &mut Packet) -> Option<Part> {
+    let frame = packet.frame_iova()?;
+    let len = packet.len() as u32;
+    if !header::is_plain(packet) {
+        return None;
+    }
+    *packet.front_mut::<LEN>()? = header::PLAIN;
+    Some(Part { addr: frame - LEN as u64, len: len + HEADER_LEN, write: false })
+}
+
+/// As [`plain_part`], with what the device is to finish.
+#[inline(always)]
+fn transmit_part(packet: &mut Packet, offloads: Offloads) -> Option<Part> {
+    let frame = packet.frame_iova()?;
+    packet.front_mut::<LEN>()?;
+    let header = header::for_transmit(packet, offloads).ok()?;
+    *packet.front_mut::<LEN>()? = header;
+    Some(Part { addr: frame - LEN as u64, len: packet.len() as u32 + HEADER_LEN, write: false })
 }
 
 /// Makes a buffer empty and what the device may write of it: the header stands in the headroom, where it stood last time, so that
@@ -308,8 +345,7 @@ impl<R: AnyRing> NicQueue for VirtioQueue<R> {
         if !self.awake() {
             return 0;
         }
-        let virtqueue = self.rx.clone();
-        let Some(areas) = virtqueue.memory.areas() else { return 0 };
+        let areas = self.rx.memory.areas();
         let count = self.rx_ring.offer(&areas, burst, BURST_MAX, receive_part);
         if self.rx_ring.publish(&areas) {
             self.rx.bell.ring(&self.port, self.rx.number);
@@ -335,7 +371,7 @@ impl<R: AnyRing> NicQueue for VirtioQueue<R> {
         if !self.awake() {
             return false;
         }
-        self.rx.memory.areas().is_some_and(|areas| self.rx_ring.pending(&areas) == Ok(true))
+        self.rx_ring.pending(&self.rx.memory.areas()) == Ok(true)
     }
 
     fn take_refused(&mut self) -> Refused {
@@ -355,25 +391,18 @@ impl<R: AnyRing> NicQueue for VirtioQueue<R> {
         let count = burst.len().min(self.tx_space());
         let link = self.port.link().up;
         let offloads = self.port.offloads();
-        let virtqueue = self.tx.clone();
-        let Some(areas) = virtqueue.memory.areas() else { return 0 };
-        // The header stands in front of the frame, where there is room.
-        let whole = |packet: &mut Packet| {
-            let frame = packet.frame_iova()?;
-            packet.front_mut::<LEN>()?;
-            let header = header::for_transmit(packet, offloads).ok()?;
-            *packet.front_mut::<LEN>()? = header;
-            Some(Part { addr: frame - LEN as u64, len: packet.len() as u32 + HEADER_LEN, write: false })
-        };
-        let ready = if link { self.tx_ring.offer(&areas, burst, count, whole) } else { 0 };
-        for packet in burst.drain(..count - ready) {
-            if link {
-                self.send(&areas, packet, offloads);
-            } else {
-                self.finish(packet, Status::NoCarrier);
+        let mut ready = 0;
+        if link {
+            let areas = self.tx.memory.areas();
+            ready = self.tx_ring.offer(&areas, burst, count, plain_part);
+            if ready < count {
+                ready += self.tx_ring.offer(&areas, burst, count - ready, |packet| transmit_part(packet, offloads));
             }
         }
-        if self.tx_ring.publish(&areas) {
+        if ready < count {
+            self.send_rest(burst, count - ready, link.then_some(offloads));
+        }
+        if self.tx_ring.publish(&self.tx.memory.areas()) {
             self.tx.bell.ring(&self.port, self.tx.number);
         }
         self.port.note_tx(self.index, self.tx_ring.held(), 0);
@@ -397,8 +426,7 @@ impl<R: AnyRing> NicQueue for VirtioQueue<R> {
         if !self.awake() {
             return false;
         }
-        let (rx, tx) = (self.rx.clone(), self.tx.clone());
-        let (Some(rx), Some(tx)) = (rx.memory.areas(), tx.memory.areas()) else { return false };
+        let (rx, tx) = (self.rx.memory.areas(), self.tx.memory.areas());
         let received = self.rx_ring.arm(&rx);
         let sent = if self.tx_ring.in_flight() > 0 { self.tx_ring.arm(&tx) } else { Ok(false) };
         match (received, sent) {

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use super::packed::Packed;
 use super::split::Split;
 use crate::mem::region::{Dma, Region, Shared};
-use crate::mem::rows::Rows;
+use crate::mem::rows::{OwnedRows, Rows};
 use crate::mem::slots::Slots;
 use crate::mem::{Burst, Packet};
 
@@ -50,7 +50,10 @@ pub(super) struct Areas<'a> {
 
 /// A virtqueue's memory, which control sets up and a queue works on.
 pub(super) struct Memory {
-    region: Region,
+    region: Arc<Region>,
+    descriptors: OwnedRows<16, 8>,
+    avail: OwnedRows<2, 2>,
+    used: OwnedRows<8, 4>,
     pub layout: Layout,
     pub size: u16,
     pub packed: bool,
@@ -60,7 +63,18 @@ impl Memory {
     /// Allocates; called at Start.
     pub fn new(dma: &Arc<dyn Dma>, size: u16, packed: bool) -> Option<Self> {
         let layout = if packed { Packed::layout(size) } else { Split::layout(size) };
-        Some(Self { region: Region::alloc(dma.clone(), layout.len, 4096)?, layout, size, packed })
+        let region = Arc::new(Region::alloc(dma.clone(), layout.len, 4096)?);
+        // Both rings begin with flags and an index (sections 2.7.6, 2.7.8).
+        let (avail, used) = if packed { (0, 0) } else { (layout.driver + 4, layout.device + 4) };
+        Some(Self {
+            descriptors: OwnedRows::new(&region, 0, size.into())?,
+            avail: OwnedRows::new(&region, avail, size.into())?,
+            used: OwnedRows::new(&region, used, size.into())?,
+            region,
+            layout,
+            size,
+            packed,
+        })
     }
 
     pub fn iova(&self) -> u64 {
@@ -71,18 +85,14 @@ impl Memory {
         self.region.shared()
     }
 
-    /// Always there: the memory was made for them.
-    pub fn areas(&self) -> Option<Areas<'_>> {
-        let (mem, layout, size) = (self.shared(), self.layout, usize::from(self.size));
-        // Both rings begin with flags and an index (sections 2.7.6, 2.7.8).
-        let (avail, used) = if self.packed { (0, 0) } else { (layout.driver + 4, layout.device + 4) };
-        Some(Areas {
-            descriptors: Rows::new(&mem, 0, size)?,
-            avail: Rows::new(&mem, avail, size)?,
-            used: Rows::new(&mem, used, size)?,
-            mem,
-            layout,
-        })
+    pub fn areas(&self) -> Areas<'_> {
+        Areas {
+            descriptors: self.descriptors.rows(),
+            avail: self.avail.rows(),
+            used: self.used.rows(),
+            mem: self.shared(),
+            layout: self.layout,
+        }
     }
 
     /// Section 2.7.1, 2.8.10.1: rings start zeroed. The device stands still.

@@ -112,15 +112,15 @@ impl AnyRing for Split {
         max: usize,
         mut part: impl FnMut(&mut Packet) -> Option<Part>,
     ) -> usize {
-        let mut avail = self.avail;
+        let mut avail = usize::from(self.avail);
         let done = self.slots.put_burst(burst, max, |packet, id| {
             let Some(part) = part(packet) else { return false };
             Self::describe(areas, id, &part, NONE);
-            areas.avail.store_u16::<0>(avail.into(), id.to_le(), Ordering::Relaxed);
-            avail = avail.wrapping_add(1);
+            areas.avail.store_u16::<0>(avail, id.to_le(), Ordering::Relaxed);
+            avail += 1;
             true
         });
-        self.avail = avail;
+        self.avail = avail as u16;
         self.in_flight += done as u16;
         done
     }
@@ -134,19 +134,16 @@ impl AnyRing for Split {
         wanted: impl FnMut(&mut Packet, u32) -> bool,
     ) -> Result<(usize, Option<Used>), Violation> {
         self.seen = self.device_index(areas)?;
-        let (mut used, seen) = (self.used, self.seen);
+        let mut used = usize::from(self.used);
         let next = || {
-            if used == seen {
-                return None;
-            }
-            let slot = usize::from(used);
-            let id = u32::from_le(areas.used.load_u32::<0>(slot, Ordering::Relaxed));
-            let len = u32::from_le(areas.used.load_u32::<4>(slot, Ordering::Relaxed));
-            used = used.wrapping_add(1);
+            let id = u32::from_le(areas.used.load_u32::<0>(used, Ordering::Relaxed));
+            let len = u32::from_le(areas.used.load_u32::<4>(used, Ordering::Relaxed));
+            used += 1;
             Some((id, len))
         };
-        let (done, stop) = self.slots.take_burst(out, max, true, next, wanted);
-        self.used = used;
+        let finished = usize::from(self.seen.wrapping_sub(self.used));
+        let (done, stop) = self.slots.take_burst(out, max.min(finished), true, next, wanted);
+        self.used = used as u16;
         self.in_flight -= done as u16;
         match stop {
             Stop::End => Ok((done, None)),

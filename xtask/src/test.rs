@@ -56,7 +56,7 @@ const STEPS: &[Step] = &[
     Step { name: "demo", what: "weir demo, twice, without residue", slow: false, run: demo },
     Step {
         name: "apple",
-        what: "the command compiles for both of Apple's targets, the calls into its frameworks included",
+        what: "the command compiles and links for both of Apple's targets, the calls into its frameworks included",
         slow: false,
         run: apple_targets,
     },
@@ -186,21 +186,12 @@ fn house_rules() -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// The compiler that has the standard library's sources; a Mac's own checks are the ordinary ones.
+/// A Mac's own builds are the ordinary ones.
 fn apple_targets() -> Result<Outcome> {
-    if cfg!(target_os = "macos") {
-        return Ok(Outcome::Passed);
+    if !cfg!(target_os = "macos") {
+        bundle::test_app()?;
     }
-    passed(
-        Command::new("/usr/bin/cargo")
-            .current_dir(sh::root())
-            .env("RUSTC", "/usr/bin/rustc")
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env_remove("RUSTUP_TOOLCHAIN")
-            .env("CARGO_TARGET_DIR", sh::target_dir().join("apple-check"))
-            .args(["check", "--quiet", "-p", "weir-cli", "--bin", "weir", "-Zbuild-std=std,panic_abort"])
-            .args(["--target", "aarch64-apple-darwin", "--target", "x86_64-apple-darwin"]),
-    )
+    Ok(Outcome::Passed)
 }
 
 fn mac_bundle() -> Result<Outcome> {

@@ -14,7 +14,8 @@ use crate::sh;
 const RUSTC: &str = "/usr/bin/rustc";
 const CARGO: &str = "/usr/bin/cargo";
 
-fn rust_name(arch: &str) -> &str {
+/// What rustc calls an architecture.
+pub fn rust_name(arch: &str) -> &str {
     if arch == "arm64" { "aarch64" } else { arch }
 }
 
@@ -51,28 +52,8 @@ pub fn core(config: &Config, arch: &str, work: &Path) -> Result<PathBuf> {
     let target = work.join(format!("{}-driverkit.json", rust_name(arch)));
     write_if_new(&target, &target_spec(arch)?)?;
     let object = work.join(format!("core-{arch}.o"));
-    let home =
-        std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{}/.cargo", std::env::var("HOME").unwrap_or_default()));
-    // The paths of this machine must not be in the result.
-    let maps = [
-        (sh::root().display().to_string(), "weir"),
-        (format!("{home}/registry/src"), "registry"),
-        ("/usr/lib/rustlib/src/rust".to_owned(), "rust"),
-    ];
-    let mut flags = "-Cembed-bitcode=yes -Zunstable-options -Cpanic=immediate-abort".to_owned();
-    for (from, to) in maps {
-        flags.push_str(&format!(" --remap-path-prefix={from}={to}"));
-    }
-    let mut cargo = Command::new(CARGO);
+    let mut cargo = cargo(&["-Cembed-bitcode=yes", "-Zunstable-options", "-Cpanic=immediate-abort"]);
     cargo
-        .current_dir(sh::root())
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("RUSTC", RUSTC)
-        .env_remove("RUSTUP_TOOLCHAIN")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env_remove("RUSTC_WRAPPER")
-        .env_remove("RUSTC_WORKSPACE_WRAPPER")
-        .env("RUSTFLAGS", flags)
         .env("MACOSX_DEPLOYMENT_TARGET", &config.minimum_driverkit)
         // One object, optimised as a whole: the linker at hand cannot read this compiler's bitcode.
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
@@ -94,6 +75,31 @@ pub fn core(config: &Config, arch: &str, work: &Path) -> Result<PathBuf> {
     }
     check_imports(&std::fs::read(&object)?, arch)?;
     Ok(object)
+}
+
+/// The compiler that has the standard library's sources, with these flags and without the paths of this machine.
+pub fn cargo(flags: &[&str]) -> Command {
+    let home =
+        std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{}/.cargo", std::env::var("HOME").unwrap_or_default()));
+    let maps = [
+        (sh::root().display().to_string(), "weir"),
+        (format!("{home}/registry/src"), "registry"),
+        ("/usr/lib/rustlib/src/rust".to_owned(), "rust"),
+    ];
+    let mut flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    flags.extend(maps.map(|(from, to)| format!("--remap-path-prefix={from}={to}")));
+    let mut cargo = Command::new(CARGO);
+    cargo
+        .current_dir(sh::root())
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTC", RUSTC)
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("RUSTFLAGS")
+        .env_remove("RUSTC_WRAPPER")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
+        // Unlike RUSTFLAGS, it takes flags with spaces in them.
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    cargo
 }
 
 /// All that the core may want from outside: what compilers call by themselves, and the glue's hooks.

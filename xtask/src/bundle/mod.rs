@@ -1,6 +1,7 @@
 //! `cargo xtask bundle`: Weir.app with the driver extension inside. On a Mac it is built with Xcode's tools and signed;
 //! elsewhere a *check build* is cross-built with our own headers and stubs, which proves all but that macOS loads it.
 
+mod app;
 mod apple;
 mod config;
 mod finding;
@@ -8,6 +9,7 @@ mod glue;
 mod lint;
 mod linux;
 mod macho;
+mod seal;
 mod sign;
 mod stubs;
 mod template;
@@ -18,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use plist::Dictionary;
 
 pub use config::Variant;
 
@@ -31,6 +34,8 @@ const ARCHS: [&str; 2] = ["arm64", "x86_64"];
 const SDK_VERSION: &str = "25.0";
 /// LC_BUILD_VERSION's PLATFORM_DRIVERKIT.
 const PLATFORM_DRIVERKIT: u32 = 10;
+/// Likewise, PLATFORM_MACOS.
+const PLATFORM_MACOS: u32 = 1;
 /// Largest executable of the extension per architecture, bytes.
 const SIZE_LIMIT: u64 = 2 << 20;
 
@@ -72,6 +77,20 @@ pub fn test() -> Result<()> {
     run(&BundleArgs { verify: Some(None), ..plain.clone() })?;
     run(&BundleArgs { matrix: true, ..plain.clone() })?;
     run(&BundleArgs { lint: true, variant: Variant::Release, ..plain })
+}
+
+/// The app alone, for both architectures, compiled and linked; [`test`] then finds it done.
+///
+/// # Errors
+/// What a compiler or the linker said.
+pub fn test_app() -> Result<()> {
+    let config = Config::read(&sh::root().join("weir.toml"))?;
+    let work = sh::target_dir().join("bundle-work");
+    std::fs::create_dir_all(&work)?;
+    for (arch, bytes) in app::build(&config, &work)? {
+        println!("{arch}: {} KiB", bytes.len().div_ceil(1024));
+    }
+    Ok(())
 }
 
 /// Builds twice from nothing and compares every file.
@@ -149,8 +168,9 @@ pub fn run(args: &BundleArgs) -> Result<()> {
         std::fs::remove_dir_all(&app).with_context(|| format!("cannot replace {}", app.display()))?;
     }
     if check {
-        let slices = linux::build(&config, &work)?;
-        assemble_check(&app, &plists, &config, slices)?;
+        let command = app::build(&config, &work)?;
+        let driver = linux::build(&config, &work)?;
+        assemble_check(&app, &plists, &config, driver, command)?;
     } else {
         apple::build(&app, &plists, &config, args.variant, &work)?;
     }
@@ -175,24 +195,33 @@ fn dext_dir(app: &Path, config: &Config) -> PathBuf {
     app.join(format!("Contents/Library/SystemExtensions/{}.dext", config.dext_id()))
 }
 
-fn assemble_check(app: &Path, plists: &Plists, config: &Config, slices: Vec<(&'static str, Vec<u8>)>) -> Result<()> {
-    let dext = dext_dir(app, config);
-    std::fs::create_dir_all(&dext)?;
-    let info = template::xml(&plists.dext_info)?;
-    let mut signed = Vec::new();
-    for (arch, mut bytes) in slices {
-        sign::sign(&mut bytes, &config.dext_id(), &plists.dext_entitlements, &info)?;
-        signed.push((arch, bytes));
-    }
-    std::fs::write(dext.join("Info.plist"), info)?;
-    write_executable(&dext.join(config.dext_id()), &macho::universal(&signed)?)?;
+type Slices = Vec<(&'static str, Vec<u8>)>;
+
+/// Writes a check bundle from unsigned executables, from the inside out: the app's seal covers the extension's files.
+fn assemble_check(app: &Path, plists: &Plists, config: &Config, driver: Slices, command: Slices) -> Result<()> {
+    let code = |slices, identifier, executable, form, info: &Dictionary, entitlements, root: &Path| -> Result<()> {
+        std::fs::create_dir_all(root)?;
+        let info_plist = template::xml(info)?;
+        std::fs::write(root.join("Info.plist"), &info_plist)?;
+        let seal = seal::seal(root, executable, form)?;
+        std::fs::create_dir_all(root.join("_CodeSignature"))?;
+        std::fs::write(root.join(seal::PATH), &seal)?;
+        let bound = sign::Bound { identifier, entitlements, info_plist: &info_plist, seal: &seal };
+        let mut signed: Slices = slices;
+        for (_, bytes) in &mut signed {
+            sign::sign(bytes, &bound)?;
+        }
+        let path = root.join(executable);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        write_executable(&path, &macho::universal(&signed)?)
+    };
+    let (dext, id) = (dext_dir(app, config), config.dext_id());
+    code(driver, &id, &id, seal::Form::Flat, &plists.dext_info, &plists.dext_entitlements, &dext)?;
     let contents = app.join("Contents");
-    std::fs::write(contents.join("Info.plist"), template::xml(&plists.app_info)?)?;
-    // The app is checked by compiling it for both architectures (`cargo xtask test --only apple`); linking it takes
-    // Apple's frameworks. Its entitlements lie beside it for the same checks.
-    std::fs::create_dir_all(contents.join("Resources"))?;
-    std::fs::write(contents.join("Resources/app.entitlements"), template::xml(&plists.app_entitlements)?)?;
-    Ok(())
+    let (info, entitlements) = (&plists.app_info, &plists.app_entitlements);
+    code(command, &config.app_id(), "MacOS/weir", seal::Form::App, info, entitlements, &contents)
 }
 
 fn write_executable(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -206,6 +235,10 @@ fn write_executable(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 fn print_sizes(app: &Path, config: &Config) -> Result<()> {
+    let bytes = std::fs::read(app.join("Contents/MacOS/weir"))?;
+    for (arch, _, size) in macho::slices(&bytes)? {
+        println!("app {arch}: {} KiB", size.div_ceil(1024));
+    }
     let bytes = std::fs::read(dext_dir(app, config).join(config.dext_id()))?;
     for (arch, _, size) in macho::slices(&bytes)? {
         println!("dext {arch}: {} KiB of at most {} KiB", size.div_ceil(1024), SIZE_LIMIT >> 10);

@@ -18,6 +18,7 @@ const BLOB_WRAPPER: u32 = 0xfade_0b01;
 
 const SLOT_CODE_DIRECTORY: u32 = 0;
 const SLOT_REQUIREMENTS: u32 = 2;
+const SLOT_RESOURCES: u32 = 3;
 const SLOT_ENTITLEMENTS: u32 = 5;
 const SLOT_DER: u32 = 7;
 const SLOT_CMS: u32 = 0x10000;
@@ -49,6 +50,20 @@ pub struct Signature {
     pub broken: Option<String>,
     /// Hash of the Info.plist, if it is bound.
     pub info_hash: Option<[u8; 32]>,
+    /// Hash of the seal of the bundle's other files, if it is bound.
+    pub seal_hash: Option<[u8; 32]>,
+}
+
+/// What a signature binds beside the code.
+pub struct Bound<'a> {
+    /// Usually the bundle id.
+    pub identifier: &'a str,
+    /// What the code may do.
+    pub entitlements: &'a Dictionary,
+    /// Contents of Info.plist.
+    pub info_plist: &'a [u8],
+    /// Contents of CodeResources; see `seal.rs`.
+    pub seal: &'a [u8],
 }
 
 fn blob(magic: u32, contents: &[u8]) -> Vec<u8> {
@@ -58,7 +73,8 @@ fn blob(magic: u32, contents: &[u8]) -> Vec<u8> {
     out
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+/// The hash that everything is bound by.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
@@ -66,7 +82,8 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 ///
 /// # Errors
 /// Not an executable with a `__LINKEDIT` segment at its end and room for one more load command.
-pub fn sign(file: &mut Vec<u8>, identifier: &str, entitlements: &Dictionary, info_plist: &[u8]) -> Result<()> {
+pub fn sign(file: &mut Vec<u8>, bound: &Bound) -> Result<()> {
+    let (identifier, entitlements) = (bound.identifier, bound.entitlements);
     if let Some(old) = commands(file)?.iter().find(|command| command.cmd == macho::LC_CODE_SIGNATURE.0) {
         file.truncate(u32_at(file, old.at + 8)? as usize);
         remove_command(file, macho::LC_CODE_SIGNATURE.0)?;
@@ -79,8 +96,9 @@ pub fn sign(file: &mut Vec<u8>, identifier: &str, entitlements: &Dictionary, inf
     let der_blob = blob(DER_ENTITLEMENTS, &der(entitlements)?);
     let cms = blob(BLOB_WRAPPER, &[]);
     let special = [
-        (SPECIAL_INFO, info_plist.to_vec()),
+        (SPECIAL_INFO, bound.info_plist.to_vec()),
         (SLOT_REQUIREMENTS, requirements.clone()),
+        (SLOT_RESOURCES, bound.seal.to_vec()),
         (SLOT_ENTITLEMENTS, xml_blob.clone()),
         (SLOT_DER, der_blob.clone()),
     ];
@@ -256,12 +274,18 @@ fn read_directory(file: &[u8], offset: usize, directory: &[u8], parts: &[(u32, &
         has_der: false,
         broken,
         info_hash: hash(-i64::from(SPECIAL_INFO)).filter(|hash| *hash != [0; 32]),
+        seal_hash: hash(-i64::from(SLOT_RESOURCES)).filter(|hash| *hash != [0; 32] && specials >= SLOT_RESOURCES),
     })
 }
 
 /// Is this the Info.plist that the signature binds?
 pub fn binds(signature: &Signature, info_plist: &[u8]) -> bool {
     signature.info_hash == Some(sha256(info_plist))
+}
+
+/// Is this the seal that the signature binds?
+pub fn binds_seal(signature: &Signature, seal: &[u8]) -> bool {
+    signature.seal_hash == Some(sha256(seal))
 }
 
 /// Entitlements in DER, as macOS 12 and later read them: an application-16 element with version 1 and one sequence of

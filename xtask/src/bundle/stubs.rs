@@ -1,23 +1,37 @@
-//! cli/mac/symbols.txt: what a dext may import. Stub libraries to link with, and the verifier's allow-list.
+//! cli/mac/symbols.txt and app-symbols.txt: what dext and app may import. Stub libraries to link with, and the verifier's
+//! allow-lists.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 use crate::sh;
 
-/// Symbol -> library and the version of DriverKit in which it appeared.
+/// Symbol -> library and the version of DriverKit, or of macOS, in which it appeared.
 pub type Symbols = BTreeMap<String, (String, u32)>;
 
-/// Reads the project's list.
+/// Reads the project's list for the extension.
 ///
 /// # Errors
 /// The file is missing or a line is wrong.
 pub fn symbols() -> Result<Symbols> {
-    let path = sh::root().join("cli/mac/symbols.txt");
-    parse(&std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?)
+    read("cli/mac/symbols.txt")
+}
+
+/// The list for the app.
+///
+/// # Errors
+/// See [`symbols`].
+pub fn app_symbols() -> Result<Symbols> {
+    read("cli/mac/app-symbols.txt")
+}
+
+fn read(name: &str) -> Result<Symbols> {
+    let path = sh::root().join(name);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    parse(&text).with_context(|| name.to_owned())
 }
 
 fn parse(text: &str) -> Result<Symbols> {
@@ -32,7 +46,7 @@ fn parse(text: &str) -> Result<Symbols> {
             library = name.to_owned();
             continue;
         }
-        let place = || format!("cli/mac/symbols.txt, line {}", number + 1);
+        let place = || format!("line {}", number + 1);
         let (version, symbol) = line.split_once(' ').with_context(place)?;
         let version = version.parse().with_context(place)?;
         if library.is_empty() || symbols.insert(symbol.to_owned(), (library.clone(), version)).is_some() {
@@ -69,6 +83,20 @@ pub fn frameworks(symbols: &Symbols) -> Vec<String> {
     names
 }
 
+/// What the app loads: the frameworks whose classes it looks up by name, and libraries that its compiler asks for.
+pub const APP_LIBRARIES: [&str; 7] =
+    ["System", "iconv", "objc", "CoreFoundation", "Foundation", "IOKit", "SystemExtensions"];
+
+/// Where dyld finds a library of macOS.
+pub fn app_install_name(library: &str) -> String {
+    match library {
+        "System" => "/usr/lib/libSystem.B.dylib".to_owned(),
+        "iconv" => "/usr/lib/libiconv.2.dylib".to_owned(),
+        "objc" => "/usr/lib/libobjc.A.dylib".to_owned(),
+        name => format!("/System/Library/Frameworks/{name}.framework/Versions/A/{name}"),
+    }
+}
+
 /// Writes text-based stub libraries (tbd, version 4) below `root`, laid out as in an SDK.
 ///
 /// # Errors
@@ -79,26 +107,55 @@ pub fn write(symbols: &Symbols, root: &Path) -> Result<()> {
         libraries.entry(library).or_default().push(symbol);
     }
     for (library, names) in libraries {
-        let name = install_name(library);
         let path = match library {
             "System" => root.join("usr/lib/libSystem.tbd"),
-            _ => root.join(format!("System/Library/Frameworks/{library}.framework/{library}.tbd")),
+            _ => framework(root, library),
         };
-        let mut text = format!(
-            "--- !tapi-tbd\ntbd-version: 4\ntargets: [ arm64-driverkit, x86_64-driverkit ]\ninstall-name: '{name}'\n\
-             exports:\n  - targets: [ arm64-driverkit, x86_64-driverkit ]\n    symbols: [ "
-        );
-        for (index, symbol) in names.iter().enumerate() {
+        write_stub(&path, "driverkit", &install_name(library), &names)?;
+    }
+    Ok(())
+}
+
+/// As [`write`], for the app. libc and libm are other names of libSystem there.
+///
+/// # Errors
+/// See [`write`].
+pub fn write_app(symbols: &Symbols, root: &Path) -> Result<()> {
+    for library in APP_LIBRARIES {
+        let names: Vec<&str> =
+            symbols.iter().filter(|(_, (of, _))| of == library).map(|(symbol, _)| symbol.as_str()).collect();
+        let paths: Vec<_> = match library {
+            "System" => ["System", "c", "m"].map(|name| root.join(format!("usr/lib/lib{name}.tbd"))).into(),
+            "iconv" | "objc" => vec![root.join(format!("usr/lib/lib{library}.tbd"))],
+            _ => vec![framework(root, library)],
+        };
+        for path in paths {
+            write_stub(&path, "macos", &app_install_name(library), &names)?;
+        }
+    }
+    Ok(())
+}
+
+fn framework(root: &Path, library: &str) -> PathBuf {
+    root.join(format!("System/Library/Frameworks/{library}.framework/{library}.tbd"))
+}
+
+fn write_stub(path: &Path, platform: &str, install_name: &str, symbols: &[&str]) -> Result<()> {
+    let targets = format!("[ arm64-{platform}, x86_64-{platform} ]");
+    let mut text = format!("--- !tapi-tbd\ntbd-version: 4\ntargets: {targets}\ninstall-name: '{install_name}'\n");
+    if !symbols.is_empty() {
+        let _ = write!(text, "exports:\n  - targets: {targets}\n    symbols: [ ");
+        for (index, symbol) in symbols.iter().enumerate() {
             let comma = if index == 0 { "" } else { ",\n               " };
             let _ = write!(text, "{comma}'{symbol}'");
         }
-        text.push_str(" ]\n...\n");
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        text.push_str(" ]\n");
     }
-    Ok(())
+    text.push_str("...\n");
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]
@@ -108,6 +165,9 @@ mod tests {
         let symbols = super::symbols().expect("symbols.txt");
         assert!(symbols.len() > 500);
         assert!(symbols.values().all(|(_, version)| (19..=25).contains(version)));
+        let app = super::app_symbols().expect("app-symbols.txt");
+        assert!(app.values().all(|(library, _)| super::APP_LIBRARIES.contains(&library.as_str())));
+        assert!(app.len() > 100 && app.values().all(|(_, version)| (10..=26).contains(version)));
         assert_eq!(symbols.get("_memcpy").map(|(library, _)| library.as_str()), Some("System"));
         assert!(super::parse("19 _a\n").is_err() && super::parse("[X]\n19 _a\n20 _a\n").is_err());
         assert!(super::parse("[X]\nold _a\n").is_err());

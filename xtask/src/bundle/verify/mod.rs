@@ -1,5 +1,6 @@
 //! `cargo xtask bundle --verify`: what is wrong with a built bundle, whoever built it.
 
+mod app;
 mod image;
 mod slice;
 #[cfg(test)]
@@ -9,7 +10,7 @@ pub use image::Image;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use plist::{Dictionary, Value};
 
 use super::config::{Config, Variant};
@@ -54,10 +55,8 @@ pub fn verify(app: &Path) -> Result<Report> {
         "dext",
         format!("the bundle is called {name}.dext and its id is {id}: macOS looks for it under its id"),
     );
-    let executable = dext.join(text(&dext_info, "CFBundleExecutable"));
-    let info_bytes = std::fs::read(dext.join("Info.plist")).unwrap_or_default();
-    let signed = executable_of_dext(&executable, &info_bytes, &dext_info, &mut report);
-    let app_signed = app_entitlements(&contents, &app_info, check_build, &mut report);
+    let signed = executable_of_dext(&dext, &dext_info, &mut report);
+    let app_signed = app::check(&contents, &app_info, check_build, &mut report);
 
     let variant =
         if signed.contains_key("com.apple.security.get-task-allow") { Variant::Development } else { Variant::Release };
@@ -115,24 +114,39 @@ fn described(app_info: &Dictionary, dext_info: &Dictionary) -> Config {
     }
 }
 
-/// Checks every slice of the extension's executable; returns the entitlements that it is signed with.
-fn executable_of_dext(path: &Path, info: &[u8], dext_info: &Dictionary, report: &mut Report) -> Dictionary {
-    let findings = &mut report.findings;
-    let Ok(bytes) = std::fs::read(path) else {
-        findings.add("executable", "dext", format!("{} is missing", path.display()));
-        return Dictionary::new();
-    };
-    let slices = match macho::slices(&bytes) {
+/// The slices of an executable, one for each kind of Mac.
+fn executable_slices(
+    bytes: &[u8],
+    path: &Path,
+    place: &str,
+    findings: &mut Findings,
+) -> Option<Vec<(String, usize, usize)>> {
+    let slices = match macho::slices(bytes) {
         Ok(slices) => slices,
         Err(error) => {
-            findings.add("macho", "dext", format!("{}: {error:#}", path.display()));
-            return Dictionary::new();
+            findings.add("macho", place, format!("{}: {error:#}", path.display()));
+            return None;
         }
     };
     for arch in ARCHS {
         let found = slices.iter().any(|(name, _, _)| name == arch || name.strip_suffix('e') == Some(arch));
-        findings.expect(found, "architecture", "dext", format!("no {arch}: Macs of that kind cannot run it"));
+        findings.expect(found, "architecture", place, format!("no {arch}: Macs of that kind cannot run it"));
     }
+    Some(slices)
+}
+
+/// Checks every slice of the extension's executable; returns the entitlements that it is signed with.
+fn executable_of_dext(dext: &Path, dext_info: &Dictionary, report: &mut Report) -> Dictionary {
+    let name = text(dext_info, "CFBundleExecutable");
+    let path = &dext.join(&name);
+    let info = std::fs::read(dext.join("Info.plist")).unwrap_or_default();
+    let findings = &mut report.findings;
+    let sealed = app::read_seal(dext, &name, "dext", findings);
+    let Ok(bytes) = std::fs::read(path) else {
+        findings.add("executable", "dext", format!("{} is missing", path.display()));
+        return Dictionary::new();
+    };
+    let Some(slices) = executable_slices(&bytes, path, "dext", findings) else { return Dictionary::new() };
     let symbols = match stubs::symbols() {
         Ok(symbols) => symbols,
         Err(error) => {
@@ -171,7 +185,8 @@ fn executable_of_dext(path: &Path, info: &[u8], dext_info: &Dictionary, report: 
                 format!("{name} names the class {class}, which the executable does not define"),
             );
         }
-        let own = signature(thin, &place, &text(dext_info, "CFBundleIdentifier"), Some(info), findings);
+        let identifier = text(dext_info, "CFBundleIdentifier");
+        let own = signature(thin, &place, &identifier, Some(&info), sealed.as_deref(), findings);
         if let (Some(own), Some(other)) = (&own, &entitlements) {
             findings.expect(
                 own == other,
@@ -191,6 +206,7 @@ fn signature(
     place: &str,
     identifier: &str,
     info: Option<&[u8]>,
+    seal: Option<&[u8]>,
     findings: &mut Findings,
 ) -> Option<Dictionary> {
     let signature = match sign::read(thin) {
@@ -221,6 +237,9 @@ fn signature(
             "Info.plist was changed after signing: the signature binds another one",
         );
     }
+    if let Some(seal) = seal {
+        app::check_seal(&signature, seal, place, findings);
+    }
     findings.expect(
         signature.entitlements.is_some(),
         "entitlements-missing",
@@ -240,27 +259,4 @@ fn signature(
         "signed with a certificate, and without a team: system extensions need one",
     );
     signature.entitlements
-}
-
-/// The app's entitlements: from its executable, or, in a check build, from the file that stands for it.
-fn app_entitlements(contents: &Path, info: &Dictionary, check_build: bool, report: &mut Report) -> Dictionary {
-    let beside = contents.join("Resources/app.entitlements");
-    if check_build && beside.is_file() {
-        report.facts.push("app: not linked in a check build; entitlements from Resources/app.entitlements".to_owned());
-        return read_plist(&beside, "app entitlements", &mut report.findings);
-    }
-    let findings = &mut report.findings;
-    let path = contents.join("MacOS").join(text(info, "CFBundleExecutable"));
-    let Ok(bytes) = std::fs::read(&path) else {
-        findings.add("app-executable", "app", format!("{} is missing", path.display()));
-        return Dictionary::new();
-    };
-    let mut entitlements = None;
-    for (arch, offset, size) in macho::slices(&bytes).unwrap_or_default() {
-        let thin = bytes.get(offset..offset + size).unwrap_or_default();
-        let place = format!("app {arch}");
-        let own = signature(thin, &place, &text(info, "CFBundleIdentifier"), None, findings);
-        entitlements = entitlements.or(own);
-    }
-    entitlements.context("no entitlements").unwrap_or_default()
 }

@@ -1,5 +1,6 @@
 //! Every defect that the verifier and the linter name is planted once, in a small extension that is otherwise right.
 
+mod app;
 mod plists;
 
 use std::fmt::Write as _;
@@ -12,7 +13,7 @@ use plist::Value;
 use super::verify;
 use crate::bundle::config::{Config, Variant};
 use crate::bundle::template::{self, CHECK_BUILD, Plists, personalities};
-use crate::bundle::{dext_dir, macho, sign, stubs};
+use crate::bundle::{dext_dir, macho, seal, sign, stubs};
 use crate::sh;
 
 type Patch = fn(&mut Vec<u8>);
@@ -41,6 +42,11 @@ struct Plant {
     /// Entitlements of the second slice.
     second: fn(&mut Plists),
     after: After,
+    /// The app's: more C, more arguments of the linker, changes before and after signing.
+    app_source: &'static str,
+    app_link: &'static [&'static str],
+    app_patch: Patch,
+    app_patch_signed: Patch,
 }
 
 impl Default for Plant {
@@ -61,6 +67,10 @@ impl Default for Plant {
             plists: |_| {},
             second: |_| {},
             after: |_| {},
+            app_source: "",
+            app_link: &[],
+            app_patch: |_| {},
+            app_patch_signed: |_| {},
         }
     }
 }
@@ -138,6 +148,23 @@ fn slice(plant: &Plant, plists: &Plists, arch: &str, dir: &Path) -> Vec<u8> {
     bytes
 }
 
+/// Puts one bundle's files in place; `signed` makes its slices of the seal.
+fn put(
+    root: &Path,
+    executable: &str,
+    form: seal::Form,
+    info: &[u8],
+    signed: impl FnOnce(&[u8]) -> Vec<(&'static str, Vec<u8>)>,
+) {
+    std::fs::create_dir_all(root.join("_CodeSignature")).expect("folders");
+    std::fs::write(root.join("Info.plist"), info).expect("write");
+    let seal = seal::seal(root, executable, form).expect("seal");
+    std::fs::write(root.join(seal::PATH), &seal).expect("write");
+    let path = root.join(executable);
+    std::fs::create_dir_all(path.parent().expect("parent")).expect("folders");
+    std::fs::write(path, macho::universal(&signed(&seal)).expect("universal")).expect("write");
+}
+
 /// Makes the bundle and returns the codes of what the verifier finds.
 fn codes(plant: &Plant) -> Vec<&'static str> {
     let (_dir, app) = build(plant);
@@ -164,11 +191,9 @@ fn build(plant: &Plant) -> (tempfile::TempDir, PathBuf) {
     (plant.plists)(&mut plists);
     let info = template::xml(&plists.dext_info).expect("xml");
     let identifier = plant.identifier.map_or_else(|| config.dext_id(), str::to_owned);
-    let slices: Vec<(&str, Vec<u8>)> = plant
-        .archs
-        .iter()
-        .enumerate()
-        .map(|(index, arch)| {
+    let app = dir.path().join("Weir.app");
+    let driver = |seal: &[u8]| {
+        let one = |(index, arch): (usize, &&'static str)| {
             let mut bytes = slice(plant, &classes, arch, dir.path());
             (plant.patch)(&mut bytes);
             let mut own = plists.clone();
@@ -176,30 +201,37 @@ fn build(plant: &Plant) -> (tempfile::TempDir, PathBuf) {
                 (plant.second)(&mut own);
             }
             if !plant.unsigned {
-                sign::sign(&mut bytes, &identifier, &own.dext_entitlements, &info).expect("sign");
+                let bound = sign::Bound {
+                    identifier: &identifier,
+                    entitlements: &own.dext_entitlements,
+                    info_plist: &info,
+                    seal,
+                };
+                sign::sign(&mut bytes, &bound).expect("sign");
             }
             (plant.patch_signed)(&mut bytes);
             (*arch, bytes)
-        })
-        .collect();
-    let app = dir.path().join("Weir.app");
-    let dext = dext_dir(&app, &config);
-    std::fs::create_dir_all(&dext).expect("folders");
-    std::fs::write(dext.join("Info.plist"), info).expect("write");
-    std::fs::write(dext.join(config.dext_id()), macho::universal(&slices).expect("universal")).expect("write");
-    let contents = app.join("Contents");
-    std::fs::write(contents.join("Info.plist"), template::xml(&plists.app_info).expect("xml")).expect("write");
-    if plant.variant == Variant::Release {
-        // A release has a real app; the extension's file serves as one.
-        std::fs::create_dir_all(contents.join("MacOS")).expect("folders");
-        let mut bytes = slice(plant, &classes, "arm64", dir.path());
-        sign::sign(&mut bytes, &config.app_id(), &plists.app_entitlements, &[]).expect("sign");
-        std::fs::write(contents.join("MacOS/weir"), bytes).expect("write");
-    } else {
-        std::fs::create_dir_all(contents.join("Resources")).expect("folders");
-        let text = template::xml(&plists.app_entitlements).expect("xml");
-        std::fs::write(contents.join("Resources/app.entitlements"), text).expect("write");
-    }
+        };
+        plant.archs.iter().enumerate().map(one).collect()
+    };
+    put(&dext_dir(&app, &config), &config.dext_id(), seal::Form::Flat, &info, driver);
+    let app_info = template::xml(&plists.app_info).expect("xml");
+    let command = |seal: &[u8]| {
+        let one = |arch: &&'static str| {
+            let mut bytes = app::slice(plant, arch, dir.path());
+            let bound = sign::Bound {
+                identifier: &config.app_id(),
+                entitlements: &plists.app_entitlements,
+                info_plist: &app_info,
+                seal,
+            };
+            sign::sign(&mut bytes, &bound).expect("sign");
+            (plant.app_patch_signed)(&mut bytes);
+            (*arch, bytes)
+        };
+        plant.archs.iter().map(one).collect()
+    };
+    put(&app.join("Contents"), "MacOS/weir", seal::Form::App, &app_info, command);
     (plant.after)(&app);
     (dir, app)
 }
@@ -456,9 +488,25 @@ fn defects_of_the_folder_are_found() {
             bytes[0x4000 + 22] = 0xff;
             std::fs::write(path, bytes).expect("write");
         }),
-        ("app-executable", |app| {
-            std::fs::remove_file(app.join("Contents/Resources/app.entitlements")).expect("remove")
+        ("app-executable", |app| std::fs::remove_file(app.join("Contents/MacOS/weir")).expect("remove")),
+        ("macho", |app| std::fs::write(app.join("Contents/MacOS/weir"), "#!/bin/sh\n").expect("write")),
+        ("info-changed", |app| {
+            let path = app.join("Contents/Info.plist");
+            let text = std::fs::read_to_string(&path).expect("read").replace("which filters", "that filters");
+            std::fs::write(path, text).expect("write");
         }),
+        ("seal-missing", |app| std::fs::remove_file(app.join("Contents").join(seal::PATH)).expect("remove")),
+        ("seal-missing", |app| std::fs::remove_file(app.join(DEXT).join(seal::PATH)).expect("remove")),
+        ("seal-changed", |app| {
+            let path = app.join(DEXT).join(seal::PATH);
+            let text = std::fs::read_to_string(&path).expect("read").replace("2000", "2001");
+            std::fs::write(path, text).expect("write");
+        }),
+        ("seal-file", |app| std::fs::write(app.join("Contents/Resources.txt"), "new").expect("write")),
+        ("seal-file", |app| std::fs::write(app.join(DEXT).join("new.txt"), "new").expect("write")),
+        ("seal-file", |app| std::fs::write(app.join(DEXT).join("dev.weir.driver"), "other").expect("write")),
+        ("seal-file", |app| std::fs::remove_file(app.join(DEXT).join("Info.plist")).expect("remove")),
+        ("seal-file", |app| std::fs::write(app.join("Contents").join(seal::PATH), "<plist/>").expect("write")),
     ];
     for (code, after) in cases {
         let found = codes(&Plant { after: *after, ..Plant::default() });

@@ -71,9 +71,6 @@ struct Totals {
     defect: Option<String>,
 }
 
-/// Room for the largest super-frame that any capture of a single machine holds.
-pub const MTU_MAX: u32 = 16_110;
-
 /// Runs the capture through the driver.
 ///
 /// # Errors
@@ -89,8 +86,8 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let mut host = Host::new(HostConfig::simulated(args.seed));
     let options = NicOptions {
         wire: Wire::Client,
-        mtu: MTU_MAX,
-        mtu_max: MTU_MAX,
+        mtu: crate::explain::MTU_MAX,
+        mtu_max: crate::explain::MTU_MAX,
         offloads: false,
         mac: Some([0x02, 0, 0, 0, 0, 1]),
         seed: Some(args.seed),

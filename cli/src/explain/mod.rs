@@ -117,9 +117,12 @@ fn address(text: &str) -> Result<InterfaceAddress> {
     Ok(InterfaceAddress { family, addr: octets(addr), len, broadcast, peer: None })
 }
 
+/// Room for the largest super-frame that any capture of a single machine holds.
+pub const MTU_MAX: u32 = 16_110;
+
 /// The longest frame that the adapter of `weir replay` takes, which no rule sees if it is longer: header, tags, MTU.
 fn longest(parsed: &Parsed) -> usize {
-    14 + 4 * usize::from(parsed.vlan_count.min(2)) + crate::replay::MTU_MAX as usize
+    14 + 4 * usize::from(parsed.vlan_count.min(2)) + MTU_MAX as usize
 }
 
 impl Tracer {

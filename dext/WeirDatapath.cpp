@@ -203,18 +203,27 @@ void poll(Queue &queue)
         return;
     }
     weir_core *core = queue.owner->ivars->core;
-    bool busy = true;
-    for (uint32_t round = 0; busy && round < kPollRounds; ++round) {
-        bool more = false;
-        uint32_t moved = reapTx(queue, core);
+    /* Each direction goes round until it finds nothing more: a submission queue that was found empty rings its doorbell,
+     * and weir_arm() sees what comes from the wire. */
+    bool sending = true;
+    bool receiving = true;
+    for (uint32_t round = 0; (sending || receiving) && round < kPollRounds; ++round) {
         /* Before anything is sent: what a loopback wire answers at once needs a buffer. */
-        moved += refillRx(queue, core);
-        /* Also after completions: the doorbell rings only when the submission queue was empty. */
-        moved += submitTx(queue, core);
-        moved += receive(queue, core, more);
-        busy = moved != 0 || more;
+        const bool refilled = receiving && refillRx(queue, core) == kBurst;
+        if (sending) {
+            const uint32_t sent = submitTx(queue, core);
+            /* After sending, because a loopback wire is done with most frames by now; what is reaped makes room. */
+            sending = reapTx(queue, core) + sent != 0;
+        }
+        if (receiving) {
+            bool more = false;
+            const uint32_t received = receive(queue, core, more);
+            receiving = received != 0 || more || refilled;
+            /* So long a turn of one direction is time for the other to have something. */
+            sending = sending || received == kBurst;
+        }
     }
-    if (busy || weir_arm(core, queue.index) != 0) {
+    if (sending || receiving || weir_arm(core, queue.index) != 0) {
         schedulePoll(queue);
     }
 }

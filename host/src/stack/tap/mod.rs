@@ -8,6 +8,7 @@
 mod control;
 mod device;
 mod pump;
+mod schedule;
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,29 @@ const NAMES: [&str; 6] = ["weirb-va", "weirb-vb", "weirb-fa", "weirb-fb", "weirb
 /// What joins each pair of `NAMES`.
 const PATHS: [&str; 3] = ["veth", "forwarder", "weir"];
 
+/// What to measure.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Seconds of each iperf3 run.
+    #[arg(long, default_value_t = 2)]
+    seconds: u32,
+    /// Rounds: a run over each path and with each congestion control in turn.
+    #[arg(long, default_value_t = 9)]
+    repeat: usize,
+    /// Queue pairs of the driver.
+    #[arg(long, default_value_t = 1)]
+    queues: u32,
+    /// TCP streams at a time.
+    #[arg(long, default_value_t = 1)]
+    streams: u32,
+    /// The server sends.
+    #[arg(long)]
+    reverse: bool,
+    /// One JSON object instead of the table.
+    #[arg(long)]
+    json: bool,
+}
+
 /// Namespaces, forwarder and driver; everything goes when this is dropped.
 struct Bed {
     driver: Child,
@@ -57,7 +80,7 @@ fn ip(args: &str) -> Result<()> {
     sh::run(Command::new("ip").args(args.split_whitespace()))
 }
 
-fn build() -> Result<Bed> {
+fn build(queues: u32) -> Result<Bed> {
     sh::run(sh::cargo().args(["build", "--quiet", "--release", "-p", "weir-cli"]))?;
     clean();
     for name in NAMES {
@@ -75,7 +98,7 @@ fn build() -> Result<Bed> {
         .context("cannot start the forwarder")?;
     let joined = ready(&mut forwarder, "the forwarder");
     let driver = Command::new(sh::target_dir().join("release/weir"))
-        .args(["run", "--nic", "pair"])
+        .args(["run", "--nic", "pair", "--queues", &queues.to_string()])
         .args(["--stack", &format!("tap:w0,netns={da}"), "--stack", &format!("tap:w0,netns={db}")])
         .stdout(Stdio::piped())
         .spawn()
@@ -91,37 +114,42 @@ fn build() -> Result<Bed> {
     Ok(bed)
 }
 
-/// Bits per second that iperf3's receiver counted, under a congestion control that the kernel knows.
-fn throughput((client, server): (&str, &str), seconds: u32, congestion: &str) -> Result<f64> {
+/// What iperf3's receiver counted.
+struct Run {
+    gbps: f64,
+    gigabytes: f64,
+}
+
+/// TCP under a congestion control that the kernel knows.
+fn throughput((client, server): (&str, &str), args: &Args, congestion: &str) -> Result<Run> {
     let mut listener = Command::new("ip")
         .args(["netns", "exec", server, "iperf3", "-s", "-1"])
         .stdout(Stdio::null())
         .spawn()
         .context("cannot start iperf3")?;
     std::thread::sleep(Duration::from_millis(300));
+    let (seconds, streams) = (args.seconds.to_string(), args.streams.to_string());
     let output = Command::new("ip")
-        .args([
-            "netns",
-            "exec",
-            client,
-            "iperf3",
-            "-J",
-            "-c",
-            "10.79.0.2",
-            "-t",
-            &seconds.to_string(),
-            "-C",
-            congestion,
-        ])
+        .args(["netns", "exec", client, "iperf3", "-J", "-c", "10.79.0.2", "-C", congestion])
+        .args(["-t", &seconds, "-P", &streams])
+        .args(args.reverse.then_some("-R"))
         .output()?;
     listener.wait()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    // The last bits_per_second of the report is sum_received's, or cpu figures follow it.
-    let received = text.split("\"sum_received\"").nth(1).context("iperf3 reported no received sum")?;
-    let value = received.split("\"bits_per_second\":").nth(1).context("iperf3 reported no throughput")?;
-    let number: String =
-        value.trim_start().chars().take_while(|c| c.is_ascii_digit() || *c == '.' || *c == 'e' || *c == '+').collect();
-    number.parse().context("iperf3's throughput is not a number")
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).context("iperf3 printed no report")?;
+    let received = &report["end"]["sum_received"];
+    let number = |key: &str| received[key].as_f64().with_context(|| format!("iperf3 reported no {key} received"));
+    Ok(Run { gbps: number("bits_per_second")? / 1e9, gigabytes: number("bytes")? / 1e9 })
+}
+
+/// Processor time in seconds that a process's threads have had (`Documentation/scheduler/sched-stats.rst`).
+fn busy(pid: u32) -> Result<f64> {
+    let mut sum = 0;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end meanwhile.
+        let text = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+        sum += text.split_ascii_whitespace().next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(sum as f64 / 1e9)
 }
 
 /// Mean round-trip time in microseconds of 2000 flood pings.
@@ -156,21 +184,32 @@ fn congestions() -> Result<Vec<String>> {
     Ok(all)
 }
 
-/// Medians and spreads of one congestion control, by path.
+/// What was measured under one congestion control, by path and round.
 struct Rates {
     congestion: String,
     gbps: [Vec<f64>; PATHS.len()],
+    /// Processor seconds of what joins the namespaces, per gigabyte; none for veth, whose work its users do.
+    cost: [Vec<f64>; PATHS.len()],
 }
 
 impl Rates {
+    fn new(congestion: String) -> Self {
+        Self { congestion, gbps: Default::default(), cost: Default::default() }
+    }
+
     fn median(&self, path: usize) -> f64 {
         self.gbps.get(path).map_or(0.0, |all| median(all.clone()))
     }
 
-    /// Of the bare veth pair.
-    fn ratio(&self, path: usize) -> f64 {
-        let veth = self.median(0);
-        if veth > 0.0 { self.median(path) / veth } else { 0.0 }
+    fn cost(&self, path: usize) -> Option<f64> {
+        self.cost.get(path).filter(|all| !all.is_empty()).map(|all| median(all.clone()))
+    }
+
+    /// Of another path: the median over the rounds, each with its own pair of runs, so that what the machine's neighbours
+    /// do and how its scheduler places both ends weighs on both.
+    fn ratio(&self, path: usize, of: usize) -> f64 {
+        let (Some(these), Some(those)) = (self.gbps.get(path), self.gbps.get(of)) else { return 0.0 };
+        median(these.iter().zip(those).filter(|(_, that)| **that > 0.0).map(|(this, that)| this / that).collect())
     }
 }
 
@@ -178,18 +217,24 @@ impl Rates {
 ///
 /// # Errors
 /// Not root, or a tool failed.
-pub fn run(seconds: u32, repeat: usize, json: bool) -> Result<()> {
+pub fn run(args: &Args) -> Result<()> {
+    let (seconds, repeat) = (args.seconds, args.repeat.max(1));
     if !setup::is_root() {
         bail!("namespaces and TAP devices need root");
     }
-    let bed = build()?;
-    let mut rates: Vec<Rates> =
-        congestions()?.into_iter().map(|congestion| Rates { congestion, gbps: Default::default() }).collect();
+    let bed = build(args.queues)?;
+    let mut rates: Vec<Rates> = congestions()?.into_iter().map(Rates::new).collect();
+    let pids = [None, Some(bed.forwarder.id()), Some(bed.driver.id())];
     let mut rtt: [Vec<f64>; PATHS.len()] = Default::default();
-    for _ in 0..repeat.max(1) {
+    for _ in 0..repeat {
         for rates in &mut rates {
-            for (path, all) in rates.gbps.iter_mut().enumerate() {
-                all.push(throughput(ends(path), seconds, &rates.congestion)? / 1e9);
+            for (path, ((gbps, cost), pid)) in rates.gbps.iter_mut().zip(&mut rates.cost).zip(pids).enumerate() {
+                let before = pid.map(busy).transpose()?;
+                let run = throughput(ends(path), args, &rates.congestion)?;
+                if let (Some(before), Some(after)) = (before, pid.map(busy).transpose()?) {
+                    cost.push((after - before) / run.gigabytes.max(1e-9));
+                }
+                gbps.push(run.gbps);
             }
         }
         for (path, all) in rtt.iter_mut().enumerate() {
@@ -198,14 +243,17 @@ pub fn run(seconds: u32, repeat: usize, json: bool) -> Result<()> {
     }
     drop(bed);
     let rtt = rtt.map(median);
-    if json {
+    if args.json {
         let runs: Vec<_> = rates
             .iter()
             .map(|rates| {
                 let mut run = serde_json::json!({ "congestion": rates.congestion });
                 for (path, name) in PATHS.iter().enumerate() {
                     run[format!("{name}_gbps")] = rates.median(path).into();
-                    run[format!("{name}_ratio")] = rates.ratio(path).into();
+                    run[format!("{name}_ratio")] = rates.ratio(path, 0).into();
+                    if let Some(cost) = rates.cost(path) {
+                        run[format!("{name}_cpu_s_per_gb")] = cost.into();
+                    }
                 }
                 run
             })
@@ -217,13 +265,15 @@ pub fn run(seconds: u32, repeat: usize, json: bool) -> Result<()> {
         println!("{all}");
         return Ok(());
     }
-    println!("iperf3 TCP, one stream, {repeat} runs of {seconds} s each in turn, median (lowest to highest)");
+    let streams = args.streams;
+    println!("iperf3 TCP, streams: {streams}, {repeat} runs of {seconds} s each in turn, median (lowest to highest)");
     for rates in &rates {
-        println!("  {}", rates.congestion);
+        println!("  {}: Weir {:.2} of the forwarder", rates.congestion, rates.ratio(2, 1));
         for (path, name) in PATHS.iter().enumerate() {
             let (low, high) = rates.gbps.get(path).map_or((0.0, 0.0), |all| spread(all));
-            let (rate, ratio) = (rates.median(path), rates.ratio(path));
-            println!("    {name:<9}  {rate:6.2} Gb/s ({low:5.2} to {high:5.2})   {ratio:5.2} of veth");
+            let (rate, ratio) = (rates.median(path), rates.ratio(path, 0));
+            let cost = rates.cost(path).map_or(String::new(), |cost| format!("   {cost:.2} s of processor per GB"));
+            println!("    {name:<9}  {rate:6.2} Gb/s ({low:5.2} to {high:5.2})   {ratio:5.2} of veth{cost}");
         }
     }
     println!("flood ping, mean round trip");

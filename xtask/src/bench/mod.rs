@@ -16,15 +16,8 @@ use crate::setup::{self, Install, Purpose};
 pub enum Bench {
     /// iperf3 between two namespaces: through the driver with offloads, beside a bare veth pair.
     E2e {
-        /// Seconds of each iperf3 run.
-        #[arg(long, default_value_t = 4)]
-        seconds: u32,
-        /// Runs of each kind, in turn.
-        #[arg(long, default_value_t = 5)]
-        repeat: usize,
-        /// One JSON object instead of the table.
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        args: e2e::Args,
     },
     /// Address tables: longest prefix match of a million prefixes.
     #[command(disable_help_flag = true)]
@@ -96,9 +89,9 @@ pub struct Passed {
 /// Missing tools, or a run that failed.
 pub fn run(install: Install, bench: &Bench) -> Result<()> {
     match bench {
-        Bench::E2e { seconds, repeat, json } => {
+        Bench::E2e { args } => {
             setup::ensure(Purpose::Test, install)?;
-            e2e::run(*seconds, *repeat, *json)
+            e2e::run(args)
         }
         Bench::Lpm { args } => core::run(install, "lpm", false, args),
         Bench::Latency(args) => {

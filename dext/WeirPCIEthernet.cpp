@@ -288,8 +288,11 @@ void interrupt(WeirEthernet *nic, uint32_t vector)
 {
     WeirEthernet_IVars *ivars = nic->ivars;
     if (ivars->hardware.vectors > 1 && vector < ivars->queueCount) {
-        weir_interrupt_polled(ivars->core);
-        pollHere(ivars->queues[vector]);
+        /* On the pair's queue: it is drained between the end of the data path and the core's. */
+        if (isRunning(nic)) {
+            weir_interrupt_polled(ivars->core);
+            pollHere(ivars->queues[vector]);
+        }
         return;
     }
     uint32_t queues = 0;

@@ -192,6 +192,8 @@ void quiesceDatapath(WeirEthernet *nic);
 void drainQueues(WeirEthernet *nic);
 void sumCounters(WeirEthernet *nic, weir_glue_counters &out);
 
+/* The data path may touch the core. On a pair's queue it stays so to the end of what runs there. */
+bool isRunning(WeirEthernet *nic);
 /* Serves a pair at once on its own queue, or soon. */
 void pollHere(Queue &queue);
 

@@ -27,7 +27,7 @@ fn pings_and_bulk_tcp(model: &str) {
     let driver = join(&lab, model, &[]);
     let text = run(&mut lab.exec(&lab.b, "ping -q -f -c 10000 -W 10 10.78.0.1"));
     assert!(text.contains("10000 received"), "{model}: {text}");
-    let text = run(&mut lab.exec(&lab.b, "ping -q -6 -c 100 -i 0.002 -W 10 fd78::1"));
+    let text = run(&mut lab.exec(&lab.b, "ping -q -6 -c 100 -i 0.05 -W 10 fd78::1"));
     assert!(text.contains("100 received"), "{model}: {text}");
     for direction in ["", "-R"] {
         let mut server = Serving::start(&lab);

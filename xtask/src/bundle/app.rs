@@ -25,26 +25,27 @@ pub fn build(config: &Config, work: &Path) -> Result<Vec<(&'static str, Vec<u8>)
         // Room for LC_CODE_SIGNATURE, which our own signer adds; local symbols serve nobody here.
         "-Clink-args=-headerpad 0x400 -no_adhoc_codesign -fixup_chains -S -x -fatal_warnings",
     ];
-    let mut slices = Vec::new();
+    let mut cargo = linux::cargo(&flags);
     for arch in ARCHS {
-        let mut cargo = linux::cargo(&flags);
-        cargo
-            .env(format!("CARGO_TARGET_{}_APPLE_DARWIN_LINKER", linux::rust_name(arch).to_uppercase()), "ld64.lld-19")
-            .env("MACOSX_DEPLOYMENT_TARGET", &config.minimum_macos)
-            .env("SDKROOT", &sdk)
-            .env("CARGO_TARGET_DIR", work.join("app"))
-            .args(["rustc", "--quiet", "-p", "weir-cli", "--bin", "weir", "--profile", PROFILE])
-            // Without what prints back traces.
-            .args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="])
-            .arg("--target")
-            .arg(triple(arch))
-            // Stripping debug information that is not there takes a tool that Debian's compiler comes without.
-            .args(["--", "-Cstrip=none"]);
-        sh::run(&mut cargo)?;
-        let path = executable(work, arch);
-        slices.push((arch, std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?));
+        let target = linux::rust_name(arch).to_uppercase();
+        cargo.env(format!("CARGO_TARGET_{target}_APPLE_DARWIN_LINKER"), "ld64.lld-19");
     }
-    Ok(slices)
+    cargo
+        .env("MACOSX_DEPLOYMENT_TARGET", &config.minimum_macos)
+        .env("SDKROOT", &sdk)
+        .env("CARGO_TARGET_DIR", work.join("app"))
+        .args(["build", "--quiet", "-p", "weir-cli", "--bin", "weir", "--profile", PROFILE])
+        // Without what prints back traces.
+        .args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="]);
+    for arch in ARCHS {
+        cargo.arg("--target").arg(triple(arch));
+    }
+    sh::run(&mut cargo)?;
+    let read = |arch| {
+        let path = executable(work, arch);
+        Ok((arch, std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?))
+    };
+    ARCHS.into_iter().map(read).collect()
 }
 
 fn triple(arch: &str) -> String {

@@ -8,6 +8,9 @@
 #include "weir_dext.h"
 
 namespace weir {
+
+bool isRunning(WeirEthernet *nic) { return __atomic_load_n(&nic->ivars->running, __ATOMIC_SEQ_CST) != 0; }
+
 namespace {
 
 constexpr uint64_t kCookieTx = 1;
@@ -191,8 +194,6 @@ uint32_t receive(Queue &queue, weir_core *core, bool &more)
     giveBack(queue, bad, refused);
     return n;
 }
-
-bool isRunning(WeirEthernet *nic) { return __atomic_load_n(&nic->ivars->running, __ATOMIC_SEQ_CST) != 0; }
 
 /* Serves a pair until nothing moves, then arms its wake-up. On the pair's queue. */
 void poll(Queue &queue)

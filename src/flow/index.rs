@@ -6,8 +6,8 @@
 //!
 //! An open hash table of words: 56 bits of a key's hash, the shard's number, and whether it is one side's key only. Nobody
 //! waits for anybody. A key is entered in steps: a word that only asks, a look for the same key entered by somebody else
-//! at the same time, and, if there is none, the word that owns; whoever sees another takes its own word back. So two shards never have a key both, nobody
-//! takes one that asks for the owner, and at worst both that ask at once are refused.
+//! at the same time, and, if there is none, the word that owns; whoever sees another takes its own word back. So two
+//! shards never have a key both, nobody takes one that asks for the owner, and at worst both that ask at once are refused.
 //!
 //! Two keys with the same hash are taken for one: with ten million of them a new key has such a twin once in 2^40 times,
 //! and is refused as if it had been there.

@@ -340,7 +340,7 @@ impl<'a, R: Recorder> Judge<'a, R> {
         let mut shifts = (0, 0);
         let mut established = false;
         // What a segment with a bad timestamp has changed by then is put back.
-        let saved = state.flags.contains(StateFlags::TIMESTAMPS).then_some((state.peers, before));
+        let saved = if state.flags.contains(StateFlags::TIMESTAMPS) { Some((state.peers, before)) } else { None };
         if state.protocol == protocol::TCP {
             let Some(segment) = Segment::read(frame, parsed) else {
                 return Some(Outcome::Drop(DropReason::Short));

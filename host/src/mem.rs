@@ -382,6 +382,22 @@ impl Mem {
         }
         Ok(())
     }
+
+    /// Stores `value`, little-endian, in one piece where it lies aligned in one: as a device's write reaches a processor
+    /// that looks at the word meanwhile. What was written before is seen by whoever sees it.
+    ///
+    /// # Errors
+    /// `NO_SPACE` outside the descriptor.
+    pub fn store(&self, offset: u64, value: u64) -> IoResult<()> {
+        match self.segments(offset, 8)?.as_slice() {
+            &[(at, 8)] if at.cast::<AtomicU64>().is_aligned() => {
+                // SAFETY: as in write(); aligned, and it lies whole in one piece.
+                unsafe { AtomicU64::from_ptr(at.cast()) }.store(value.to_le(), Ordering::Release);
+                Ok(())
+            }
+            _ => self.write(offset, &value.to_le_bytes()),
+        }
+    }
 }
 
 /// A mapping of a descriptor; the addresses are gone when it is dropped.

@@ -104,7 +104,17 @@ fn build((package, target): (&str, &str)) -> Result<PathBuf> {
         .env("RUSTFLAGS", &flags)
         .env("WEIR_SANITIZE", "address")
         .env("CARGO_TARGET_DIR", sh::target_dir().join("sanitize-address"))
-        .args(["test", "--quiet", "--no-run", "--message-format=json", "--target", &triple, "-p", package, target])
+        .args([
+            "test",
+            "--quiet",
+            "--no-run",
+            "--message-format=json-render-diagnostics",
+            "--target",
+            &triple,
+            "-p",
+            package,
+            target,
+        ])
         .stderr(Stdio::inherit())
         .output()
         .context("cannot start cargo")?;

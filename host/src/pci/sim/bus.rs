@@ -133,6 +133,14 @@ impl Bus {
             done += n;
         }
     }
+
+    /// Writes a word of a descriptor, which the driver may be looking at, in one piece.
+    pub fn store(&self, at: u64, value: u64) {
+        match self.find(at, WRITES) {
+            Some((range, offset, 8..)) if range.mem.store(offset, value).is_ok() => {}
+            _ => self.write(at, &value.to_le_bytes()),
+        }
+    }
 }
 
 /// Message interrupts on their way out.

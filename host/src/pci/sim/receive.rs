@@ -205,15 +205,9 @@ impl Registers {
             bus.read(at, &mut buffer);
             bus.write(u64::from_le_bytes(buffer), piece);
             let end = if i as u64 == last { END | status } else { 0 };
-            let mut done = [0u8; 16];
-            done[4..8].copy_from_slice(&hash.to_le_bytes());
-            done[8..12].copy_from_slice(&(DONE | end).to_le_bytes());
-            done[12..14].copy_from_slice(&(piece.len() as u16).to_le_bytes());
             // The status last: whoever sees it sees the rest.
-            bus.write(at, &done[..8]);
-            bus.write(at + 12, &done[12..]);
-            std::sync::atomic::fence(std::sync::atomic::Ordering::Release);
-            bus.write(at + 8, &done[8..12]);
+            bus.store(at, u64::from(hash) << 32);
+            bus.store(at + 8, u64::from(DONE | end) | (piece.len() as u64) << 32);
             head = ring.next(head);
         }
         self.set_head(RX, index, head);

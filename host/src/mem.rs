@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use nix::libc;
 
@@ -383,20 +383,30 @@ impl Mem {
         Ok(())
     }
 
-    /// Stores `value`, little-endian, in one piece where it lies aligned in one: as a device's write reaches a processor
-    /// that looks at the word meanwhile. What was written before is seen by whoever sees it.
+    /// Writes 4 or 8 bytes in one piece where they lie aligned in one: as a device's write reaches a processor that looks
+    /// at the word meanwhile. Whoever sees it sees what was written before it.
     ///
     /// # Errors
     /// `NO_SPACE` outside the descriptor.
-    pub fn store(&self, offset: u64, value: u64) -> IoResult<()> {
-        match self.segments(offset, 8)?.as_slice() {
-            &[(at, 8)] if at.cast::<AtomicU64>().is_aligned() => {
-                // SAFETY: as in write(); aligned, and it lies whole in one piece.
-                unsafe { AtomicU64::from_ptr(at.cast()) }.store(value.to_le(), Ordering::Release);
-                Ok(())
+    pub fn publish(&self, offset: u64, data: &[u8]) -> IoResult<()> {
+        let segments = self.segments(offset, data.len() as u64)?;
+        if let &[(at, _)] = segments.as_slice() {
+            if let Ok(word) = data.try_into()
+                && at.cast::<AtomicU64>().is_aligned()
+            {
+                // SAFETY: as in write(); aligned, and the segment has as many bytes as `data`.
+                unsafe { AtomicU64::from_ptr(at.cast()) }.store(u64::from_ne_bytes(word), Ordering::Release);
+                return Ok(());
             }
-            _ => self.write(offset, &value.to_le_bytes()),
+            if let Ok(word) = data.try_into()
+                && at.cast::<AtomicU32>().is_aligned()
+            {
+                // SAFETY: as above.
+                unsafe { AtomicU32::from_ptr(at.cast()) }.store(u32::from_ne_bytes(word), Ordering::Release);
+                return Ok(());
+            }
         }
+        self.write(offset, data)
     }
 }
 

@@ -413,7 +413,8 @@ fn sanitized(which: &str) -> Result<Outcome> {
         // The tests then drive the `weir` that is built with them.
         .env_remove("WEIR_BIN");
     // Both packages at once, so that what they share is built once.
-    cargo.args(["test", "--quiet", "--target", &target, "-p", "weir-host", "-p", "weir-cli", "--tests"]);
+    cargo.args(["test", "--quiet", "--no-fail-fast", "--target", &target]);
+    cargo.args(["-p", "weir-host", "-p", "weir-cli", "--tests"]);
     if races {
         cargo.arg("-Zbuild-std=std,panic_abort");
     }

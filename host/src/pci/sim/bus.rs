@@ -135,10 +135,10 @@ impl Bus {
     }
 
     /// Writes a word of a descriptor, which the driver may be looking at, in one piece.
-    pub fn store(&self, at: u64, value: u64) {
+    pub fn publish(&self, at: u64, word: &[u8]) {
         match self.find(at, WRITES) {
-            Some((range, offset, 8..)) if range.mem.store(offset, value).is_ok() => {}
-            _ => self.write(at, &value.to_le_bytes()),
+            Some((range, offset, most)) if most >= word.len() as u64 && range.mem.publish(offset, word).is_ok() => {}
+            _ => self.write(at, word),
         }
     }
 }

@@ -206,8 +206,8 @@ impl Registers {
             bus.write(u64::from_le_bytes(buffer), piece);
             let end = if i as u64 == last { END | status } else { 0 };
             // The status last: whoever sees it sees the rest.
-            bus.store(at, u64::from(hash) << 32);
-            bus.store(at + 8, u64::from(DONE | end) | (piece.len() as u64) << 32);
+            bus.publish(at, &(u64::from(hash) << 32).to_le_bytes());
+            bus.publish(at + 8, &(u64::from(DONE | end) | (piece.len() as u64) << 32).to_le_bytes());
             head = ring.next(head);
         }
         self.set_head(RX, index, head);

@@ -163,8 +163,8 @@ impl Registers {
                     bus.read(u64::from(words[0]) | u64::from(words[1]) << 32, &mut packet[start..]);
                     let (last, report) = (words[2] >> 24 & 1 == 1, words[2] >> 27 & 1 == 1);
                     if report {
-                        // DD (section 7.2.2.3.6); the other bits of the word mean nothing now.
-                        bus.store(descriptor + 8, 1 << 32);
+                        // DD (section 7.2.2.3.6).
+                        bus.publish(descriptor + 12, &1u32.to_le_bytes());
                     }
                     if last {
                         self.set_head(TX, index, at);

@@ -94,14 +94,9 @@ pub fn run() -> Result<()> {
 /// Builds a test program with its C++ and Rust code instrumented.
 fn build((package, target): (&str, &str)) -> Result<PathBuf> {
     let triple = crate::test::host_triple()?;
-    let clang = weir_iig::find_clang()?;
-    let flags = format!(
-        "-Zsanitizer=address -Zexternal-clangrt -Cunsafe-allow-abi-mismatch=sanitizer -Clinker={} -Clink-arg=-fsanitize=address",
-        clang.display()
-    );
     let output = sh::cargo()
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("RUSTFLAGS", &flags)
+        .env("RUSTFLAGS", crate::test::sanitizer_flags("address")?)
         .env("WEIR_SANITIZE", "address")
         .env("CARGO_TARGET_DIR", sh::target_dir().join("sanitize-address"))
         .args([

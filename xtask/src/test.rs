@@ -365,15 +365,10 @@ fn hostile() -> Result<Outcome> {
 /// The user client against programs that obey no rule.
 fn hostile_clients() -> Result<Outcome> {
     let target = host_triple()?;
-    let clang = weir_iig::find_clang()?;
-    let flags = format!(
-        "-Zsanitizer=address -Zexternal-clangrt -Cunsafe-allow-abi-mismatch=sanitizer -Clinker={} -Clink-arg=-fsanitize=address",
-        clang.display()
-    );
     passed(
         sh::cargo()
             .env("RUSTC_BOOTSTRAP", "1")
-            .env("RUSTFLAGS", &flags)
+            .env("RUSTFLAGS", sanitizer_flags("address")?)
             .env("WEIR_SANITIZE", "address")
             .env("CARGO_TARGET_DIR", sh::target_dir().join("sanitize-address"))
             .env("WEIR_HOSTILE_SECONDS", "600")
@@ -393,11 +388,6 @@ fn sanitized(which: &str) -> Result<Outcome> {
         return Ok(Outcome::Skipped("the instrumented standard library comes from Debian's rust-web-src"));
     }
     let target = host_triple()?;
-    let clang = weir_iig::find_clang()?;
-    let flags = format!(
-        "-Zsanitizer={which} -Zexternal-clangrt -Cunsafe-allow-abi-mismatch=sanitizer -Clinker={} -Clink-arg=-fsanitize={which}",
-        clang.display()
-    );
     let mut cargo = sh::cargo();
     if races {
         cargo = Command::new("/usr/bin/cargo");
@@ -405,7 +395,7 @@ fn sanitized(which: &str) -> Result<Outcome> {
     }
     cargo
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("RUSTFLAGS", &flags)
+        .env("RUSTFLAGS", sanitizer_flags(which)?)
         .env("WEIR_SANITIZE", which)
         .env("CARGO_TARGET_DIR", sh::target_dir().join(format!("sanitize-{which}")))
         .env("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=1")
@@ -425,6 +415,20 @@ fn sanitized(which: &str) -> Result<Outcome> {
         return Ok(Outcome::Skipped("kernel traffic needs root; the simulated tests passed"));
     }
     passed(&mut cargo)
+}
+
+/// The compiler's flags for Rust code beside C++ under a sanitizer; the same for all steps, so that they share what is
+/// built. The C++ library is named because the sanitizer's C++ part wants it even where a program has no C++.
+///
+/// # Errors
+/// There is no clang.
+pub fn sanitizer_flags(which: &str) -> Result<String> {
+    let library = if cfg!(target_os = "macos") { "c++" } else { "stdc++" };
+    Ok(format!(
+        "-Zsanitizer={which} -Zexternal-clangrt -Cunsafe-allow-abi-mismatch=sanitizer -Clinker={} -Clink-arg=-fsanitize={which} \
+         -Clink-arg=-l{library}",
+        weir_iig::find_clang()?.display()
+    ))
 }
 
 /// The triple of this machine's own compiler.

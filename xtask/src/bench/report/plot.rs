@@ -18,6 +18,9 @@ const LEFT: f64 = 56.0;
 /// Width of a bar.
 const BAR: f64 = 30.0;
 
+/// A letter's width under the axis, about.
+const LETTER: f64 = 6.0;
+
 /// Groups of bars: what each is about, and a height for each series.
 struct Bars<'a> {
     title: &'a str,
@@ -43,7 +46,9 @@ impl Bars<'_> {
         }
         let top =
             self.groups.iter().flat_map(|(_, bars)| bars.iter().flatten()).fold(1e-9f64, |top, bar| top.max(*bar));
-        let group = BAR * self.series.len() as f64 + 24.0;
+        let longest = self.groups.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+        let group = (BAR * self.series.len() as f64 + 24.0).max(LETTER * longest as f64 + 12.0);
+        let bars_width = BAR * self.series.len() as f64;
         let width = (LEFT + group * self.groups.len() as f64 + 16.0).max(480.0);
         let y = |value: f64| BOTTOM - (BOTTOM - TOP) * value / (top * 1.08);
         let mut svg = String::new();
@@ -76,7 +81,7 @@ impl Bars<'_> {
             escape(self.unit)
         )?;
         for (number, (name, bars)) in self.groups.iter().enumerate() {
-            let left = LEFT + 12.0 + group * number as f64;
+            let left = LEFT + group * number as f64 + (group - bars_width) / 2.0;
             for (number, (bar, colour)) in bars.iter().zip(COLOURS).enumerate() {
                 let Some(bar) = bar else {
                     continue;
@@ -94,7 +99,7 @@ impl Bars<'_> {
                     "<text x=\"{x:.1}\" y=\"{at:.1}\" font-size=\"10\" text-anchor=\"middle\">{text}</text>"
                 )?;
             }
-            let (x, at) = (left + (group - 24.0) / 2.0, BOTTOM + 18.0);
+            let (x, at) = (left + bars_width / 2.0, BOTTOM + 18.0);
             writeln!(
                 svg,
                 "<text x=\"{x:.1}\" y=\"{at}\" font-size=\"11\" text-anchor=\"middle\">{}</text>",

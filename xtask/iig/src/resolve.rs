@@ -39,6 +39,31 @@ pub struct Resolved {
     pub is_abstract: bool,
 }
 
+/// What a dispatched method can return besides void. The reply has one place for it, a kern_return_t, so that integers
+/// which fit in there arrive too, as with Apple's tool.
+const RESULTS: [&str; 20] = [
+    "kern_return_t",
+    "IOReturn",
+    "IOOptionBits",
+    "bool",
+    "char",
+    "short",
+    "int",
+    "unsigned",
+    "unsigned int",
+    "int8_t",
+    "int16_t",
+    "int32_t",
+    "uint8_t",
+    "uint16_t",
+    "uint32_t",
+    "UInt8",
+    "UInt16",
+    "UInt32",
+    "SInt32",
+    "MediaWord",
+];
+
 impl Table {
     /// The bases of a class, nearest first.
     pub fn bases(&self, class: &Class) -> Vec<Rc<Class>> {
@@ -173,10 +198,10 @@ impl Table {
                 fail(message, hint)
             }
             _ if method.local_only => Ok(Role::Local),
-            _ if method.result != "void" && !matches!(method.result.as_str(), "kern_return_t" | "IOReturn") => fail(
+            _ if method.result != "void" && !RESULTS.contains(&method.result.as_str()) => fail(
                 format!("dispatched method `{}` returns {}", method.name, method.result),
-                "dispatched methods return kern_return_t, IOReturn or void; add LOCALONLY to any other, `override` if a \
-                 base class declares it"
+                "dispatched methods return kern_return_t, another integer of at most 32 bits, or void; add LOCALONLY to \
+                 any other, `override` if a base class declares it"
                     .to_owned(),
             ),
             _ => match method.parameters.iter().find(|p| p.type_text.contains('&') || p.type_text == "...") {

@@ -179,10 +179,10 @@ fn build_errors_say_where() {
     let error = build_dext(&dext).expect_err("does not compile").to_string();
     assert!(error.contains("Bad.cpp:5:9: error: use of undeclared identifier 'y'"), "{error}");
 
-    let definition = "#include <DriverKit/IOService.iig>\nclass Bad : public IOService { int f(); };\n";
+    let definition = "#include <DriverKit/IOService.iig>\nclass Bad : public IOService { float f(); };\n";
     std::fs::write(dir.path().join("Bad.iig"), definition).expect("write");
     let error = build_dext(&dext).expect_err("is refused").to_string();
-    assert!(error.contains("Bad.iig:2:36: dispatched method `f` returns int"), "{error}");
+    assert!(error.contains("Bad.iig:2:38: dispatched method `f` returns float"), "{error}");
 
     let gone = Dext { src_dirs: vec![dir.path().join("gone")], ..dext };
     assert!(matches!(build_dext(&gone), Err(BuildError::Io(..))));

@@ -29,11 +29,14 @@ fn expect(found: &[Diagnostic], line: usize, column: usize, token: &str, message
 /// What a dispatched method cannot be; one that it can be is no error (tests/compile.rs builds such).
 #[test]
 fn new_dispatched_methods() {
-    let found = errors_in_class("    virtual uint32_t\n    Peek(uint32_t offset);");
-    expect(&found, 7, 5, "Peek", "returns uint32_t", "add LOCALONLY");
+    let found = errors_in_class("    virtual uint64_t\n    Peek(uint32_t offset);");
+    expect(&found, 7, 5, "Peek", "returns uint64_t", "add LOCALONLY");
     expect(&errors_in_class("\tvirtual void Poke(int & value) LOCAL;"), 6, 15, "Poke", "takes `int &`", "LOCALONLY");
     expect(&errors_in_class("void Say(const char * f, ...);"), 6, 6, "Say", "takes `...`", "LOCALONLY");
-    assert_eq!(errors_in_class("virtual kern_return_t Poke(uint32_t value);\nvoid Stir();"), []);
+    assert_eq!(
+        errors_in_class("virtual kern_return_t Poke(uint32_t value);\nvirtual uint32_t Peek();\nvoid Stir();"),
+        []
+    );
 }
 
 #[test]
@@ -172,20 +175,20 @@ fn broken_text() {
 #[test]
 fn every_error_of_a_file_is_reported() {
     let found =
-        errors_in_class("int a();\nvirtual kern_return_t Start(IOService *) override;\nvoid b() LOKAL;\nint c();");
+        errors_in_class("float a();\nvirtual kern_return_t Start(IOService *) override;\nvoid b() LOKAL;\nfloat c();");
     assert_eq!(found.iter().map(|error| error.line).collect::<Vec<_>>(), [6, 8, 9], "{found:#?}");
 }
 
 #[test]
 fn columns_count_characters() {
-    expect(&errors_in_class("/* déjà vu */ int a();"), 6, 19, "a", "dispatched method", "");
+    expect(&errors_in_class("/* déjà vu */ float a();"), 6, 21, "a", "dispatched method", "");
 }
 
 #[test]
 fn errors_print_as_a_compiler_prints_them() {
-    let found = errors_in_class("int a();");
+    let found = errors_in_class("float a();");
     let text = found.first().map(ToString::to_string).unwrap_or_default();
-    assert!(text.contains("Thing.iig:6:5: dispatched method `a` returns int"), "{text}");
+    assert!(text.contains("Thing.iig:6:7: dispatched method `a` returns float"), "{text}");
     assert!(text.contains("\n    hint: dispatched methods return"), "{text}");
 }
 

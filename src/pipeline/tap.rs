@@ -5,18 +5,19 @@
 //! shard makes have a ring of their own.
 #![forbid(unsafe_code)]
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::{Direction, Outcome};
 use crate::mem::Burst;
-use crate::mem::packet::BURST_MAX;
+use crate::mem::packet::{BURST_MAX, Packet};
 use crate::mem::region::Shared as SharedMemory;
 use crate::mem::seat::{Guard, Seat};
 use crate::mem::tap_ring::{RecordHead, RecordKind, TapGeometry, TapVerdict, TapWriter, format};
 use crate::telemetry::Event;
-use crate::telemetry::bpf::Program;
+use crate::telemetry::bpf::{Program, Scratch};
 
 /// Taps at once (`WEIR_TAPS_MAX`).
 pub const TAPS: usize = 8;
@@ -99,6 +100,8 @@ struct Lane {
     config: Arc<TapConfig>,
     /// Where the frames of the burst stand; [`NOWHERE`] = not kept.
     records: [u32; BURST_MAX],
+    /// Where the program works.
+    scratch: Box<Scratch>,
     seen: u64,
     kept: u64,
 }
@@ -154,8 +157,8 @@ impl Taps {
         let config = Arc::new(config);
         for (index, seat) in (0..geometry.rings).zip(&slot.lanes) {
             let Some(writer) = TapWriter::new(mem, &geometry, index) else { continue };
-            *seat.lock() =
-                Some(Lane { writer, config: config.clone(), records: [NOWHERE; BURST_MAX], seen: 0, kept: 0 });
+            let (config, scratch) = (config.clone(), Box::default());
+            *seat.lock() = Some(Lane { writer, config, records: [NOWHERE; BURST_MAX], scratch, seen: 0, kept: 0 });
             seat.open();
         }
         // Relaxed: whoever sees a bit of `wanted` enters a seat, which orders what is behind it.
@@ -292,8 +295,16 @@ impl Entered<'_> {
                 lane.records = [NOWHERE; BURST_MAX];
                 continue;
             }
-            for (place, packet) in lane.records.iter_mut().zip(burst) {
-                *place = keep(&mut lane.writer, &lane.config, head(direction, now_ns, self.queue), packet.frame());
+            let mut wanted = [u32::MAX; BURST_MAX];
+            if let Some(program) = &lane.config.program {
+                let mut frames: heapless::Vec<&[u8], BURST_MAX> = heapless::Vec::new();
+                // As many as the burst, which fit.
+                frames.extend(burst.iter().take(BURST_MAX).map(Packet::frame));
+                program.run_burst(&mut lane.scratch, &frames, &mut wanted);
+            }
+            for ((place, packet), wanted) in lane.records.iter_mut().zip(burst).zip(wanted) {
+                let head = head(direction, now_ns, self.queue);
+                *place = write(&mut lane.writer, &lane.config, head, packet.frame(), wanted);
                 lane.seen = lane.seen.saturating_add(1);
                 lane.kept = lane.kept.saturating_add(u64::from(*place != NOWHERE));
             }
@@ -356,6 +367,11 @@ fn head(direction: Direction, time_ns: u64, queue: u16) -> RecordHead {
 /// Writes a frame down if its tap wants it and there is room.
 fn keep(writer: &mut TapWriter<'_>, config: &TapConfig, head: RecordHead, frame: &[u8]) -> u32 {
     let wanted = config.program.as_ref().map_or(u32::MAX, |program| program.run(frame, frame.len()));
+    write(writer, config, head, frame, wanted)
+}
+
+/// Writes down what the program wants of a frame, if anything and there is room.
+fn write(writer: &mut TapWriter<'_>, config: &TapConfig, head: RecordHead, frame: &[u8], wanted: u32) -> u32 {
     if wanted == 0 {
         return NOWHERE;
     }

@@ -8,9 +8,11 @@
 //!
 //! What runs is not the program but operations made of it: most of what tcpdump's programs do is to load a field, compare
 //! it with a constant and jump. That is one operation; the others that they are made of have one each, and what is left
-//! is done as the manual says.
+//! is done as the manual says. A burst is asked otherwise, all its frames at once ([`Program::run_burst`]).
 
+mod burst;
 mod compile;
+mod plan;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +20,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use self::burst::Scratch;
 use self::compile::Op;
+use self::plan::Plan;
 
 /// Most instructions of a program: Linux's `BPF_MAXINSNS` (linux/bpf_common.h), more than libpcap makes.
 pub const INSTRUCTIONS_MAX: usize = 4096;
@@ -79,6 +83,8 @@ impl core::error::Error for BpfError {}
 pub struct Program {
     ops: Box<[Op]>,
     uses_memory: bool,
+    /// For bursts, if the program can be planned.
+    plan: Option<Plan>,
 }
 
 impl Program {
@@ -92,7 +98,7 @@ impl Program {
         ops.try_reserve_exact(instructions.len()).map_err(|_| BpfError::NoMemory)?;
         ops.extend((0..instructions.len()).map(|at| compile::op(instructions, at)));
         let uses_memory = instructions.iter().any(compile::touches_memory);
-        Ok(Self { ops: ops.into_boxed_slice(), uses_memory })
+        Ok(Self { ops: ops.into_boxed_slice(), uses_memory, plan: Plan::new(instructions) })
     }
 
     /// How many bytes of `frame` to keep; 0 = none of it. `len` is the frame's length on the wire, which may be more than
@@ -155,11 +161,11 @@ impl Program {
                     continue;
                 }
                 Op::Above(node) => {
-                    at = usize::from(if machine.a > node.k { node.yes } else { node.no });
+                    at = node.way(machine.a > node.k);
                     continue;
                 }
                 Op::AnyOf(node) => {
-                    at = usize::from(if machine.a & node.k != 0 { node.yes } else { node.no });
+                    at = node.way(machine.a & node.k != 0);
                     continue;
                 }
                 Op::Return(kept) => return *kept,
@@ -172,7 +178,7 @@ impl Program {
                     None => return 0,
                 },
             };
-            at = usize::from(if machine.a == node.k { node.yes } else { node.no });
+            at = node.way(machine.a == node.k);
         }
         0
     }

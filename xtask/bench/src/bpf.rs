@@ -5,7 +5,7 @@ use std::hint::black_box;
 use anyhow::{Result, ensure};
 use clap::Args as ClapArgs;
 use serde_json::{Map, Value, json};
-use weir_core::telemetry::bpf::Program;
+use weir_core::telemetry::bpf::{Program, Scratch};
 
 use crate::frames;
 use crate::measure::{self, Times};
@@ -20,6 +20,9 @@ pub struct Args {
     /// Different frames.
     #[arg(long, default_value_t = 4096)]
     frames: usize,
+    /// Frames of a burst.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=64))]
+    batch: u16,
     /// Seed of the frames.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -39,6 +42,17 @@ const DEFAULT: [&str; 5] = [
     "vlan and (tcp portrange 8000-8999 or udp)",
 ];
 
+const BATCH_MAX: usize = 64;
+
+struct Row<'a> {
+    expression: &'a str,
+    instructions: usize,
+    kept: usize,
+    ours: Times,
+    single: Times,
+    theirs: Times,
+}
+
 /// Runs the benchmark.
 ///
 /// # Errors
@@ -46,7 +60,11 @@ const DEFAULT: [&str; 5] = [
 pub fn run(args: &Args) -> Result<()> {
     measure::pin(args.core)?;
     let frames = frames::mixed(args.frames, args.seed);
-    let mut rows: Vec<(&str, usize, usize, Times, Times)> = Vec::new();
+    let slices: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+    let mut scratch = Scratch::default();
+    let mut verdicts = [0; BATCH_MAX];
+    let batch = usize::from(args.batch);
+    let mut rows = Vec::new();
     for expression in &args.expressions {
         let filter = Filter::new(expression)?;
         let instructions = filter.instructions();
@@ -59,7 +77,24 @@ pub fn run(args: &Args) -> Result<()> {
             }
             kept += usize::from(program.run(frame, frame.len()) != 0);
         }
+        for len in [usize::MAX, 58, 40, 35, 23, 14, 13, 0] {
+            let cut: Vec<&[u8]> = slices.iter().map(|frame| frame.get(..len).unwrap_or(frame)).collect();
+            for frames in cut.chunks(batch) {
+                program.run_burst(&mut scratch, frames, &mut verdicts);
+                for (frame, verdict) in frames.iter().zip(verdicts) {
+                    ensure!(verdict == filter.run(frame), "{expression}: not libpcap's verdict on {frame:02x?}");
+                }
+            }
+        }
         let ours = measure::time(frames.len() * 16, || {
+            for _ in 0..16 {
+                for frames in slices.chunks(batch) {
+                    program.run_burst(&mut scratch, black_box(frames), &mut verdicts);
+                    black_box(&verdicts);
+                }
+            }
+        });
+        let single = measure::time(frames.len() * 16, || {
             for _ in 0..16 {
                 for frame in &frames {
                     black_box(program.run(black_box(frame), frame.len()));
@@ -73,23 +108,27 @@ pub fn run(args: &Args) -> Result<()> {
                 }
             }
         });
-        rows.push((expression, instructions.len(), kept, ours, theirs));
+        rows.push(Row { expression, instructions: instructions.len(), kept, ours, single, theirs });
     }
     if args.json {
-        let row = |(expression, instructions, kept, ours, theirs): &(&str, usize, usize, Times, Times)| {
-            let spread = json!({ "min": ours.min, "max": ours.max });
-            let ns = ours.median;
-            let value = json!({ "instructions": instructions, "kept": kept, "ns": ns, "spread": spread, "libpcap_ns": theirs.median });
-            ((*expression).to_owned(), value)
+        let row = |row: &Row| {
+            let spread = json!({ "min": row.ours.min, "max": row.ours.max });
+            let value = json!({
+                "instructions": row.instructions, "kept": row.kept, "batch": batch, "ns": row.ours.median,
+                "spread": spread, "single_ns": row.single.median, "libpcap_ns": row.theirs.median,
+            });
+            (row.expression.to_owned(), value)
         };
         println!("{}", Value::Object(rows.iter().map(row).collect::<Map<_, _>>()));
         return Ok(());
     }
     println!("{} mixed frames, ns per frame: median (min..max)", frames.len());
-    println!("{:50}{:>6}{:>7}{:>22}{:>22}", "", "steps", "kept", "weir", "libpcap");
-    for (expression, instructions, kept, ours, theirs) in rows {
+    println!("{:50}{:>6}{:>7}{:>22}{:>22}{:>22}", "", "steps", "kept", "weir, bursts", "weir, one by one", "libpcap");
+    for row in rows {
         let cell = |times: Times| format!("{:.1} ({:.1}..{:.1})", times.median, times.min, times.max);
-        println!("{expression:50}{instructions:>6}{kept:>7}{:>22}{:>22}", cell(ours), cell(theirs));
+        let (expression, steps, kept) = (row.expression, row.instructions, row.kept);
+        let [ours, single, theirs] = [row.ours, row.single, row.theirs].map(cell);
+        println!("{expression:50}{steps:>6}{kept:>7}{ours:>22}{single:>22}{theirs:>22}");
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::hint::black_box;
 use anyhow::{Result, ensure};
 use clap::Args as ClapArgs;
 use serde_json::{Map, Value, json};
-use weir_core::flow::table::{FlowTable, Hit};
+use weir_core::flow::table::{BURST_MAX, Candidate, FlowTable, Hit};
 use weir_core::flow::wheel::Wheel;
 use weir_core::flow::{FlowKey, Secret};
 
@@ -93,10 +93,26 @@ impl Table for Ours {
         }
     }
 
+    /// As the pipeline does it: bucket, candidate, and the search where that is not the flow.
     fn update(&mut self, keys: &[FlowKey]) {
-        self.look(keys);
-        for hit in self.hits.iter().take(keys.len()) {
-            if let Some(state) = hit.and_then(|hit| self.table.get_mut(hit.id)) {
+        let mut hashes = [0; BURST_MAX];
+        let mut candidates = [Candidate::ABSENT; BURST_MAX];
+        for (hash, key) in hashes.iter_mut().zip(keys) {
+            *hash = self.table.hash(key);
+            self.table.prefetch(*hash);
+        }
+        for (candidate, hash) in candidates.iter_mut().zip(&hashes).take(keys.len()) {
+            *candidate = self.table.candidate(*hash);
+        }
+        for ((key, hash), candidate) in keys.iter().zip(&hashes).zip(candidates) {
+            if candidate == Candidate::ABSENT {
+                continue;
+            }
+            if let Some(state) = self.table.candidate_mut(candidate, key) {
+                state.update();
+            } else if let Some(id) = self.table.find(*hash, key)
+                && let Some(state) = self.table.get_mut(id)
+            {
                 state.update();
             }
         }

@@ -212,8 +212,20 @@ void IOUserNetworkPacketQueue::free()
     OSObject::free();
 }
 
+/// A queue that no Create, withPool or initWithPool made (OSTypeAlloc and init() alone) has no end: calls are refused.
+static bool made(const IOUserNetworkPacketQueue_IVars *state)
+{
+    if (state == nullptr) {
+        dk::warning(nullptr, "a packet queue is used that has only been through init(): make it with Create or withPool");
+    }
+    return state != nullptr;
+}
+
 static kern_return_t set_enable(const IOUserNetworkPacketQueue_IVars *state, bool enable)
 {
+    if (!made(state)) {
+        return kIOReturnNotReady;
+    }
     const kern_return_t injected = dk::fault(kSetEnable[state->kind], kIOReturnNotReady);
     return injected != kIOReturnSuccess ? injected : dk_netq_set_enable(state->netq, enable);
 }
@@ -223,11 +235,14 @@ kern_return_t IOUserNetworkPacketQueue::setEnable(bool isEnable) { return set_en
 // The pool and the direction are fixed when a queue is made; these exist for source compatibility.
 kern_return_t IOUserNetworkPacketQueue::SetPacketBufferPool(IOUserNetworkPacketBufferPool *pool)
 {
-    return pool == ivars->pool.get() ? kIOReturnSuccess : kIOReturnUnsupported;
+    return made(ivars) && pool == ivars->pool.get() ? kIOReturnSuccess : kIOReturnUnsupported;
 }
 
 kern_return_t IOUserNetworkPacketQueue::SetPacketDirection(IOUserNetworkPacketDirection direction)
 {
+    if (!made(ivars)) {
+        return kIOReturnUnsupported;
+    }
     const bool transmit = ivars->kind == DK_NETQ_TX_SUBMISSION || ivars->kind == DK_NETQ_TX_COMPLETION;
     return direction == (transmit ? kIOUserNetworkPacketDirectionTx : kIOUserNetworkPacketDirectionRx)
                ? kIOReturnSuccess
@@ -236,12 +251,15 @@ kern_return_t IOUserNetworkPacketQueue::SetPacketDirection(IOUserNetworkPacketDi
 
 kern_return_t IMPL(IOUserNetworkPacketQueue, SetDataQueue)
 {
-    return dataQueue == ivars->data_queue.get() ? kIOReturnSuccess : kIOReturnUnsupported;
+    return made(ivars) && dataQueue == ivars->data_queue.get() ? kIOReturnSuccess : kIOReturnUnsupported;
 }
 
 kern_return_t IOUserNetworkPacketQueue::CopyDataQueue(IODataQueueDispatchSource **dataQueue)
 {
     *dataQueue = nullptr;
+    if (!made(ivars)) {
+        return kIOReturnNotReady;
+    }
     dk_ret error = dk::fault(kCopyDataQueue[ivars->kind]);
     if (error != kIOReturnSuccess) {
         return error;
@@ -265,7 +283,7 @@ kern_return_t IOUserNetworkPacketQueue::CopyDataQueue(IODataQueueDispatchSource 
 static uint32_t enqueue(const IOUserNetworkPacketQueue_IVars *state, IOUserNetworkPacket **packets, uint32_t count,
                         const void *site)
 {
-    if (dk::fault(kEnqueue[state->kind], kIOReturnOverrun) != kIOReturnSuccess) {
+    if (!made(state) || dk::fault(kEnqueue[state->kind], kIOReturnOverrun) != kIOReturnSuccess) {
         return 0;
     }
     uint32_t done = 0;
@@ -294,7 +312,7 @@ static uint32_t enqueue(const IOUserNetworkPacketQueue_IVars *state, IOUserNetwo
 static uint32_t dequeue(const IOUserNetworkPacketQueue_IVars *state, IOUserNetworkPacket **packets, uint32_t most,
                         const void *site)
 {
-    if (dk::fault(kDequeue[state->kind], kIOReturnUnderrun) != kIOReturnSuccess) {
+    if (!made(state) || dk::fault(kDequeue[state->kind], kIOReturnUnderrun) != kIOReturnSuccess) {
         return 0;
     }
     uint32_t done = 0;
@@ -340,6 +358,9 @@ kern_return_t IOUserNetworkPacketQueue::DequeuePacket(IOUserNetworkPacket **pack
 
 static kern_return_t request(const IOUserNetworkPacketQueue_IVars *state, bool submission)
 {
+    if (!made(state)) {
+        return kIOReturnNotReady;
+    }
     const kern_return_t injected = dk::fault(kRequest[state->kind], kIOReturnError);
     if (injected != kIOReturnSuccess) {
         return injected;
@@ -353,6 +374,9 @@ kern_return_t IOUserNetworkPacketQueue::requestEnqueue(void *, IOOptionBits) { r
 
 kern_return_t IOUserNetworkPacketQueue::setPacketPoller(IOUserNetworkPacketPoller *poller)
 {
+    if (!made(ivars)) {
+        return kIOReturnNotReady;
+    }
     const kern_return_t injected = dk::fault(kSetPoller[ivars->kind], kIOReturnUnsupported);
     return injected != kIOReturnSuccess ? injected : dk_netq_set_poller(ivars->netq, dk::poller_of(poller));
 }
@@ -428,7 +452,7 @@ IOUserNetworkTxSubmissionQueue *IOUserNetworkTxSubmissionQueue::withPoolAndServi
 
 void IOUserNetworkTxSubmissionQueue::purgePackets()
 {
-    if (dk::fault(kPurge, kIOReturnError) == kIOReturnSuccess) {
+    if (made(IOUserNetworkPacketQueue::ivars) && dk::fault(kPurge, kIOReturnError) == kIOReturnSuccess) {
         dk_netq_purge(IOUserNetworkPacketQueue::ivars->netq);
     }
 }

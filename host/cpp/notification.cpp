@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// IOServiceNotificationDispatchSource, and the state items of IOService.
+// IOServiceNotificationDispatchSource; the state items of IOService and IOServiceStateNotificationDispatchSource.
 //
 // A notification is an entry of a small data queue: that gives enabling, cancelling and the doorbell their usual meaning.
 
@@ -8,17 +8,25 @@
 #include "source.h"
 
 #include <DriverKit/IOServiceNotificationDispatchSource.h>
+#include <DriverKit/IOServiceStateNotificationDispatchSource.h>
+#include <DriverKit/OSArray.h>
 #include <DriverKit/OSDictionary.h>
 #include <DriverKit/OSString.h>
 
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
 struct IOServiceNotificationDispatchSource_IVars {
     dk::Ref<OSDictionary> matching;
+};
+
+struct IOServiceStateNotificationDispatchSource_IVars {
+    std::set<std::string> names;
+    bool armed = true;
 };
 
 namespace {
@@ -33,9 +41,10 @@ constexpr uint64_t kRingBytes = 4096;
 struct Registry {
     std::mutex lock;
     std::vector<IOServiceNotificationDispatchSource *> sources;
-    std::map<std::string, OSDictionary *> items;
+    std::map<std::string, dk_prop *> items; // copies: the system keeps them, whoever made them
     std::mutex state_lock;
     IOService *state_service = nullptr;
+    std::vector<IOServiceStateNotificationDispatchSource *> state_sources;
 };
 
 Registry &registry()
@@ -225,25 +234,54 @@ kern_return_t IMPL(IOService, CopySystemStateNotificationService)
     return kIOReturnSuccess;
 }
 
+static void fill_mark(void *, void *data, size_t) { *static_cast<uint8_t *>(data) = 0; }
+
+static void take_mark(void *, const void *, size_t) {}
+
+/// Rings for every armed source that waits for `name`.
+static void item_changed(const std::string &name)
+{
+    std::vector<IOServiceStateNotificationDispatchSource *> told;
+    {
+        const std::lock_guard<std::mutex> guard(registry().state_lock);
+        for (auto *source : registry().state_sources) {
+            if (source->ivars->armed && source->ivars->names.count(name) != 0) {
+                source->ivars->armed = false;
+                source->retain();
+                told.push_back(source);
+            }
+        }
+    }
+    for (auto *source : told) {
+        // One mark at most waits in there, so only a cancelled source refuses it.
+        (void)dk_dataq_enqueue(dk::state_of(source)->source, 1, fill_mark, nullptr);
+        source->release();
+    }
+}
+
 static kern_return_t set_item(OSString *name, OSDictionary *value, bool create)
 {
     if (name == nullptr || value == nullptr) {
         return kIOReturnBadArgument;
     }
-    OSDictionary *old = nullptr;
+    dk_prop *copy = dk::to_prop(value);
+    if (copy == nullptr) {
+        return kIOReturnBadArgument;
+    }
     {
         const std::lock_guard<std::mutex> guard(registry().state_lock);
         auto &items = registry().items;
         const auto found = items.find(name->getCStringNoCopy());
         if (create != (found == items.end())) {
+            dk_prop_free(copy);
             return create ? kIOReturnExclusiveAccess : kIOReturnNotFound;
         }
-        value->retain();
-        OSDictionary *&slot = items[name->getCStringNoCopy()];
-        old = slot;
-        slot = value;
+        std::swap(items[name->getCStringNoCopy()], copy);
     }
-    OSSafeReleaseNULL(old);
+    dk_prop_free(copy);
+    if (!create) {
+        item_changed(name->getCStringNoCopy());
+    }
     return kIOReturnSuccess;
 }
 
@@ -274,7 +312,95 @@ kern_return_t IMPL(IOService, StateNotificationItemCopy)
     if (found == registry().items.end()) {
         return kIOReturnNotFound;
     }
-    *value = found->second;
-    (*value)->retain();
+    *value = static_cast<OSDictionary *>(dk::from_prop(found->second)); // what set_item() kept is a dictionary
+    return *value != nullptr ? kIOReturnSuccess : kIOReturnNoMemory;
+}
+
+static void send_state(OSAction *to, uint64_t, uint64_t)
+{
+    dk::sender<IOServiceStateNotificationDispatchSource>(OSTypeID(IOServiceStateNotificationDispatchSource))
+        ->StateNotificationReady(to);
+}
+
+kern_return_t IMPL(IOServiceStateNotificationDispatchSource, Create)
+{
+    *source = nullptr;
+    dk_ret error = dk::fault("IOServiceStateNotificationDispatchSource::Create");
+    if (error != kIOReturnSuccess) {
+        return error;
+    }
+    if (service == nullptr || items == nullptr || queue == nullptr) {
+        return kIOReturnBadArgument;
+    }
+    std::set<std::string> names;
+    for (uint32_t at = 0; at < items->getCount(); ++at) {
+        const auto *name = OSDynamicCast(OSString, items->getObject(at));
+        if (name == nullptr) {
+            return kIOReturnBadArgument;
+        }
+        names.insert(name->getCStringNoCopy());
+    }
+    dk_source *made = dk_dataq_create(kRingBytes, dk::queue_of(queue), &error);
+    if (made == nullptr) {
+        return error;
+    }
+    auto *object = dk::wrap_source<IOServiceStateNotificationDispatchSource>(
+        OSTypeID(IOServiceStateNotificationDispatchSource), made);
+    if (object == nullptr) {
+        return kIOReturnNoMemory;
+    }
+    object->ivars->names = std::move(names);
+    const std::lock_guard<std::mutex> guard(registry().state_lock);
+    registry().state_sources.push_back(object);
+    *source = object;
+    return kIOReturnSuccess;
+}
+
+bool IOServiceStateNotificationDispatchSource::init()
+{
+    if (!IODispatchSource::init()) {
+        return false;
+    }
+    ivars = new (std::nothrow) IOServiceStateNotificationDispatchSource_IVars();
+    return ivars != nullptr;
+}
+
+void IOServiceStateNotificationDispatchSource::free()
+{
+    {
+        const std::lock_guard<std::mutex> guard(registry().state_lock);
+        auto &sources = registry().state_sources;
+        sources.erase(std::remove(sources.begin(), sources.end(), this), sources.end());
+    }
+    dk::drop(ivars);
+    IODispatchSource::free();
+}
+
+kern_return_t IMPL(IOServiceStateNotificationDispatchSource, SetEnableWithCompletion)
+{
+    return dk::source_enable(this, "IOServiceStateNotificationDispatchSource::SetEnableWithCompletion", enable, handler);
+}
+
+kern_return_t IMPL(IOServiceStateNotificationDispatchSource, Cancel)
+{
+    return dk::source_cancel(this, "IOServiceStateNotificationDispatchSource::Cancel", handler);
+}
+
+kern_return_t IMPL(IOServiceStateNotificationDispatchSource, SetHandler)
+{
+    const kern_return_t injected = dk::fault("IOServiceStateNotificationDispatchSource::SetHandler");
+    if (injected != kIOReturnSuccess) {
+        return injected;
+    }
+    return dk::source_set_handler(this, &dk::state_of(this)->handler, action, send_state, dk_source_set_handler);
+}
+
+/* What changed before this call is in what the caller reads after it: only later changes ring again. */
+kern_return_t IMPL(IOServiceStateNotificationDispatchSource, StateNotificationBegin)
+{
+    while (dk_dataq_dequeue(dk::state_of(this)->source, take_mark, nullptr) == kIOReturnSuccess) {
+    }
+    const std::lock_guard<std::mutex> guard(registry().state_lock);
+    ivars->armed = true;
     return kIOReturnSuccess;
 }

@@ -76,4 +76,34 @@
 #define kIOPlatformSerialNumberKey                    "IOPlatformSerialNumber"
 #define kIOPlatformUUIDKey                            "IOPlatformUUID"
 
+/* NewUserClient(): what the framework serialises for a client. DriverKit 22. */
+#define kIOUserClientDefaultLockingKey                "IOUserClientDefaultLocking"
+#define kIOUserClientDefaultLockingSetPropertiesKey   "IOUserClientDefaultLockingSetProperties"
+#define kIOUserClientDefaultLockingSingleThreadExternalMethodKey "IOUserClientDefaultLockingSingleThreadExternalMethod"
+
+/* The schema of a state item, and the items of the system. DriverKit 22. */
+#define kIOStateNotificationItemCreateKey             "com.apple.iokit.statenotification.create"
+#define kIOStateNotificationItemSetKey                "com.apple.iokit.statenotification.set"
+#define kIOStateNotificationItemCopyKey               "com.apple.iokit.statenotification.copy"
+#define kIOStateNotificationNameKey                   "com.apple.iokit.statenotification.name"
+#define kIOStateNotificationEntitlementSetKey         "com.apple.iokit.statenotification.entitlement-set"
+#define kIOStateNotificationEntitlementGetKey         "com.apple.iokit.statenotification.entitlement-get"
+#define kIOSystemStateClamshellKey                    "com.apple.iokit.pm.clamshell"
+#define kIOSystemStateSleepDescriptionKey             "com.apple.iokit.pm.sleepdescription"
+#define kIOSystemStateSleepDescriptionReasonKey       "com.apple.iokit.pm.sleepreason"
+#define kIOSystemStateSleepDescriptionHibernateStateKey "com.apple.iokit.pm.hibernatestate"
+#define kIOSystemStateWakeDescriptionKey              "com.apple.iokit.pm.wakedescription"
+#define kIOSystemStateWakeDescriptionWakeReasonKey    "com.apple.iokit.pm.wakereason"
+#define kIOSystemStateWakeDescriptionContinuousTimeOffsetKey "com.apple.iokit.pm.wakedescription.continuous-time-offset"
+#define kIOSystemStateHaltDescriptionKey              "com.apple.iokit.pm.haltdescription"
+#define kIOSystemStateHaltDescriptionHaltStateKey     "com.apple.iokit.pm.haltstate"
+#define kIOSystemStatePowerSourceDescriptionKey       "com.apple.iokit.pm.powersourcedescription"
+#define kIOSystemStatePowerSourceDescriptionACAttachedKey "com.apple.iokit.pm.acattached"
+
+enum {
+    kIOSystemStateSleepDescriptionHibernateStateInactive            = 0,
+    kIOSystemStateSleepDescriptionHibernateStateHibernating         = 1,
+    kIOSystemStateSleepDescriptionHibernateStateWakingFromHibernate = 2
+};
+
 #endif /* WEIR_DRIVERKIT_IOKITKEYS_H */

@@ -74,12 +74,19 @@ enum {
     kIOPCINextCapabilityOffset = 0x01,
 
     kIOPCICapabilityIDPowerManagement = 0x01,
+    kIOPCICapabilityIDAGP             = 0x02,
     kIOPCICapabilityIDVitalProductData = 0x03,
     kIOPCICapabilityIDSlotID          = 0x04,
     kIOPCICapabilityIDMSI             = 0x05,
+    kIOPCICapabilityIDCPCIHotswap     = 0x06,
     kIOPCICapabilityIDPCIX            = 0x07,
+    kIOPCICapabilityIDLDT             = 0x08,
     kIOPCICapabilityIDVendorSpecific  = 0x09,
+    kIOPCICapabilityIDDebugPort       = 0x0a,
+    kIOPCICapabilityIDCPCIResourceControl = 0x0b,
     kIOPCICapabilityIDHotplug         = 0x0c,
+    kIOPCICapabilityIDAGP8            = 0x0e,
+    kIOPCICapabilityIDSecure          = 0x0f,
     kIOPCICapabilityIDPCIExpress      = 0x10,
     kIOPCICapabilityIDMSIX            = 0x11,
     kIOPCICapabilityIDFPB             = 0x15,
@@ -150,6 +157,36 @@ enum {
     kPCIPMCSPowerStateD1      = 0x0001,
     kPCIPMCSPowerStateD0      = 0x0000,
     kPCIPMCSDefaultEnableBits = (~(IOOptionBits)0)
+};
+
+/* advanced error reporting: bits of the uncorrectable and correctable error status, PCI Express Base 7.8.4 */
+enum {
+    kIOPCIUncorrectableErrorBitDataLinkProtocol      = 4,
+    kIOPCIUncorrectableErrorBitSurpriseDown          = 5,
+    kIOPCIUncorrectableErrorBitPoisonedTLP           = 12,
+    kIOPCIUncorrectableErrorBitFlowControlProtocol   = 13,
+    kIOPCIUncorrectableErrorBitCompletionTimeout     = 14,
+    kIOPCIUncorrectableErrorBitCompleterAbort        = 15,
+    kIOPCIUncorrectableErrorBitUnexpectedCompletion  = 16,
+    kIOPCIUncorrectableErrorBitReceiverOverflow      = 17,
+    kIOPCIUncorrectableErrorBitMalformedTLP          = 18,
+    kIOPCIUncorrectableErrorBitECRC                  = 19,
+    kIOPCIUncorrectableErrorBitUnsupportedRequest    = 20,
+    kIOPCIUncorrectableErrorBitACSViolation          = 21,
+    kIOPCIUncorrectableErrorBitInternal              = 22,
+    kIOPCIUncorrectableErrorBitMCBlockedTLP          = 23,
+    kIOPCIUncorrectableErrorBitAtomicOpEgressBlocked = 24,
+    kIOPCIUncorrectableErrorBitTLPPrefixBlocked      = 25
+};
+enum {
+    kIOPCICorrectableErrorBitReceiver           = 0,
+    kIOPCICorrectableErrorBitBadTLP             = 6,
+    kIOPCICorrectableErrorBitBadDLLP            = 7,
+    kIOPCICorrectableErrorBitReplayNumRollover  = 8,
+    kIOPCICorrectableErrorBitReplayTimerTimeout = 12,
+    kIOPCICorrectableErrorBitAdvisoryNonFatal   = 13,
+    kIOPCICorrectableErrorBitCorrectedInternal  = 14,
+    kIOPCICorrectableErrorBitHeaderLogOverflow  = 15
 };
 
 /* MemoryRead and MemoryWrite */

@@ -16,7 +16,8 @@ enum tIOUSBHostConnectionSpeed {
     kIOUSBHostConnectionSpeedHigh = 3,
     kIOUSBHostConnectionSpeedSuper = 4,
     kIOUSBHostConnectionSpeedSuperPlus = 5,
-    kIOUSBHostConnectionSpeedSuperPlusBy2 = 6
+    kIOUSBHostConnectionSpeedSuperPlusBy2 = 6,
+    kIOUSBHostConnectionSpeedCount = 7
 };
 typedef enum tIOUSBHostConnectionSpeed tIOUSBHostConnectionSpeed;
 
@@ -33,5 +34,40 @@ typedef enum tIOUSBHostConnectionSpeed tIOUSBHostConnectionSpeed;
 #define kUSBHostMatchingPropertyInterfaceClass "bInterfaceClass"
 #define kUSBHostMatchingPropertyInterfaceSubClass "bInterfaceSubClass"
 #define kUSBHostMatchingPropertyInterfaceProtocol "bInterfaceProtocol"
+#define kUSBHostMatchingPropertySpeed "USBSpeed"
+#define kUSBHostMatchingPropertyPortType "USBPortType"
+#define kUSBHostMatchingPropertyProductIDMask "idProductMask"
+#define kUSBHostMatchingPropertyProductIDArray "idProductArray"
+#define kUSBHostMatchingPropertyDeviceClass "bDeviceClass"
+#define kUSBHostMatchingPropertyDeviceSubClass "bDeviceSubClass"
+#define kUSBHostMatchingPropertyDeviceProtocol "bDeviceProtocol"
+#define kUSBHostMatchingPropertyDeviceReleaseNumber "bcdDevice"
+
+/* What devices, interfaces and ports say of themselves. */
+#define kUSBHostPropertyLocationID "locationID"
+#define kUSBHostDevicePropertyVendorString "kUSBVendorString"
+#define kUSBHostDevicePropertySerialNumberString "kUSBSerialNumberString"
+#define kUSBHostDevicePropertyContainerID "kUSBContainerID"
+#define kUSBHostDevicePropertyFailedRequestedPower "kUSBFailedRequestedPower"
+#define kUSBHostDevicePropertyResumeRecoveryTime "kUSBResumeRecoveryTime"
+#define kUSBHostDevicePropertyPreferredConfiguration "kUSBPreferredConfiguration"
+#define kUSBHostDevicePropertyPreferredRecoveryConfiguration "kUSBPreferredRecoveryConfiguration"
+#define kUSBHostDevicePropertyCurrentConfiguration "kUSBCurrentConfiguration"
+#define kUSBHostDevicePropertyRemoteWakeOverride "kUSBRemoteWakeOverride"
+#define kUSBHostDevicePropertyEnableLPM "kUSBHostDeviceEnableLPM"
+#define kUSBHostDevicePropertyDisablePortLPM "kUSBHostDeviceDisablePortLPM"
+#define kUSBHostDevicePropertyAddress "kUSBAddress"
+#define kUSBHostDevicePropertyManufacturerStringIndex "iManufacturer"
+#define kUSBHostDevicePropertySerialNumberStringIndex "iSerialNumber"
+#define kUSBHostDevicePropertyProductStringIndex "iProduct"
+#define kUSBHostDevicePropertyProductString "kUSBProductString"
+#define kUSBHostDevicePropertyNumConfigs "bNumConfigurations"
+#define kUSBHostDevicePropertyMaxPacketSize "bMaxPacketSize0"
+#define kUSBHostDevicePropertyStandardVersion "bcdUSB"
+#define kUSBHostInterfacePropertyAlternateSetting "bAlternateSetting"
+#define kUSBHostInterfacePropertyStringIndex "iInterface"
+#define kUSBHostInterfacePropertyString "kUSBString"
+#define kUSBHostInterfacePropertyNumEndpoints "bNumEndpoints"
+#define kUSBHostPortPropertyStatus "port-status"
 
 #endif /* WEIR_USBDRIVERKIT_IOUSBHOSTFAMILYDEFINITIONS_H */

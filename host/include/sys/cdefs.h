@@ -8,6 +8,8 @@
 
 #include_next <sys/cdefs.h>
 
+#include <ptrcheck.h>
+
 #ifndef __unused
 #define __unused __attribute__((unused))
 #endif

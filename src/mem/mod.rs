@@ -27,6 +27,7 @@ pub mod prefetch;
 mod primitive;
 pub mod region;
 pub mod ring;
+pub mod row;
 pub mod rows;
 pub mod seat;
 pub mod simd;

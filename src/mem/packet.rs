@@ -349,12 +349,11 @@ impl Packet {
         self.raw.status = Status::Ok.code();
     }
 
-    /// Gives the end of the headroom to the room of an empty buffer: `by` bytes, if there are so many.
-    #[inline]
-    pub fn give_room(&mut self, by: u32) {
-        if self.raw.len == 0 {
-            self.raw.data_off = self.raw.data_off.checked_sub(by).unwrap_or(self.raw.data_off);
-        }
+    /// As [`Packet::reset`], and gives the end of the headroom to the room: `by` bytes, if there are so many.
+    #[inline(always)]
+    pub fn empty(&mut self, by: u32) {
+        self.reset();
+        self.raw.data_off = self.raw.data_off.checked_sub(by).unwrap_or(self.raw.data_off);
     }
 
     /// Makes `len` bytes, of which the first `skip` are no frame, the contents of a buffer that was empty. False, and no change,
@@ -383,6 +382,25 @@ impl Packet {
         Some(unsafe { &*self.raw.base.add(at as usize).cast::<[u8; N]>() })
     }
 
+    /// The `len` bytes that [`Packet::fill`] would make the contents. `None` if they do not fit.
+    #[must_use]
+    #[inline(always)]
+    pub fn look(&self, len: u32) -> Option<&[u8]> {
+        let at = self.raw.data_off;
+        if len > self.raw.buf_len - at {
+            return None;
+        }
+        // SAFETY: the type's invariant; `len` bytes at `at` are inside the buffer.
+        Some(unsafe { core::slice::from_raw_parts(self.raw.base.add(at as usize), len as usize) })
+    }
+
+    /// What [`Packet::fill_behind`] would make of the buffer: header and frame.
+    #[must_use]
+    #[inline(always)]
+    pub fn look_behind<const N: usize>(&self, len: u32) -> Option<(&[u8; N], &[u8])> {
+        self.look(len)?.split_first_chunk()
+    }
+
     fn clear_meta(&mut self) {
         self.raw.flags = 0;
         self.raw.csum_start = 0;
@@ -400,6 +418,13 @@ impl Packet {
     /// Replaces the offload flags.
     pub fn set_flags(&mut self, flags: PacketFlags) {
         self.raw.flags = flags.bits();
+    }
+
+    /// As [`Packet::set_flags`]; true.
+    #[inline(always)]
+    pub fn vouch(&mut self, flags: PacketFlags) -> bool {
+        self.set_flags(flags);
+        true
     }
 
     /// Where the partial checksum goes, when one is asked for and lies inside the frame as it is now.

@@ -15,23 +15,46 @@ pub struct Rows<'a, const SIZE: usize, const ALIGN: usize> {
     life: PhantomData<Shared<'a>>,
 }
 
+/// One row of them.
+#[derive(Clone, Copy)]
+pub struct Entry<'a, const SIZE: usize, const ALIGN: usize> {
+    base: *mut u8,
+    life: PhantomData<Shared<'a>>,
+}
+
 macro_rules! word {
     ($load:ident, $store:ident, $atomic:ty, $word:ty) => {
-        /// Reads the word at byte `AT` of a row.
+        /// Reads the word at byte `AT`.
         #[must_use]
         #[inline(always)]
-        pub fn $load<const AT: usize>(&self, index: usize, order: Ordering) -> $word {
-            // SAFETY: `word` says that it is inside the window and aligned; all accesses are atomic.
-            unsafe { <$atomic>::from_ptr(self.word::<$word, AT>(index)) }.load(order)
+        pub fn $load<const AT: usize>(&self, order: Ordering) -> $word {
+            // SAFETY: `word` says that it is inside the row and aligned; all accesses are atomic.
+            unsafe { <$atomic>::from_ptr(self.word::<$word, AT>()) }.load(order)
         }
 
-        /// Writes the word at byte `AT` of a row.
+        /// Writes the word at byte `AT`.
         #[inline(always)]
-        pub fn $store<const AT: usize>(&self, index: usize, value: $word, order: Ordering) {
+        pub fn $store<const AT: usize>(&self, value: $word, order: Ordering) {
             // SAFETY: as above.
-            unsafe { <$atomic>::from_ptr(self.word::<$word, AT>(index)) }.store(value, order);
+            unsafe { <$atomic>::from_ptr(self.word::<$word, AT>()) }.store(value, order);
         }
     };
+}
+
+impl<const SIZE: usize, const ALIGN: usize> Entry<'_, SIZE, ALIGN> {
+    /// Where a word of the row is: inside it, and aligned to its size.
+    #[inline(always)]
+    fn word<W, const AT: usize>(&self) -> *mut W {
+        const {
+            assert!(size_of::<W>() <= ALIGN && AT.is_multiple_of(size_of::<W>()) && AT + size_of::<W>() <= SIZE);
+        }
+        // SAFETY: the word is inside the row, which is inside a window.
+        unsafe { self.base.add(AT) }.cast()
+    }
+
+    word!(load_u16, store_u16, AtomicU16, u16);
+    word!(load_u32, store_u32, AtomicU32, u32);
+    word!(load_u64, store_u64, AtomicU64, u64);
 }
 
 impl<'a, const SIZE: usize, const ALIGN: usize> Rows<'a, SIZE, ALIGN> {
@@ -51,19 +74,36 @@ impl<'a, const SIZE: usize, const ALIGN: usize> Rows<'a, SIZE, ALIGN> {
         Some(Self { base, mask: count - 1, life: PhantomData })
     }
 
-    /// Where a word of a row is: inside the window, and aligned to its size.
+    /// How many.
+    #[must_use]
     #[inline(always)]
-    fn word<W, const AT: usize>(&self, index: usize) -> *mut W {
-        const {
-            assert!(size_of::<W>() <= ALIGN && AT.is_multiple_of(size_of::<W>()) && AT + size_of::<W>() <= SIZE);
-        }
-        // SAFETY: the masked index names one of the rows that `new` found inside the window, and the word is inside the row.
-        unsafe { self.base.add(SIZE * (index & self.mask) + AT) }.cast()
+    pub fn len(&self) -> usize {
+        self.mask + 1
     }
 
-    word!(load_u16, store_u16, AtomicU16, u16);
-    word!(load_u32, store_u32, AtomicU32, u32);
-    word!(load_u64, store_u64, AtomicU64, u64);
+    /// Never true; here because `len` is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// One of them.
+    #[must_use]
+    #[inline(always)]
+    pub fn at(&self, index: usize) -> Entry<'a, SIZE, ALIGN> {
+        // SAFETY: the masked index is below the number of rows.
+        unsafe { self.at_unchecked(index & self.mask) }
+    }
+
+    /// One of them.
+    ///
+    /// # Safety
+    /// `index` is below [`Rows::len`].
+    #[inline(always)]
+    pub(super) unsafe fn at_unchecked(&self, index: usize) -> Entry<'a, SIZE, ALIGN> {
+        // SAFETY: `new` found so many rows inside the window.
+        Entry { base: unsafe { self.base.add(SIZE * index) }, life: PhantomData }
+    }
 }
 
 /// Rows of a region that is kept for them: checked once.

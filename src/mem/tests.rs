@@ -4,6 +4,7 @@ pub(crate) mod dma;
 #[cfg(target_arch = "x86_64")]
 mod locate;
 pub(crate) mod pipes;
+mod row;
 mod slots;
 
 use alloc::sync::Arc;

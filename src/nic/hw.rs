@@ -1,5 +1,4 @@
-//! What NICs with hardware behind them have in common: the state that control and queues share, and the packets that
-//! the device has.
+//! What NICs with hardware behind them have in common: the state that control and queues share.
 //!
 //! The device is not trusted. Whatever it writes is checked; a value that breaks the rules is a violation: the queue
 //! stops believing the device, and the watchdog ([`crate::nic::Nic::tick`]) asks for a reset. A register that reads
@@ -10,9 +9,8 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::rx_filter::RxFilter;
-use super::{Events, Link, NicEnv, NicError, NicStats, Offloads, Reclaimed, Refused, Registers};
-use crate::mem::slots::Slots;
-use crate::mem::{Burst, Packet, Status};
+use super::{Events, Link, NicEnv, NicError, NicStats, Offloads, Refused, Registers};
+use crate::mem::Packet;
 
 /// Interval of the watchdog, milliseconds.
 pub(crate) const TICK_MS: u32 = 250;
@@ -99,8 +97,8 @@ pub(crate) struct Port {
     /// A violation: wait for the watchdog.
     broken: AtomicBool,
     gone: AtomicBool,
-    /// Counts starts: a queue that sees a new one begins with empty rings.
-    epoch: AtomicU32,
+    /// See [`Port::state`].
+    state: AtomicU64,
     offloads: AtomicU32,
     /// Bits per second, with bit 63 for carrier and bit 62 for half duplex.
     link: AtomicU64,
@@ -111,6 +109,7 @@ pub(crate) struct Port {
     queues: Vec<PortQueue>,
 }
 
+const RUNNING: u64 = 1;
 const LINK_UP: u64 = 1 << 63;
 const LINK_HALF: u64 = 1 << 62;
 
@@ -131,7 +130,7 @@ impl Port {
             enabled: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             gone: AtomicBool::new(false),
-            epoch: AtomicU32::new(0),
+            state: AtomicU64::new(0),
             offloads: AtomicU32::new(offloads.bits()),
             link: AtomicU64::new(0),
             violations: AtomicU64::new(0),
@@ -145,9 +144,22 @@ impl Port {
         self.enabled.load(Ordering::Acquire)
     }
 
-    /// Queues may be served, and believe the device.
-    pub fn is_running(&self) -> bool {
-        self.is_enabled() && !self.broken.load(Ordering::Relaxed)
+    /// Odd while queues may be served and believe the device, and another number after each start: a queue that sees a new one
+    /// begins with empty rings.
+    #[inline(always)]
+    pub fn state(&self) -> u64 {
+        // Acquire: whoever sees a start sees the rings.
+        self.state.load(Ordering::Acquire)
+    }
+
+    /// Whether queues may be served in that state.
+    pub fn runs(state: u64) -> bool {
+        state & RUNNING != 0
+    }
+
+    /// From here on queues rest.
+    fn rest(&self) {
+        self.state.fetch_and(!RUNNING, Ordering::AcqRel);
     }
 
     /// The rings are set up anew and the device is about to run.
@@ -156,17 +168,14 @@ impl Port {
         for queue in &self.queues {
             queue.tx_out.store(0, Ordering::Relaxed);
         }
-        self.epoch.fetch_add(1, Ordering::Relaxed);
-        // Release: whoever sees it sees the rings.
         self.enabled.store(true, Ordering::Release);
+        // Release: whoever sees it sees the rings.
+        self.state.store((self.state.load(Ordering::Relaxed) & !RUNNING).wrapping_add(2) | RUNNING, Ordering::Release);
     }
 
     pub fn stop(&self) {
+        self.rest();
         self.enabled.store(false, Ordering::Release);
-    }
-
-    pub fn epoch(&self) -> u32 {
-        self.epoch.load(Ordering::Relaxed)
     }
 
     /// The device broke a rule.
@@ -174,6 +183,7 @@ impl Port {
     pub fn violation(&self) {
         self.violations.fetch_add(1, Ordering::Relaxed);
         self.broken.store(true, Ordering::Relaxed);
+        self.rest();
     }
 
     pub fn is_broken(&self) -> bool {
@@ -185,6 +195,7 @@ impl Port {
     pub fn set_gone(&self) {
         self.gone.store(true, Ordering::Relaxed);
         self.broken.store(true, Ordering::Relaxed);
+        self.rest();
         self.set_link(Link { up: false, full_duplex: true, speed_bps: 0 });
     }
 
@@ -317,16 +328,6 @@ impl Watchdog {
         }
         hung
     }
-}
-
-/// Both sides of [`crate::nic::NicQueue::reclaim`] for rings whose packets are in [`Slots`].
-pub(crate) fn reclaim(rx: &mut Slots, tx: &mut Slots, out: &mut Burst, undo: impl Fn(&mut Packet)) -> Reclaimed {
-    let rx = rx.drain(out, Packet::reset);
-    let tx = tx.drain(out, |packet| {
-        undo(packet);
-        packet.set_status(Status::Disabled);
-    });
-    Reclaimed { rx, tx }
 }
 
 /// Judges a received frame; what is refused is counted.

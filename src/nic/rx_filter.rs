@@ -58,21 +58,28 @@ pub(crate) struct Glance<'a> {
 }
 
 impl Glance<'_> {
+    /// Whether [`Glance::takes`] would take the frame for what it is alone: one for this station that is not long.
+    #[inline(always)]
+    pub fn takes_at_once(&self, frame: &[u8]) -> bool {
+        let Some(first) = frame.first_chunk::<14>().and_then(|header| header.first_chunk::<8>()) else { return false };
+        frame.len() <= self.longest && u64::from_le_bytes(*first) << 16 == self.mac
+    }
+
     /// Whether [`RxFilter::check`] would take the frame, which is no super-frame.
     #[inline(always)]
     pub fn takes(&self, frame: &[u8]) -> bool {
         let Some(first) = frame.first_chunk::<14>().and_then(|header| header.first_chunk::<8>()) else { return false };
         if frame.len() > self.longest || u64::from_le_bytes(*first) << 16 != self.mac {
-            return self.takes_special(frame);
+            return takes_special(self.filter, frame);
         }
         true
     }
+}
 
-    /// A frame for others than this station alone, or a long one.
-    #[cold]
-    fn takes_special(&self, frame: &[u8]) -> bool {
-        self.filter.check(frame, false).is_ok()
-    }
+/// A frame for others than this station alone, or a long one.
+#[cold]
+fn takes_special(filter: &RxFilter, frame: &[u8]) -> bool {
+    filter.check(frame, false).is_ok()
 }
 
 /// Why a frame is not for the stack.

@@ -8,7 +8,7 @@ use core::sync::atomic::Ordering;
 
 use super::family::Family;
 use crate::mem::packet::{PacketFlags, PartialCsum};
-use crate::mem::rows::{OwnedRows, Rows};
+use crate::mem::rows::{Entry, OwnedRows};
 use crate::mem::{Packet, Status};
 use crate::nic::Offloads;
 use crate::wire::{self, ParsedFlags, offload, parse, parse_super, protocol, tcp, udp};
@@ -23,6 +23,16 @@ pub(super) struct RxDone {
     pub len: u16,
 }
 
+/// Checksums that were not looked at, or are wrong.
+const ODD: u32 = rx::IGNORE | rx::IP_ERROR | rx::TRANSPORT_ERROR;
+/// What a device that found nothing wrong vouches for, by what it looked at.
+const VOUCHED: [u32; 8] = {
+    let data = PacketFlags::RX_DATA_VALID.bits();
+    let ip = PacketFlags::RX_IP_CHECKED.bits() | PacketFlags::RX_IP_VALID.bits();
+    [0, data, data, data, ip, ip | data, ip | data, ip | data]
+};
+const _: () = assert!(rx::UDP_CHECKED << 1 == rx::TCP_CHECKED && rx::TCP_CHECKED << 1 == rx::IP_CHECKED);
+
 /// Extended status and errors (section 7.1.4.2).
 pub(super) mod rx {
     pub const DONE: u32 = 1 << 0;
@@ -36,49 +46,59 @@ pub(super) mod rx {
     pub const IP_ERROR: u32 = 1 << 30;
 }
 
-/// A ring of them.
-pub(super) type Descriptors<'a> = Rows<'a, LEN, 8>;
-/// The same with its memory.
+/// One of them.
+pub(super) type Descriptor<'a> = Entry<'a, LEN, 8>;
+/// A ring of them, with its memory.
 pub(super) type OwnedDescriptors = OwnedRows<LEN, 8>;
 
 /// Gives an empty buffer to the device.
 #[inline]
-pub(super) fn write_rx(ring: &Descriptors<'_>, index: usize, iova: u64) {
-    ring.store_u64::<0>(index, iova.to_le(), Ordering::Relaxed);
+pub(super) fn write_rx(at: Descriptor<'_>, iova: u64) {
+    at.store_u64::<0>(iova.to_le(), Ordering::Relaxed);
     // DD is in here: it must be clear before the tail moves.
-    ring.store_u64::<8>(index, 0, Ordering::Relaxed);
+    at.store_u64::<8>(0, Ordering::Relaxed);
 }
 
 /// What the device wrote, if it has.
-#[inline]
-pub(super) fn read_rx(ring: &Descriptors<'_>, index: usize) -> Option<RxDone> {
+#[inline(always)]
+pub(super) fn read_rx(at: Descriptor<'_>) -> RxDone {
     // Acquire: status and length in one word before the frame.
-    let word = u64::from_le(ring.load_u64::<8>(index, Ordering::Acquire));
-    let status = word as u32;
-    (status & rx::DONE != 0).then_some(RxDone { status, len: (word >> 32) as u16 })
+    let word = u64::from_le(at.load_u64::<8>(Ordering::Acquire));
+    RxDone { status: word as u32, len: (word >> 32) as u16 }
 }
 
 impl RxDone {
-    /// The end of a frame, with nothing wrong with it.
-    #[inline]
+    /// The device has written it.
+    #[inline(always)]
+    pub fn is_there(self) -> bool {
+        self.status & rx::DONE != 0
+    }
+
+    /// It has, and it is the end of a frame with nothing wrong with it.
+    #[inline(always)]
     pub fn is_good_end(self, errors: u32) -> bool {
-        self.status & (rx::END | errors) == rx::END
+        self.status & (rx::DONE | rx::END | errors) == rx::DONE | rx::END
+    }
+
+    /// As [`RxDone::is_good_end`], and nothing is said of the checksums but that they are right.
+    #[inline(always)]
+    pub fn is_usual_end(self, errors: u32) -> bool {
+        self.is_good_end(errors | ODD)
+    }
+
+    /// What the device vouches for in a frame with such an end.
+    #[inline(always)]
+    pub fn usual_flags(self) -> PacketFlags {
+        // By what was looked at: UDP, TCP, IP.
+        let looked = (self.status >> rx::UDP_CHECKED.trailing_zeros()) as usize & 7;
+        PacketFlags::from_bits_truncate(VOUCHED.get(looked).copied().unwrap_or(0))
     }
 
     /// What the device vouches for.
-    #[inline(always)]
     pub fn flags(self) -> PacketFlags {
-        let odd = rx::IGNORE | rx::IP_ERROR | rx::TRANSPORT_ERROR;
-        if self.status & odd != 0 {
-            return self.odd_flags();
-        }
-        let data =
-            if self.status & (rx::TCP_CHECKED | rx::UDP_CHECKED) != 0 { PacketFlags::RX_DATA_VALID.bits() } else { 0 };
-        let ip = (PacketFlags::RX_IP_CHECKED | PacketFlags::RX_IP_VALID).bits();
-        PacketFlags::from_bits_truncate(data | if self.status & rx::IP_CHECKED != 0 { ip } else { 0 })
+        if self.status & ODD != 0 { self.odd_flags() } else { self.usual_flags() }
     }
 
-    #[inline(never)]
     fn odd_flags(self) -> PacketFlags {
         let mut flags = PacketFlags::empty();
         if self.status & rx::IGNORE != 0 {
@@ -149,26 +169,26 @@ impl Wanted {
 }
 
 impl Context {
-    pub fn write(&self, ring: &Descriptors<'_>, index: usize) {
+    pub fn write(&self, at: Descriptor<'_>) {
         let [a, b, c, d] = self.0;
-        ring.store_u64::<0>(index, (u64::from(a) | u64::from(b) << 32).to_le(), Ordering::Relaxed);
-        ring.store_u64::<8>(index, (u64::from(c) | u64::from(d) << 32).to_le(), Ordering::Relaxed);
+        at.store_u64::<0>((u64::from(a) | u64::from(b) << 32).to_le(), Ordering::Relaxed);
+        at.store_u64::<8>((u64::from(c) | u64::from(d) << 32).to_le(), Ordering::Relaxed);
     }
 }
 
 /// Writes a data descriptor; `last` ends the frame and asks for a report.
 #[inline]
-pub(super) fn write_tx(ring: &Descriptors<'_>, index: usize, iova: u64, len: u32, plan: &TxPlan, last: bool) {
+pub(super) fn write_tx(at: Descriptor<'_>, iova: u64, len: u32, plan: &TxPlan, last: bool) {
     let end = if last { END_OF_PACKET | REPORT } else { 0 };
-    ring.store_u64::<0>(index, iova.to_le(), Ordering::Relaxed);
+    at.store_u64::<0>(iova.to_le(), Ordering::Relaxed);
     let rest = u64::from(plan.command | end | len) | u64::from(plan.options) << 32;
-    ring.store_u64::<8>(index, rest.to_le(), Ordering::Relaxed);
+    at.store_u64::<8>(rest.to_le(), Ordering::Relaxed);
 }
 
 /// Whether the device has reported the descriptor.
 #[inline]
-pub(super) fn is_sent(ring: &Descriptors<'_>, index: usize) -> bool {
-    u32::from_le(ring.load_u32::<12>(index, Ordering::Acquire)) & TX_DONE != 0
+pub(super) fn is_sent(at: Descriptor<'_>) -> bool {
+    u32::from_le(at.load_u32::<12>(Ordering::Acquire)) & TX_DONE != 0
 }
 
 /// Whether a frame goes out as it is.

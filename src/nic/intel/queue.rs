@@ -1,19 +1,21 @@
 //! One queue pair of an Intel controller.
 //!
 //! A descriptor belongs to the device from the moment the tail register passes it until it is reported done (82574
-//! datasheet sections 7.1.8, 7.2.5). Packets are remembered by descriptor; what the device writes names none.
+//! datasheet sections 7.1.8, 7.2.5). Descriptors are finished in order, and what the device writes names none: packets are
+//! remembered in rows, from the first frame of several descriptors until nothing is being sent by descriptor.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use core::marker::PhantomData;
 
-use super::desc::{self, Context, OwnedDescriptors, rx};
+use super::desc::{self, Context, Descriptor, OwnedDescriptors, rx};
 use super::family::Family;
 use super::regs::{self, queue};
 use crate::mem::packet::{BURST_MAX, PacketFlags};
 use crate::mem::region::Region;
-use crate::mem::slots::{Slots, Stop};
+use crate::mem::row::Row;
+use crate::mem::slots::Slots;
 use crate::mem::{Burst, Packet, Status};
 use crate::nic::hw::{self, Port};
 use crate::nic::{NicQueue, Offloads, QueueGauges, Reclaimed, Refused, Registers as _};
@@ -56,15 +58,16 @@ pub(super) struct IntelQueue<F: Family> {
     arming: (u64, u32),
     /// Bytes that the device may write into a buffer.
     buffer_size: u32,
-    epoch: u32,
-    rx_slots: Slots,
-    /// Next descriptor to fill, and next to look at.
-    rx_tail: usize,
-    rx_head: usize,
+    /// [`Port::state`] of the start that the rings are of.
+    state: u64,
+    /// Goes on at the next descriptor to fill, and begins at the next to look at.
+    rx: Row,
     rx_shown: usize,
     /// The rest of a frame that is being dropped follows.
     rx_skipping: bool,
     refused: Refused,
+    /// Frames of one descriptor each, unless there are some in `tx_slots`.
+    tx: Row,
     /// A frame is where its last descriptor is, with a note of how many it has in front of that.
     tx_slots: Slots,
     tx_tail: usize,
@@ -82,13 +85,12 @@ impl<F: Family> IntelQueue<F> {
             family: PhantomData,
             arming: F::arming(index, vectors),
             buffer_size,
-            epoch: port.epoch(),
-            rx_slots: Slots::new(size),
-            rx_tail: 0,
-            rx_head: 0,
+            state: u64::MAX,
+            rx: Row::new(size),
             rx_shown: 0,
             rx_skipping: false,
             refused: Refused::default(),
+            tx: Row::new(size),
             tx_slots: Slots::new(size),
             tx_tail: 0,
             tx_head: 0,
@@ -103,15 +105,25 @@ impl<F: Family> IntelQueue<F> {
         })
     }
 
+    /// Follows a start of the device; false while the queue rests.
+    #[inline(always)]
     fn awake(&mut self) -> bool {
-        if !self.port.is_running() {
+        let state = self.port.state();
+        state == self.state || self.follow(state)
+    }
+
+    #[cold]
+    fn follow(&mut self, state: u64) -> bool {
+        if !Port::runs(state) {
             return false;
         }
-        let epoch = self.port.epoch();
-        if epoch != self.epoch {
-            self.epoch = epoch;
-            (self.rx_tail, self.rx_head, self.rx_shown, self.rx_skipping) = (0, 0, 0, false);
-            (self.tx_tail, self.tx_head, self.tx_free, self.tx_context) = (0, 0, self.mask, None);
+        self.state = state;
+        (self.rx_shown, self.rx_skipping) = (0, false);
+        (self.tx_tail, self.tx_head, self.tx_free, self.tx_context) = (0, 0, self.mask, None);
+        // All packets were reclaimed before.
+        if !self.rx.start_at(0) || !self.tx.start_at(0) || !self.tx_slots.is_empty() {
+            self.port.violation();
+            return false;
         }
         true
     }
@@ -131,18 +143,17 @@ impl<F: Family> IntelQueue<F> {
 
     /// Fills the next receive descriptor; there is a free one.
     fn post(&mut self, mut packet: Packet) {
-        let tail = self.rx_tail;
         packet.reset();
-        desc::write_rx(&self.rx_ring.rows(), tail, packet.frame_iova().unwrap_or(0));
-        let kept = self.rx_slots.put(tail as u16, 0, packet);
+        desc::write_rx(self.rx_ring.rows().at(self.rx.tail()), packet.frame_iova().unwrap_or(0));
+        let kept = self.rx.push(packet);
         debug_assert!(kept.is_ok(), "the descriptor was free");
-        self.rx_tail = self.next(tail);
     }
 
     fn show_rx(&mut self) {
-        if self.rx_shown != self.rx_tail {
-            self.rx_shown = self.rx_tail;
-            self.tail(F::RX_QUEUE, self.rx_tail);
+        let tail = self.rx.tail();
+        if self.rx_shown != tail {
+            self.rx_shown = tail;
+            self.tail(F::RX_QUEUE, tail);
         }
     }
 
@@ -162,47 +173,58 @@ impl<F: Family> IntelQueue<F> {
     fn receive(&mut self, out: &mut Burst, budget: usize) {
         let vouches =
             if self.port.offloads().contains(Offloads::RX_CSUM) { PacketFlags::all() } else { PacketFlags::empty() };
-        let (size, mask, shown) = (self.buffer_size, self.mask, self.rx_shown);
         let mut left = budget.min(BURST_MAX.saturating_sub(out.len()));
-        while left > 0 && self.rx_head != shown {
-            let glance = self.port.filter.glance();
-            let (ring, mut head) = (self.rx_ring.rows(), self.rx_head);
-            let max = left.min(shown.wrapping_sub(head) & mask);
-            let mut next = || {
-                let done = desc::read_rx(&ring, head)?;
-                let number = head as u32;
-                head = (head + 1) & mask;
-                Some((number, done))
-            };
-            let plain = |packet: &mut Packet, done: desc::RxDone| {
-                let len = u32::from(done.len);
-                if !done.is_good_end(F::RX_ERRORS) || len > size || !packet.fill(0, len) {
-                    return false;
-                }
-                packet.set_flags(done.flags() & vouches);
-                glance.takes(packet.frame())
-            };
-            // The rest of a frame that is dropped is looked at buffer by buffer.
-            let (count, stop) = if self.rx_skipping {
-                (0, next().map_or(Stop::End, |(number, done)| Stop::Odd(number, done)))
-            } else {
-                self.rx_slots.take_burst(out, max, false, next, plain)
-            };
-            self.rx_head = head;
-            left -= count;
-            let Stop::Odd(number, done) = stop else { break };
-            left -= 1;
-            if !self.discard(number, done) {
-                break;
+        let max = left.min(self.rx_shown.wrapping_sub(self.rx.head()) & self.mask);
+        if !self.rx_skipping {
+            let (size, glance) = (self.buffer_size, self.port.filter.glance());
+            let count = self.rx.take_burst(out, max, &self.rx_ring.rows(), |packet, _, at| {
+                let done = desc::read_rx(at);
+                done.is_usual_end(F::RX_ERRORS)
+                    && take_good(packet, done.len, size, |frame| glance.takes_at_once(frame))
+                    && packet.vouch(done.usual_flags() & vouches)
+            });
+            if count == max {
+                return;
             }
+            left -= count;
+        }
+        while left > 0 && self.rx_ready() {
+            left -= self.receive_rest(out, left, vouches);
         }
         self.show_rx();
     }
 
-    /// The buffer holds no frame for the stack: it is posted again. False if the device broke a rule.
+    /// What is left where the first look ended: how many descriptors were looked at, at least one.
+    #[inline(never)]
+    fn receive_rest(&mut self, out: &mut Burst, left: usize, vouches: PacketFlags) -> usize {
+        let max = left.min(self.rx_shown.wrapping_sub(self.rx.head()) & self.mask);
+        let ring = self.rx_ring.rows();
+        // What the device had finished when it was looked at: it may finish more at any moment.
+        let (mut count, mut odd) = (0, None);
+        if self.rx_skipping {
+            // The rest of a frame that is dropped is looked at buffer by buffer.
+            odd = Some(desc::read_rx(ring.at(self.rx.head())));
+        } else {
+            let (size, glance) = (self.buffer_size, self.port.filter.glance());
+            count = self.rx.take_burst(out, max, &ring, |packet, _, at| {
+                let done = desc::read_rx(at);
+                let good = done.is_good_end(F::RX_ERRORS)
+                    && take_good(packet, done.len, size, |frame| glance.takes(frame))
+                    && packet.vouch(done.flags() & vouches);
+                odd = Some(done).filter(|_| !good);
+                good
+            });
+        }
+        if odd.is_some_and(|done| done.is_there() && !self.discard(done)) {
+            return left;
+        }
+        left.min(count + 1)
+    }
+
+    /// The first buffer holds no frame for the stack: it is posted again. False if the device broke a rule.
     #[cold]
-    fn discard(&mut self, number: u32, done: desc::RxDone) -> bool {
-        let Some((mut packet, _)) = self.rx_slots.take(number) else { return false };
+    fn discard(&mut self, done: desc::RxDone) -> bool {
+        let Some(mut packet) = self.rx.pop() else { return false };
         let len = u32::from(done.len);
         let fits = len <= self.buffer_size && packet.fill(0, len);
         if !fits {
@@ -225,14 +247,19 @@ impl<F: Family> IntelQueue<F> {
     #[inline(always)]
     fn send_plain(&mut self, burst: &mut Burst, max: usize) -> usize {
         let ring = self.tx_ring.rows();
-        let done = self.tx_slots.put_row(burst, max, self.tx_tail as u16, |packet, at| {
+        let each = |packet: &mut Packet, at: Descriptor<'_>| {
             let len = packet.len();
             let (Some(iova), true) = (packet.frame_iova(), desc::is_plain(packet) && len <= DATA_MAX) else {
                 return false;
             };
-            desc::write_tx(&ring, at.into(), iova, len as u32, &F::plain(len), true);
+            desc::write_tx(at, iova, len as u32, &F::plain(len), true);
             true
-        });
+        };
+        let done = if self.tx_slots.is_empty() {
+            self.tx.put_burst(burst, max, &ring, |packet, _, at| each(packet, at))
+        } else {
+            put_among(&mut self.tx_slots, burst, max, self.tx_tail, |packet, at| each(packet, ring.at(at)))
+        };
         self.tx_tail = (self.tx_tail + done) & self.mask;
         self.tx_free -= done;
         done
@@ -241,6 +268,17 @@ impl<F: Family> IntelQueue<F> {
     /// The frame whose last descriptor is `last` is the device's.
     fn keep(&mut self, last: usize, span: usize, packet: Packet) {
         self.tx_free -= span;
+        if span == 1 && self.tx_slots.is_empty() {
+            let kept = self.tx.push(packet);
+            debug_assert_eq!(kept.ok(), Some(last), "the row goes on there");
+            return;
+        }
+        loop {
+            let at = self.tx.head();
+            let Some(single) = self.tx.pop() else { break };
+            let kept = self.tx_slots.put(at as u16, 0, single);
+            debug_assert!(kept.is_ok(), "nothing else was being sent");
+        }
         let kept = self.tx_slots.put(last as u16, (span - 1) as u16, packet);
         debug_assert!(kept.is_ok(), "the descriptor was free");
     }
@@ -262,7 +300,7 @@ impl<F: Family> IntelQueue<F> {
             return self.finish(packet, Status::TooLong);
         }
         if let (true, Some(context)) = (new_context, plan.context) {
-            context.write(&self.tx_ring.rows(), self.tx_tail);
+            context.write(self.tx_ring.rows().at(self.tx_tail));
             self.tx_context = plan.context;
             self.tx_tail = self.next(self.tx_tail);
         }
@@ -271,7 +309,7 @@ impl<F: Family> IntelQueue<F> {
         loop {
             let piece = (len - at).min(DATA_MAX);
             let is_last = at + piece == len;
-            desc::write_tx(&self.tx_ring.rows(), self.tx_tail, iova + at as u64, piece as u32, &plan, is_last);
+            desc::write_tx(self.tx_ring.rows().at(self.tx_tail), iova + at as u64, piece as u32, &plan, is_last);
             last = if is_last { self.tx_tail } else { last };
             self.tx_tail = self.next(self.tx_tail);
             at += piece;
@@ -282,25 +320,31 @@ impl<F: Family> IntelQueue<F> {
         self.keep(last, span, packet);
     }
 
+    #[cold]
+    fn take_finished(&mut self, out: &mut Burst) -> usize {
+        let count = self.finished.len().min(BURST_MAX.saturating_sub(out.len()));
+        out.extend(self.finished.drain(..count));
+        count
+    }
+
     fn reap(&mut self, out: &mut Burst) -> usize {
+        if !self.tx_slots.is_empty() {
+            return self.reap_any(out);
+        }
+        let ring = self.tx_ring.rows();
+        let done = self.tx.take_burst(out, BURST_MAX, &ring, |_, _, at| desc::is_sent(at));
+        self.tx_free += done;
+        self.tx_head = self.tx.head();
+        done
+    }
+
+    /// Some frames have several descriptors.
+    #[inline(never)]
+    fn reap_any(&mut self, out: &mut Burst) -> usize {
         let before = out.len();
-        while !out.is_full() {
-            let ring = self.tx_ring.rows();
-            let (head, tail, mask) = (self.tx_head, self.tx_tail, self.mask);
-            let mut at = head;
-            let next = || {
-                let number = at;
-                at = (number + 1) & mask;
-                Some((number as u32, number))
-            };
-            let sent = |_: &mut Packet, number: usize| desc::is_sent(&ring, number);
-            let room = BURST_MAX.saturating_sub(out.len()).min(tail.wrapping_sub(head) & mask);
-            let (count, _) = self.tx_slots.take_burst(out, room, false, next, sent);
-            self.tx_free += count;
-            self.tx_head = (head + count) & mask;
-            // Of several descriptors, perhaps.
+        while !out.is_full() && self.tx_head != self.tx_tail {
             let last = self.tx_last();
-            if out.is_full() || self.tx_head == tail || !desc::is_sent(&ring, last) {
+            if !desc::is_sent(self.tx_ring.rows().at(last)) {
                 break;
             }
             let Some((packet, before)) = self.tx_slots.take(last as u32) else {
@@ -311,12 +355,18 @@ impl<F: Family> IntelQueue<F> {
             self.tx_head = self.next(last);
             out.extend([packet]);
         }
+        if self.tx_slots.is_empty() {
+            self.tx.start_at(self.tx_tail);
+        }
         out.len() - before
     }
 
     /// The last descriptor of the frame at the head: where the first packet at or behind it is.
     fn tx_last(&self) -> usize {
         let mut last = self.tx_head;
+        if self.tx_slots.is_empty() {
+            return last;
+        }
         for _ in 0..FRAME_DESCRIPTORS {
             if self.tx_slots.note(last as u32).is_some() {
                 break;
@@ -327,12 +377,32 @@ impl<F: Family> IntelQueue<F> {
     }
 
     fn rx_ready(&self) -> bool {
-        self.rx_head != self.rx_shown && desc::read_rx(&self.rx_ring.rows(), self.rx_head).is_some()
+        let head = self.rx.head();
+        head != self.rx_shown && desc::read_rx(self.rx_ring.rows().at(head)).is_there()
     }
 
     fn tx_ready(&self) -> bool {
-        self.tx_head != self.tx_tail && desc::is_sent(&self.tx_ring.rows(), self.tx_last())
+        self.tx_head != self.tx_tail && desc::is_sent(self.tx_ring.rows().at(self.tx_last()))
     }
+}
+
+/// Takes a frame of that many bytes, no more than the device may write into a buffer, which is `wanted`.
+#[inline(always)]
+fn take_good(packet: &mut Packet, len: u16, size: u32, wanted: impl Fn(&[u8]) -> bool) -> bool {
+    let len = u32::from(len);
+    len <= size && packet.look(len).is_some_and(wanted) && packet.fill(0, len)
+}
+
+/// As [`IntelQueue::send_plain`], among frames of several descriptors.
+#[inline(never)]
+fn put_among(
+    slots: &mut Slots,
+    burst: &mut Burst,
+    max: usize,
+    tail: usize,
+    mut each: impl FnMut(&mut Packet, usize) -> bool,
+) -> usize {
+    slots.put_row(burst, max, tail as u16, |packet, at| each(packet, at.into()))
 }
 
 impl<F: Family> NicQueue for IntelQueue<F> {
@@ -343,20 +413,19 @@ impl<F: Family> NicQueue for IntelQueue<F> {
         // A buffer that the device cannot reach, or that is smaller than what it writes, is not taken.
         let (size, space) = (self.buffer_size as usize, self.rx_space());
         let ring = self.rx_ring.rows();
-        let count = self.rx_slots.put_row(burst, space, self.rx_tail as u16, |packet, at| {
+        let count = self.rx.put_burst(burst, space, &ring, |packet, _, at| {
             packet.reset();
             let (Some(iova), true) = (packet.frame_iova(), packet.room() >= size) else { return false };
-            desc::write_rx(&ring, at.into(), iova);
+            desc::write_rx(at, iova);
             true
         });
-        self.rx_tail = (self.rx_tail + count) & self.mask;
         self.show_rx();
         count
     }
 
     fn rx_space(&mut self) -> usize {
         // Head and tail are equal in an empty ring: one descriptor stays unused (section 7.1.8).
-        if self.awake() { (self.mask).saturating_sub(self.rx_slots.len()) } else { 0 }
+        if self.awake() { self.mask.saturating_sub(self.rx.len()) } else { 0 }
     }
 
     fn rx_burst(&mut self, out: &mut Burst, budget: usize) -> usize {
@@ -412,17 +481,18 @@ impl<F: Family> NicQueue for IntelQueue<F> {
         if self.tx_tail != before {
             self.tail(F::TX_QUEUE, self.tx_tail);
         }
-        self.port.note_tx(self.index, self.tx_slots.len(), 0);
+        self.port.note_tx(self.index, self.tx.len() + self.tx_slots.len(), 0);
         plain + count
     }
 
     fn tx_reap(&mut self, out: &mut Burst) -> usize {
         let before = out.len();
-        let count = self.finished.len().min(BURST_MAX.saturating_sub(before));
-        out.extend(self.finished.drain(..count));
+        if !self.finished.is_empty() {
+            self.take_finished(out);
+        }
         if self.awake() {
             let done = self.reap(out);
-            self.port.note_tx(self.index, self.tx_slots.len(), done);
+            self.port.note_tx(self.index, self.tx.len() + self.tx_slots.len(), done);
         }
         out.len() - before
     }
@@ -445,14 +515,17 @@ impl<F: Family> NicQueue for IntelQueue<F> {
         if self.port.is_enabled() {
             return Reclaimed::default();
         }
-        let mut reclaimed = hw::reclaim(&mut self.rx_slots, &mut self.tx_slots, out, |_| {});
-        let count = self.finished.len().min(BURST_MAX.saturating_sub(out.len()));
-        out.extend(self.finished.drain(..count));
-        reclaimed.tx += count;
+        let disabled = |packet: &mut Packet| packet.set_status(Status::Disabled);
+        let rx = self.rx.drain(out, Packet::reset);
+        let mut reclaimed = Reclaimed { rx, tx: self.tx.drain(out, disabled) + self.tx_slots.drain(out, disabled) };
+        reclaimed.tx += self.take_finished(out);
         reclaimed
     }
 
     fn gauges(&self) -> QueueGauges {
-        QueueGauges { rx_posted: self.rx_slots.len(), tx_in_flight: self.tx_slots.len() + self.finished.len() }
+        QueueGauges {
+            rx_posted: self.rx.len(),
+            tx_in_flight: self.tx.len() + self.tx_slots.len() + self.finished.len(),
+        }
     }
 }

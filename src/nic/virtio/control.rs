@@ -44,7 +44,7 @@ impl Control {
     }
 
     pub fn reset(&mut self) {
-        self.ring.reset();
+        self.ring.reset(&self.queue.memory);
         self.lost = false;
     }
 
@@ -62,23 +62,23 @@ impl Control {
             }
         }
         let (queue, memory) = (self.queue.clone(), self.region.shared());
-        let mem = queue.memory.areas();
+        let mem = &queue.memory;
         if !memory.write_bytes(0, &request) || !memory.store_u8(ANSWER, UNANSWERED, Ordering::Relaxed) {
             return false;
         }
         let first = Part { addr: self.region.iova(), len: request.len() as u32, write: false };
         let answer = Part { addr: self.region.iova() + ANSWER as u64, len: 1, write: true };
-        let Some(id) = self.ring.add(&mem, &first, Some(&answer)) else {
+        let Some(id) = self.ring.add(mem, &first, Some(&answer)) else {
             return false;
         };
-        if self.ring.publish(&mem) {
+        if self.ring.publish(mem) {
             queue.bell.ring(&self.port, queue.number);
         }
         for _ in 0..LOOKS {
-            match self.ring.pending(&mem) {
+            match self.ring.pending(mem) {
                 Ok(false) => look(),
                 Ok(true) => {
-                    let used = self.ring.pop(&mem);
+                    let used = self.ring.pop(mem);
                     if used.is_ok_and(|used| used.is_some_and(|used| used.id == id)) {
                         self.ring.recycle(id);
                         return memory.load_u8(ANSWER, Ordering::Acquire) == Some(OK);

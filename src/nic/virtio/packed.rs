@@ -2,12 +2,18 @@
 //!
 //! Driver and device write one ring of descriptors in turn. A buffer's number (`id`) is the driver's; how many
 //! descriptors it took is remembered here, never read back.
+//!
+//! As long as the device finishes buffers in the order in which it got them, and all have one part, a buffer's number is its
+//! place in the ring. From the first that is otherwise on, until the next reset, numbers are any that are free.
 
 use alloc::boxed::Box;
 use core::sync::atomic::{Ordering, fence};
 
-use super::ring::{AnyRing, Areas, Layout, Memory, Part, Used, Violation};
+use super::ring::{self, AnyRing, Layout, Memory, Part, Used, Violation};
 use super::spec::packed::{AVAIL, DESC, DISABLE, ENABLE, NEXT, USED, WRITE};
+use crate::mem::packet::BURST_MAX;
+use crate::mem::row::Row;
+use crate::mem::rows::Entry;
 use crate::mem::slots::{Slots, Stop};
 use crate::mem::{Burst, Packet};
 
@@ -16,13 +22,19 @@ const DESCRIPTOR: usize = 16;
 const FLAGS: usize = 2;
 const WRAP: u16 = 1 << 15;
 
-/// The flags of a descriptor that the device has used, in the word that they are in, while its wrap counter is 1.
+/// The flags of a descriptor that the device has used, above its number, while the device's wrap counter is 1.
+const TURN: u32 = ((AVAIL | USED) as u32) << 16;
+const NUMBER: u32 = 0xffff;
+/// The same in the word that they are in.
 const USED_UP: u64 = ((AVAIL | USED) as u64) << 48;
 
 /// See the module.
 pub(super) struct Packed {
     size: u16,
     event_idx: bool,
+    /// All packets are in `row`, which goes on at `next` and begins at `used`; else in `slots`.
+    ordered: bool,
+    row: Row,
     slots: Slots,
     /// Descriptors of the buffer with that number, or of the next one.
     count: Box<[u8]>,
@@ -46,7 +58,8 @@ impl Packed {
     /// Ring, driver's and device's event suppression: alignments 16, 4 and 4 (section 2.8.10).
     pub fn layout(size: u16) -> Layout {
         let driver = DESCRIPTOR * usize::from(size);
-        Layout { driver, device: driver + 64, len: driver + 128 }
+        // No event indices behind rings.
+        Layout { driver, device: driver + 64, driver_event: driver, device_event: driver + 64, len: driver + 128 }
     }
 
     /// Takes the next place: with the flags that make it available.
@@ -64,19 +77,18 @@ impl Packed {
     }
 
     /// Writes a descriptor behind one that the device has not been shown yet.
-    #[inline]
-    fn describe(areas: &Areas<'_>, (place, flags): (u16, u16), id: u16, part: &Part) {
+    #[inline(always)]
+    fn describe(descriptor: Entry<'_, 16, 8>, flags: u16, id: u16, part: &Part) {
         let rest = u64::from(part.len) | u64::from(id) << 32 | u64::from(flags) << 48;
-        areas.descriptors.store_u64::<0>(place.into(), part.addr.to_le(), Ordering::Relaxed);
-        areas.descriptors.store_u64::<8>(place.into(), rest.to_le(), Ordering::Relaxed);
+        descriptor.store_u64::<0>(part.addr.to_le(), Ordering::Relaxed);
+        descriptor.store_u64::<8>(rest.to_le(), Ordering::Relaxed);
     }
 
     /// Writes one without its flags, which publish() shows.
-    #[inline]
-    fn describe_held(areas: &Areas<'_>, place: u16, id: u16, part: &Part) {
-        areas.descriptors.store_u64::<0>(place.into(), part.addr.to_le(), Ordering::Relaxed);
-        areas.descriptors.store_u32::<8>(place.into(), part.len.to_le(), Ordering::Relaxed);
-        areas.descriptors.store_u16::<12>(place.into(), id.to_le(), Ordering::Relaxed);
+    fn describe_held(descriptor: Entry<'_, 16, 8>, id: u16, part: &Part) {
+        descriptor.store_u64::<0>(part.addr.to_le(), Ordering::Relaxed);
+        descriptor.store_u32::<8>(part.len.to_le(), Ordering::Relaxed);
+        descriptor.store_u16::<12>(id.to_le(), Ordering::Relaxed);
     }
 
     /// Moves the place where the device writes next.
@@ -92,78 +104,119 @@ impl Packed {
         let (avail, used) = (flags & AVAIL != 0, flags & USED != 0);
         avail == used && used == self.used_wrap
     }
-}
 
-impl AnyRing for Packed {
-    /// Allocates; called at Start.
-    fn new(memory: &Memory, event_idx: bool) -> Self {
-        let size = memory.size;
-        let mut ring = Self {
-            size,
-            event_idx,
-            slots: Slots::new(usize::from(size)),
-            count: (0..size).map(|_| 1).collect(),
-            room: 0,
-            next: 0,
-            wrap: true,
-            used: 0,
-            used_wrap: true,
-            held: None,
-            shown: 0,
-            since: 0,
-            in_flight: 0,
-        };
-        ring.reset();
-        ring
-    }
-
-    fn reset(&mut self) {
-        self.slots.restart();
-        self.count.fill(1);
-        (self.room, self.next, self.used, self.shown, self.since, self.in_flight) = (self.size, 0, 0, 0, 0, 0);
-        // Section 2.8.1: both wrap counters start at 1.
-        (self.wrap, self.used_wrap, self.held) = (true, true, None);
-    }
-
-    fn slots(&mut self) -> &mut Slots {
-        &mut self.slots
-    }
-
-    fn held(&self) -> usize {
-        self.slots.len()
-    }
-
-    fn free(&self) -> usize {
-        usize::from(self.room)
-    }
-
-    fn next_id(&self) -> Option<u16> {
-        self.slots.peek_number()
-    }
-
-    fn in_flight(&self) -> usize {
-        usize::from(self.in_flight)
-    }
-
+    /// Flags and number of a descriptor that the device has used are these while its wrap counter is as it is.
     #[inline(always)]
-    fn offer(
+    fn used_turn(&self) -> u32 {
+        if self.used_wrap { TURN } else { 0 }
+    }
+
+    /// Number and flags of a descriptor, as far as they say that it is used, and the bytes that the device wrote.
+    #[inline(always)]
+    fn used(descriptor: Entry<'_, 16, 8>) -> (u32, u32) {
+        // Acquire: section 2.8.22, flags, number and length in one word before the buffer.
+        let word = u64::from_le(descriptor.load_u64::<8>(Ordering::Acquire));
+        ((word >> 32) as u32 & (TURN | NUMBER), word as u32)
+    }
+
+    /// So many were taken from the front of the row.
+    #[inline(always)]
+    fn gathered(&mut self, done: usize) {
+        self.skip(done as u16);
+        self.room += done as u16;
+        self.in_flight -= done as u16;
+    }
+
+    /// From here on numbers are any.
+    #[cold]
+    fn leave_order(&mut self) {
+        ring::leave_order(&mut self.ordered, &mut self.row, &mut self.slots);
+    }
+
+    /// Where [`AnyRing::offer`] begins: the flags of descriptors that are available, and for the first one those to hide it behind.
+    ///
+    /// Section 2.8.21.1.1: the flags of the first descriptor last of all. Until then it has those of the round before, which the
+    /// device stops in front of.
+    #[inline(always)]
+    fn turn(&self) -> (u16, u16) {
+        (if self.wrap { AVAIL } else { USED }, if self.held.is_none() { AVAIL | USED } else { 0 })
+    }
+
+    /// Where it ended: `done` descriptors from `first` on, with `shown` in the first one's place.
+    #[inline(always)]
+    fn offered(&mut self, shown: u16, done: usize) -> usize {
+        if done > 0 && self.held.is_none() {
+            self.held = Some((self.next, shown));
+        }
+        self.next += done as u16;
+        if self.next >= self.size {
+            self.next -= self.size;
+            self.wrap = !self.wrap;
+        }
+        self.room -= done as u16;
+        self.since += done as u16;
+        self.in_flight += done as u16;
+        done
+    }
+
+    /// [`AnyRing::gather`] of what is left where the first look ended.
+    #[inline(never)]
+    fn gather_rest(
         &mut self,
-        areas: &Areas<'_>,
+        memory: &Memory,
+        out: &mut Burst,
+        max: usize,
+        mut wanted: impl FnMut(&mut Packet, u32) -> bool,
+    ) -> Result<(usize, Option<Used>), Violation> {
+        let (areas, mut done) = (memory.areas(), 0);
+        while self.ordered {
+            // Behind the ring's end the next round begins.
+            let run = max.saturating_sub(done).min(out.capacity() - out.len()).min(self.row.len());
+            let run = run.min(usize::from(self.size - self.used));
+            let turn = self.used_turn();
+            let count = self.row.take_burst(out, run, &areas.descriptors, |packet, place, descriptor| {
+                let (key, len) = Self::used(descriptor);
+                key == turn | place as u32 && wanted(packet, len)
+            });
+            self.gathered(count);
+            done += count;
+            if count == run {
+                if self.used == 0 && run > 0 {
+                    continue;
+                }
+                return Ok((done, None));
+            }
+            // Looked at again: whatever it says now is checked now.
+            let (key, len) = Self::used(areas.descriptors.at(self.used.into()));
+            if key & TURN != turn {
+                return Ok((done, None));
+            }
+            if key == turn | u32::from(self.used) {
+                let id = self.used;
+                self.skip(1);
+                return Ok((done, Some(Used { id, len })));
+            }
+            self.leave_order();
+        }
+        self.gather_any(memory, out, max - done, wanted).map(|(more, odd)| (done + more, odd))
+    }
+
+    /// [`AnyRing::offer`] with any free numbers.
+    #[inline(never)]
+    fn offer_any(
+        &mut self,
+        memory: &Memory,
         burst: &mut Burst,
         max: usize,
         mut part: impl FnMut(&mut Packet) -> Option<Part>,
     ) -> usize {
-        // Section 2.8.21.1.1: the flags of the first descriptor last of all. Until then it has those of the round before, which
-        // the device stops in front of.
-        let first = self.next;
-        let mut hidden = if self.held.is_none() { AVAIL | USED } else { 0 };
-        let (size, mut place) = (self.size, first);
-        let mut turn = if self.wrap { AVAIL } else { USED };
-        let (shown, mut rest) = (turn, 0);
+        let areas = &memory.areas();
+        let (shown, mut hidden) = self.turn();
+        let (size, mut place, mut turn, mut rest) = (self.size, self.next, shown, 0);
         let done = self.slots.put_burst(burst, max.min(self.room.into()), |packet, id| {
             let Some(part) = part(packet) else { return false };
             rest = if part.write { WRITE } else { 0 };
-            Self::describe(areas, (place, turn ^ hidden | rest), id, &part);
+            Self::describe(areas.descriptors.at(place.into()), turn ^ hidden | rest, id, &part);
             hidden = 0;
             place += 1;
             if place == size {
@@ -172,30 +225,24 @@ impl AnyRing for Packed {
             }
             true
         });
-        if done > 0 && self.held.is_none() {
-            self.held = Some((first, shown | rest));
-        }
-        self.next = place;
-        self.wrap = turn == AVAIL;
-        self.room -= done as u16;
-        self.since += done as u16;
-        self.in_flight += done as u16;
-        done
+        self.offered(shown | rest, done)
     }
 
-    #[inline(always)]
-    fn gather(
+    /// [`AnyRing::gather`] of buffers with any numbers.
+    #[inline(never)]
+    fn gather_any(
         &mut self,
-        areas: &Areas<'_>,
+        memory: &Memory,
         out: &mut Burst,
         max: usize,
         wanted: impl FnMut(&mut Packet, u32) -> bool,
     ) -> Result<(usize, Option<Used>), Violation> {
+        let areas = &memory.areas();
         let (size, mut place) = (self.size, self.used);
         let mut turn = if self.used_wrap { USED_UP } else { 0 };
         let next = || {
             // Acquire: section 2.8.22, flags, number and length in one word before the buffer.
-            let word = u64::from_le(areas.descriptors.load_u64::<8>(place.into(), Ordering::Acquire));
+            let word = u64::from_le(areas.descriptors.at(place.into()).load_u64::<8>(Ordering::Acquire));
             if word & USED_UP != turn {
                 return None;
             }
@@ -224,27 +271,169 @@ impl AnyRing for Packed {
             Stop::Unknown => Err(Violation),
         }
     }
+}
 
-    #[inline]
-    fn add(&mut self, areas: &Areas<'_>, first: &Part, then: Option<&Part>) -> Option<u16> {
+impl AnyRing for Packed {
+    /// Allocates; called at Start.
+    fn new(memory: &Memory, event_idx: bool) -> Self {
+        let size = memory.size;
+        let mut ring = Self {
+            size,
+            event_idx,
+            ordered: true,
+            row: Row::new(usize::from(size)),
+            slots: Slots::new(usize::from(size)),
+            count: (0..size).map(|_| 1).collect(),
+            room: 0,
+            next: 0,
+            wrap: true,
+            used: 0,
+            used_wrap: true,
+            held: None,
+            shown: 0,
+            since: 0,
+            in_flight: 0,
+        };
+        ring.reset(memory);
+        ring
+    }
+
+    fn reset(&mut self, _: &Memory) {
+        self.slots.restart();
+        self.count.fill(1);
+        (self.room, self.next, self.used, self.shown, self.since, self.in_flight) = (self.size, 0, 0, 0, 0, 0);
+        // Section 2.8.1: both wrap counters start at 1.
+        (self.wrap, self.used_wrap, self.held) = (true, true, None);
+        self.ordered = self.slots.is_empty() && self.row.start_at(0);
+        if !self.ordered {
+            self.leave_order();
+        }
+    }
+
+    fn packet(&mut self, id: u16) -> Option<&mut Packet> {
+        if self.ordered { self.row.front_mut() } else { self.slots.get_mut(id.into()) }
+    }
+
+    fn take(&mut self, id: u16) -> Option<Packet> {
+        if self.ordered {
+            let packet = self.row.pop()?;
+            self.room += 1;
+            self.in_flight -= 1;
+            return Some(packet);
+        }
+        let (packet, _) = self.slots.take(id.into())?;
+        self.recycle(id);
+        Some(packet)
+    }
+
+    fn drain(&mut self, out: &mut Burst, each: impl Fn(&mut Packet)) -> usize {
+        self.row.drain(out, &each) + self.slots.drain(out, &each)
+    }
+
+    fn held(&self) -> usize {
+        self.row.len() + self.slots.len()
+    }
+
+    fn free(&self) -> usize {
+        usize::from(self.room)
+    }
+
+    fn chain_id(&mut self) -> Option<u16> {
+        if self.ordered {
+            self.leave_order();
+        }
+        self.slots.peek_number()
+    }
+
+    fn in_flight(&self) -> usize {
+        usize::from(self.in_flight)
+    }
+
+    #[inline(always)]
+    fn offer(
+        &mut self,
+        memory: &Memory,
+        burst: &mut Burst,
+        max: usize,
+        mut part: impl FnMut(&mut Packet) -> Option<Part>,
+    ) -> usize {
+        if !self.ordered {
+            return self.offer_any(memory, burst, max, part);
+        }
+        let (areas, mut all) = (memory.areas(), 0);
+        loop {
+            // Behind the ring's end the next round begins.
+            let run = (max - all).min(self.room.into()).min(usize::from(self.size - self.next));
+            let (shown, mut hidden) = self.turn();
+            let mut rest = 0;
+            let done = self.row.put_burst(burst, run, &areas.descriptors, |packet, place, descriptor| {
+                let Some(part) = part(packet) else { return false };
+                rest = if part.write { WRITE } else { 0 };
+                Self::describe(descriptor, shown ^ hidden | rest, place as u16, &part);
+                hidden = 0;
+                true
+            });
+            all += self.offered(shown | rest, done);
+            if done < run || run == 0 || burst.is_empty() {
+                return all;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn gather(
+        &mut self,
+        memory: &Memory,
+        out: &mut Burst,
+        max: usize,
+        mut plain: impl FnMut(&mut Packet, u32) -> bool,
+        wanted: impl FnMut(&mut Packet, u32) -> bool,
+    ) -> Result<(usize, Option<Used>), Violation> {
+        let mut done = 0;
+        if self.ordered {
+            let run = max.min(out.capacity() - out.len()).min(self.row.len()).min(usize::from(self.size - self.used));
+            let turn = self.used_turn();
+            done = self.row.take_burst(out, run, &memory.areas().descriptors, |packet, place, descriptor| {
+                let (key, len) = Self::used(descriptor);
+                key == turn | place as u32 && plain(packet, len)
+            });
+            self.gathered(done);
+            let (key, _) = Self::used(memory.areas().descriptors.at(self.used.into()));
+            if done == max || key & TURN != self.used_turn() {
+                return Ok((done, None));
+            }
+        }
+        self.gather_rest(memory, out, max - done, wanted).map(|(more, odd)| (done + more, odd))
+    }
+
+    #[inline(always)]
+    fn gather_finished(&mut self, memory: &Memory, out: &mut Burst) -> Result<(usize, Option<Used>), Violation> {
+        self.gather(memory, out, BURST_MAX, |_, _| true, |_, _| true)
+    }
+
+    fn add(&mut self, memory: &Memory, first: &Part, then: Option<&Part>) -> Option<u16> {
+        let areas = &memory.areas();
         let needed = 1 + u16::from(then.is_some());
+        if self.ordered && needed > 1 {
+            self.leave_order();
+        }
         if self.room < needed {
             return None;
         }
-        let id = self.slots.take_number()?;
+        let id = if self.ordered { self.row.tail() as u16 } else { self.slots.take_number()? };
         let head = self.advance(first, then.is_some());
         if let Some(part) = then {
             let place = self.advance(part, false);
-            Self::describe(areas, place, id, part);
+            Self::describe(areas.descriptors.at(place.0.into()), place.1, id, part);
         }
         if let Some(count) = self.count.get_mut(usize::from(id)) {
             *count = needed as u8;
         }
         // Section 2.8.21.1.1: the flags of the first descriptor last of all; the device stops in front of it.
         if self.held.is_some() {
-            Self::describe(areas, head, id, first);
+            Self::describe(areas.descriptors.at(head.0.into()), head.1, id, first);
         } else {
-            Self::describe_held(areas, head.0, id, first);
+            Self::describe_held(areas.descriptors.at(head.0.into()), id, first);
             self.held = Some(head);
         }
         self.room -= needed;
@@ -253,23 +442,27 @@ impl AnyRing for Packed {
         Some(id)
     }
 
+    fn keep(&mut self, id: u16, parts: u16, packet: Packet) {
+        ring::keep(self.ordered, &mut self.row, &mut self.slots, (id, parts), packet);
+    }
+
     /// Section 2.8.21.3.
-    fn publish(&mut self, areas: &Areas<'_>) -> bool {
+    fn publish(&mut self, memory: &Memory) -> bool {
+        let areas = &memory.areas();
         let Some((place, flags)) = self.held.take() else {
             return false;
         };
         // Release: everything behind it first.
-        areas.descriptors.store_u16::<14>(place.into(), flags.to_le(), Ordering::Release);
+        areas.descriptors.at(place.into()).store_u16::<14>(flags.to_le(), Ordering::Release);
         let (old, since) = (self.shown, core::mem::take(&mut self.since));
         self.shown = self.next;
         // The flags before the device's suppression structure is read (section 2.8.21.3.1).
         fence(Ordering::SeqCst);
-        let (mem, at) = (&areas.mem, areas.layout.device);
-        match u16::from_le(mem.load_u16(at + FLAGS, Ordering::Relaxed).unwrap_or(ENABLE)) {
+        match u16::from_le(areas.device.load_u16::<FLAGS>(Ordering::Relaxed)) {
             DISABLE => false,
             DESC if self.event_idx => {
                 // Section 2.8.14: the place that it waits for was passed. Places are counted from `old` on.
-                let event = u16::from_le(mem.load_u16(at, Ordering::Relaxed).unwrap_or(0)) & !WRAP;
+                let event = u16::from_le(areas.device.load_u16::<0>(Ordering::Relaxed)) & !WRAP;
                 let distance = if event >= old { event - old } else { event.saturating_add(self.size) - old };
                 distance < since
             }
@@ -278,26 +471,29 @@ impl AnyRing for Packed {
     }
 
     /// Only the next descriptor says so.
-    fn pending(&self, areas: &Areas<'_>) -> Result<bool, Violation> {
+    fn pending(&self, memory: &Memory) -> Result<bool, Violation> {
+        let areas = &memory.areas();
         // Acquire: section 2.8.22, the flags before the rest.
-        let flags = u16::from_le(areas.descriptors.load_u16::<14>(self.used.into(), Ordering::Acquire));
+        let flags = u16::from_le(areas.descriptors.at(self.used.into()).load_u16::<14>(Ordering::Acquire));
         Ok(self.in_flight > 0 && self.is_used(flags))
     }
 
-    #[inline]
-    fn pop(&mut self, areas: &Areas<'_>) -> Result<Option<Used>, Violation> {
+    fn pop(&mut self, memory: &Memory) -> Result<Option<Used>, Violation> {
+        let areas = &memory.areas();
         // Acquire: section 2.8.22, flags, number and length in one word before the buffer.
-        let word = u64::from_le(areas.descriptors.load_u64::<8>(self.used.into(), Ordering::Acquire));
+        let word = u64::from_le(areas.descriptors.at(self.used.into()).load_u64::<8>(Ordering::Acquire));
         if self.in_flight == 0 || !self.is_used((word >> 48) as u16) {
             return Ok(None);
         }
         let (len, id) = (word as u32, (word >> 32) as u16);
+        if self.ordered && usize::from(id) != self.row.head() {
+            self.leave_order();
+        }
         // Section 2.8.6: the device skips as many descriptors as the buffer had.
         self.skip(u16::from(*self.count.get(usize::from(id)).ok_or(Violation)?));
         Ok(Some(Used { id, len }))
     }
 
-    #[inline]
     fn recycle(&mut self, id: u16) {
         if let Some(count) = self.count.get_mut(usize::from(id)) {
             self.room += u16::from(*count);
@@ -307,21 +503,21 @@ impl AnyRing for Packed {
         }
     }
 
-    fn arm(&mut self, areas: &Areas<'_>) -> Result<bool, Violation> {
-        let (mem, at) = (&areas.mem, areas.layout.driver);
+    fn arm(&mut self, memory: &Memory) -> Result<bool, Violation> {
+        let areas = &memory.areas();
         if self.event_idx {
             let place = self.used | if self.used_wrap { WRAP } else { 0 };
-            mem.store_u16(at, place.to_le(), Ordering::Relaxed);
-            mem.store_u16(at + FLAGS, DESC.to_le(), Ordering::Release);
+            areas.driver.store_u16::<0>(place.to_le(), Ordering::Relaxed);
+            areas.driver.store_u16::<FLAGS>(DESC.to_le(), Ordering::Release);
         } else {
-            mem.store_u16(at + FLAGS, ENABLE.to_le(), Ordering::Relaxed);
+            areas.driver.store_u16::<FLAGS>(ENABLE.to_le(), Ordering::Relaxed);
         }
         // The request before the look.
         fence(Ordering::SeqCst);
-        self.pending(areas)
+        self.pending(memory)
     }
 
-    fn disarm(&mut self, areas: &Areas<'_>) {
-        areas.mem.store_u16(areas.layout.driver + FLAGS, DISABLE.to_le(), Ordering::Relaxed);
+    fn disarm(&mut self, memory: &Memory) {
+        memory.areas().driver.store_u16::<FLAGS>(DISABLE.to_le(), Ordering::Relaxed);
     }
 }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::header::{self, Received};
-use super::ring::{AnyRing, Areas, Memory, Part, Used, Violation};
+use super::ring::{AnyRing, Memory, Part, Used, Violation};
 use super::spec::header::LEN;
 use crate::mem::packet::BURST_MAX;
 use crate::mem::region::Region;
@@ -64,7 +64,8 @@ pub(super) struct VirtioQueue<R> {
     headers: Region,
     /// Frames that never got to the device.
     finished: Vec<Packet>,
-    epoch: u32,
+    /// [`Port::state`] of the start that the rings are of.
+    state: u64,
     /// What the device may do, from negotiation.
     negotiated: Offloads,
     merges: bool,
@@ -98,7 +99,7 @@ impl<R: AnyRing> VirtioQueue<R> {
             rx_ring: R::new(&rx.memory, event_idx),
             tx_ring: R::new(&tx.memory, event_idx),
             finished: Vec::with_capacity(tx_size + BURST_MAX),
-            epoch: port.epoch(),
+            state: u64::MAX,
             refused: Refused::default(),
             port,
             index,
@@ -112,16 +113,20 @@ impl<R: AnyRing> VirtioQueue<R> {
     }
 
     /// Follows a start of the device; false while the queue rests.
+    #[inline(always)]
     fn awake(&mut self) -> bool {
-        if !self.port.is_running() {
+        let state = self.port.state();
+        state == self.state || self.follow(state)
+    }
+
+    #[cold]
+    fn follow(&mut self, state: u64) -> bool {
+        if !Port::runs(state) {
             return false;
         }
-        let epoch = self.port.epoch();
-        if epoch != self.epoch {
-            self.epoch = epoch;
-            self.rx_ring.reset();
-            self.tx_ring.reset();
-        }
+        self.state = state;
+        self.rx_ring.reset(&self.rx.memory);
+        self.tx_ring.reset(&self.tx.memory);
         true
     }
 
@@ -129,7 +134,7 @@ impl<R: AnyRing> VirtioQueue<R> {
     fn disarm(&mut self) {
         if core::mem::take(&mut self.armed) {
             for (ring, virtqueue) in [(&mut self.rx_ring, &self.rx), (&mut self.tx_ring, &self.tx)] {
-                ring.disarm(&virtqueue.memory.areas());
+                ring.disarm(&virtqueue.memory);
             }
         }
     }
@@ -137,13 +142,12 @@ impl<R: AnyRing> VirtioQueue<R> {
     /// Appends the rest of a frame that the device spread over several buffers to the first (section 5.1.6.4). False if it does
     /// not fit, or the device did not say what it promised.
     #[cold]
-    fn merge(&mut self, areas: &Areas<'_>, whole: &mut Packet, buffers: u16) -> Result<bool, Violation> {
+    fn merge(&mut self, memory: &Memory, whole: &mut Packet, buffers: u16) -> Result<bool, Violation> {
         let mut fits = true;
         for _ in 1..buffers {
             // All buffers of a frame are made used together.
-            let used = self.rx_ring.pop(areas)?.ok_or(Violation)?;
-            let (mut part, _) = self.rx_ring.slots().take(used.id.into()).ok_or(Violation)?;
-            self.rx_ring.recycle(used.id);
+            let used = self.rx_ring.pop(memory)?.ok_or(Violation)?;
+            let mut part = self.rx_ring.take(used.id).ok_or(Violation)?;
             let valid = part.fill(0, used.len);
             let old = whole.len();
             if valid && fits && whole.set_len(old + part.len()) {
@@ -154,7 +158,7 @@ impl<R: AnyRing> VirtioQueue<R> {
             } else {
                 fits = false;
             }
-            self.post(areas, part);
+            self.post(memory, part);
             if !valid {
                 return Err(Violation);
             }
@@ -163,9 +167,9 @@ impl<R: AnyRing> VirtioQueue<R> {
     }
 
     /// Gives an empty buffer to the device; publish comes later. There is room.
-    fn post(&mut self, areas: &Areas<'_>, mut packet: Packet) {
+    fn post(&mut self, memory: &Memory, mut packet: Packet) {
         let part = receive_part(&mut packet).unwrap_or(Part { addr: 0, len: 0, write: true });
-        if let Some(id) = self.rx_ring.add(areas, &part, None) {
+        if let Some(id) = self.rx_ring.add(memory, &part, None) {
             self.rx_ring.keep(id, 1, packet);
         }
     }
@@ -175,19 +179,15 @@ impl<R: AnyRing> VirtioQueue<R> {
         let mut reposted = false;
         while left > 0 {
             let glance = self.port.filter.glance();
-            // What the device says it wrote is no more than it was given, and at least a header.
-            let plain = |packet: &mut Packet, len: u32| {
-                len >= HEADER_LEN + ETHERNET
-                    && packet.fill_behind::<LEN>(len).is_some_and(Received::is_usual)
-                    && glance.takes(packet.frame())
-            };
-            let (count, odd) = self.rx_ring.gather(&self.rx.memory.areas(), out, left, plain)?;
+            let usual = |packet: &mut Packet, len| take_usual(packet, len, |frame| glance.takes_at_once(frame));
+            let wanted = |packet: &mut Packet, len| take_usual(packet, len, |frame| glance.takes(frame));
+            let (count, odd) = self.rx_ring.gather(&self.rx.memory, out, left, usual, wanted)?;
             left -= count;
             let Some(used) = odd else { break };
             left -= 1;
             reposted |= self.receive_special(used, out)?;
         }
-        if reposted && self.rx_ring.publish(&self.rx.memory.areas()) {
+        if reposted && self.rx_ring.publish(&self.rx.memory) {
             self.rx.bell.ring(&self.port, self.rx.number);
         }
         Ok(())
@@ -198,33 +198,27 @@ impl<R: AnyRing> VirtioQueue<R> {
     #[inline(never)]
     fn receive_special(&mut self, used: Used, out: &mut Burst) -> Result<bool, Violation> {
         let virtqueue = self.rx.clone();
-        let areas = &virtqueue.memory.areas();
+        let memory = &virtqueue.memory;
         // A buffer of a device that lies stays where it is until the reset.
-        let place = self.rx_ring.slots().get_mut(used.id.into()).ok_or(Violation)?;
+        let place = self.rx_ring.packet(used.id).ok_or(Violation)?;
         let header = Received::read(place.fill_behind(used.len).ok_or(Violation)?);
-        let (mut packet, _) = self.rx_ring.slots().take(used.id.into()).ok_or(Violation)?;
-        self.rx_ring.recycle(used.id);
-        let judged = self.finish_receive(areas, &mut packet, header);
+        let mut packet = self.rx_ring.take(used.id).ok_or(Violation)?;
+        let judged = self.finish_receive(memory, &mut packet, header);
         if judged == Ok(true) {
             out.extend([packet]);
         } else {
-            self.post(areas, packet);
+            self.post(memory, packet);
         }
         judged.map(|wanted| !wanted)
     }
 
     /// Whether the frame is to be had.
-    fn finish_receive(
-        &mut self,
-        areas: &Areas<'_>,
-        packet: &mut Packet,
-        received: Received,
-    ) -> Result<bool, Violation> {
+    fn finish_receive(&mut self, memory: &Memory, packet: &mut Packet, received: Received) -> Result<bool, Violation> {
         if received.buffers > 1 {
             if !self.merges {
                 return Err(Violation);
             }
-            if !self.merge(areas, packet, received.buffers)? {
+            if !self.merge(memory, packet, received.buffers)? {
                 self.refused.giant += 1;
                 self.refused.bytes += packet.len() as u64;
                 return Ok(false);
@@ -240,20 +234,27 @@ impl<R: AnyRing> VirtioQueue<R> {
 
     /// Hands `count` frames from the front of the burst to the device whatever it takes, or finishes them; all of them without
     /// a link.
-    #[cold]
-    fn send_rest(&mut self, burst: &mut Burst, count: usize, offloads: Option<Offloads>) {
-        let virtqueue = self.tx.clone();
-        let areas = virtqueue.memory.areas();
-        for packet in burst.drain(..count) {
-            match offloads {
-                Some(offloads) => self.send(&areas, packet, offloads),
-                None => self.finish(packet, Status::NoCarrier),
+    #[inline(never)]
+    fn send_rest(&mut self, burst: &mut Burst, count: usize) {
+        let (link, offloads) = (self.port.link().up, self.port.offloads());
+        let mut ready = 0;
+        if link {
+            ready = self.tx_ring.offer(&self.tx.memory, burst, count, |packet| transmit_part(packet, offloads));
+        }
+        if ready < count {
+            let virtqueue = self.tx.clone();
+            for packet in burst.drain(..count - ready) {
+                if link {
+                    self.send(&virtqueue.memory, packet, offloads);
+                } else {
+                    self.finish(packet, Status::NoCarrier);
+                }
             }
         }
     }
 
     /// Hands one frame to the device, or finishes it.
-    fn send(&mut self, areas: &Areas<'_>, mut packet: Packet, offloads: Offloads) {
+    fn send(&mut self, memory: &Memory, mut packet: Packet, offloads: Offloads) {
         let header = match header::for_transmit(&mut packet, offloads) {
             Ok(header) => header,
             Err(status) => return self.finish(packet, status),
@@ -266,10 +267,10 @@ impl<R: AnyRing> VirtioQueue<R> {
         let id = if let Some(room) = packet.front_mut::<LEN>() {
             *room = header;
             let whole = Part { addr: frame - LEN as u64, len: len + HEADER_LEN, write: false };
-            self.tx_ring.add(areas, &whole, None)
+            self.tx_ring.add(memory, &whole, None)
         } else {
             parts = 2;
-            self.send_with_slot(areas, frame, len, &header)
+            self.send_with_slot(memory, frame, len, &header)
         };
         match id {
             Some(id) => self.tx_ring.keep(id, parts, packet),
@@ -278,14 +279,14 @@ impl<R: AnyRing> VirtioQueue<R> {
     }
 
     /// A chain of two whose header stands in the slot of its number: the number is known before the chain is shown.
-    fn send_with_slot(&mut self, areas: &Areas<'_>, frame: u64, len: u32, header: &[u8; LEN]) -> Option<u16> {
-        let id = self.tx_ring.next_id()?;
+    fn send_with_slot(&mut self, memory: &Memory, frame: u64, len: u32, header: &[u8; LEN]) -> Option<u16> {
+        let id = self.tx_ring.chain_id()?;
         let at = HEADER_STRIDE * usize::from(id);
         if !self.headers.shared().write_bytes(at, header) {
             return None;
         }
         let first = Part { addr: self.headers.iova() + at as u64, len: HEADER_LEN, write: false };
-        self.tx_ring.add(areas, &first, Some(&Part { addr: frame, len, write: false }))
+        self.tx_ring.add(memory, &first, Some(&Part { addr: frame, len, write: false }))
     }
 
     fn finish(&mut self, mut packet: Packet, status: Status) {
@@ -293,17 +294,18 @@ impl<R: AnyRing> VirtioQueue<R> {
         self.finished.push(packet);
     }
 
+    #[cold]
+    fn take_finished(&mut self, out: &mut Burst) -> usize {
+        let count = self.finished.len().min(BURST_MAX.saturating_sub(out.len()));
+        out.extend(self.finished.drain(..count));
+        count
+    }
+
     fn reap(&mut self, out: &mut Burst) -> Result<usize, Violation> {
-        let areas = self.tx.memory.areas();
         let before = out.len();
-        loop {
-            let room = BURST_MAX.saturating_sub(out.len());
-            let (_, odd) = self.tx_ring.gather(&areas, out, room, |_, _| true)?;
-            // A chain of two.
-            let Some(used) = odd else { break };
-            let (packet, _) = self.tx_ring.slots().take(used.id.into()).ok_or(Violation)?;
-            self.tx_ring.recycle(used.id);
-            out.extend([packet]);
+        // A chain of two is taken by itself.
+        while let (_, Some(used)) = self.tx_ring.gather_finished(&self.tx.memory, out)? {
+            out.extend([self.tx_ring.take(used.id).ok_or(Violation)?]);
         }
         Ok(out.len() - before)
     }
@@ -331,12 +333,20 @@ fn transmit_part(packet: &mut Packet, offloads: Offloads) -> Option<Part> {
     Some(Part { addr: frame - LEN as u64, len: packet.len() as u32 + HEADER_LEN, write: false })
 }
 
+/// Takes a received frame that is in one buffer, of which nothing is said, and which is `wanted`.
+#[inline(always)]
+fn take_usual(packet: &mut Packet, len: u32, wanted: impl Fn(&[u8]) -> bool) -> bool {
+    // What the device says it wrote is no more than it was given, and at least a header.
+    len >= HEADER_LEN + ETHERNET
+        && packet.look_behind::<LEN>(len).is_some_and(|(header, frame)| Received::is_usual(header) && wanted(frame))
+        && packet.fill(HEADER_LEN, len)
+}
+
 /// Makes a buffer empty and what the device may write of it: the header stands in the headroom, where it stood last time, so that
 /// a frame dropped here does not push the next one further back. `None` for memory that the device cannot reach.
 #[inline(always)]
 fn receive_part(packet: &mut Packet) -> Option<Part> {
-    packet.reset();
-    packet.give_room(HEADER_LEN);
+    packet.empty(HEADER_LEN);
     Some(Part { addr: packet.frame_iova()?, len: packet.room() as u32, write: true })
 }
 
@@ -345,9 +355,8 @@ impl<R: AnyRing> NicQueue for VirtioQueue<R> {
         if !self.awake() {
             return 0;
         }
-        let areas = self.rx.memory.areas();
-        let count = self.rx_ring.offer(&areas, burst, BURST_MAX, receive_part);
-        if self.rx_ring.publish(&areas) {
+        let count = self.rx_ring.offer(&self.rx.memory, burst, BURST_MAX, receive_part);
+        if self.rx_ring.publish(&self.rx.memory) {
             self.rx.bell.ring(&self.port, self.rx.number);
         }
         count
@@ -371,7 +380,7 @@ impl<R: AnyRing> NicQueue for VirtioQueue<R> {
         if !self.awake() {
             return false;
         }
-        self.rx_ring.pending(&self.rx.memory.areas()) == Ok(true)
+        self.rx_ring.pending(&self.rx.memory) == Ok(true)
     }
 
     fn take_refused(&mut self) -> Refused {
@@ -388,21 +397,16 @@ impl<R: AnyRing> NicQueue for VirtioQueue<R> {
         if !self.awake() {
             return 0;
         }
-        let count = burst.len().min(self.tx_space());
-        let link = self.port.link().up;
-        let offloads = self.port.offloads();
+        let space = (self.tx_ring.free() / 2).saturating_sub(self.finished.len());
+        let count = burst.len().min(space);
         let mut ready = 0;
-        if link {
-            let areas = self.tx.memory.areas();
-            ready = self.tx_ring.offer(&areas, burst, count, plain_part);
-            if ready < count {
-                ready += self.tx_ring.offer(&areas, burst, count - ready, |packet| transmit_part(packet, offloads));
-            }
+        if self.port.link().up {
+            ready = self.tx_ring.offer(&self.tx.memory, burst, count, plain_part);
         }
         if ready < count {
-            self.send_rest(burst, count - ready, link.then_some(offloads));
+            self.send_rest(burst, count - ready);
         }
-        if self.tx_ring.publish(&self.tx.memory.areas()) {
+        if self.tx_ring.publish(&self.tx.memory) {
             self.tx.bell.ring(&self.port, self.tx.number);
         }
         self.port.note_tx(self.index, self.tx_ring.held(), 0);
@@ -411,8 +415,9 @@ impl<R: AnyRing> NicQueue for VirtioQueue<R> {
 
     fn tx_reap(&mut self, out: &mut Burst) -> usize {
         let before = out.len();
-        let count = self.finished.len().min(BURST_MAX.saturating_sub(before));
-        out.extend(self.finished.drain(..count));
+        if !self.finished.is_empty() {
+            self.take_finished(out);
+        }
         if self.awake() {
             match self.reap(out) {
                 Ok(done) => self.port.note_tx(self.index, self.tx_ring.held(), done),
@@ -426,9 +431,8 @@ impl<R: AnyRing> NicQueue for VirtioQueue<R> {
         if !self.awake() {
             return false;
         }
-        let (rx, tx) = (self.rx.memory.areas(), self.tx.memory.areas());
-        let received = self.rx_ring.arm(&rx);
-        let sent = if self.tx_ring.in_flight() > 0 { self.tx_ring.arm(&tx) } else { Ok(false) };
+        let received = self.rx_ring.arm(&self.rx.memory);
+        let sent = if self.tx_ring.in_flight() > 0 { self.tx_ring.arm(&self.tx.memory) } else { Ok(false) };
         match (received, sent) {
             (Ok(received), Ok(sent)) => {
                 let work = received || sent || !self.finished.is_empty();
@@ -449,10 +453,9 @@ impl<R: AnyRing> NicQueue for VirtioQueue<R> {
         if self.port.is_enabled() {
             return Reclaimed::default();
         }
-        let mut reclaimed = hw::reclaim(self.rx_ring.slots(), self.tx_ring.slots(), out, |_| {});
-        let count = self.finished.len().min(BURST_MAX.saturating_sub(out.len()));
-        out.extend(self.finished.drain(..count));
-        reclaimed.tx += count;
+        let rx = self.rx_ring.drain(out, Packet::reset);
+        let mut reclaimed = Reclaimed { rx, tx: self.tx_ring.drain(out, |packet| packet.set_status(Status::Disabled)) };
+        reclaimed.tx += self.take_finished(out);
         reclaimed
     }
 

@@ -4,8 +4,9 @@ use alloc::sync::Arc;
 
 use super::packed::Packed;
 use super::split::Split;
-use crate::mem::region::{Dma, Region, Shared};
-use crate::mem::rows::{OwnedRows, Rows};
+use crate::mem::region::{Dma, Region};
+use crate::mem::row::Row;
+use crate::mem::rows::{Entry, OwnedRows, Rows};
 use crate::mem::slots::Slots;
 use crate::mem::{Burst, Packet};
 
@@ -35,17 +36,24 @@ pub(super) struct Violation;
 pub(super) struct Layout {
     pub driver: usize,
     pub device: usize,
+    /// `used_event` and `avail_event` (sections 2.7.6, 2.7.8).
+    pub driver_event: usize,
+    pub device_event: usize,
     pub len: usize,
 }
 
 /// A virtqueue's areas, as they are looked at for a burst.
 pub(super) struct Areas<'a> {
-    pub mem: Shared<'a>,
-    pub layout: Layout,
     pub descriptors: Rows<'a, 16, 8>,
     /// Entries of the available ring and elements of the used ring; a packed ring has neither.
     pub avail: Rows<'a, 2, 2>,
     pub used: Rows<'a, 8, 4>,
+    /// What the driver's and the device's area begin with: flags and index of a split ring (sections 2.7.6, 2.7.8), the event
+    /// suppression of a packed one (section 2.8.14).
+    pub driver: Entry<'a, 4, 2>,
+    pub device: Entry<'a, 4, 2>,
+    pub driver_event: Entry<'a, 2, 2>,
+    pub device_event: Entry<'a, 2, 2>,
 }
 
 /// A virtqueue's memory, which control sets up and a queue works on.
@@ -54,6 +62,10 @@ pub(super) struct Memory {
     descriptors: OwnedRows<16, 8>,
     avail: OwnedRows<2, 2>,
     used: OwnedRows<8, 4>,
+    driver: OwnedRows<4, 2>,
+    device: OwnedRows<4, 2>,
+    driver_event: OwnedRows<2, 2>,
+    device_event: OwnedRows<2, 2>,
     pub layout: Layout,
     pub size: u16,
     pub packed: bool,
@@ -70,6 +82,10 @@ impl Memory {
             descriptors: OwnedRows::new(&region, 0, size.into())?,
             avail: OwnedRows::new(&region, avail, size.into())?,
             used: OwnedRows::new(&region, used, size.into())?,
+            driver: OwnedRows::new(&region, layout.driver, 1)?,
+            device: OwnedRows::new(&region, layout.device, 1)?,
+            driver_event: OwnedRows::new(&region, layout.driver_event, 1)?,
+            device_event: OwnedRows::new(&region, layout.device_event, 1)?,
             region,
             layout,
             size,
@@ -81,23 +97,22 @@ impl Memory {
         self.region.iova()
     }
 
-    fn shared(&self) -> Shared<'_> {
-        self.region.shared()
-    }
-
+    #[inline(always)]
     pub fn areas(&self) -> Areas<'_> {
         Areas {
             descriptors: self.descriptors.rows(),
             avail: self.avail.rows(),
             used: self.used.rows(),
-            mem: self.shared(),
-            layout: self.layout,
+            driver: self.driver.rows().at(0),
+            device: self.device.rows().at(0),
+            driver_event: self.driver_event.rows().at(0),
+            device_event: self.device_event.rows().at(0),
         }
     }
 
     /// Section 2.7.1, 2.8.10.1: rings start zeroed. The device stands still.
     pub fn clear(&self) {
-        let mem = self.shared();
+        let mem = self.region.shared();
         for at in (0..self.layout.len / 8 * 8).step_by(8) {
             mem.store_u64(at, 0, core::sync::atomic::Ordering::Relaxed);
         }
@@ -111,11 +126,15 @@ impl Memory {
 pub(super) trait AnyRing: Send + Sized {
     /// Allocates; called at Start.
     fn new(memory: &Memory, event_idx: bool) -> Self;
-    /// The device was reset.
-    fn reset(&mut self);
-    /// The packets that the device has, by the number of their buffer.
-    fn slots(&mut self) -> &mut Slots;
-    /// How many of them there are.
+    /// The device was reset, and the memory cleared.
+    fn reset(&mut self, memory: &Memory);
+    /// The packet of a buffer that [`AnyRing::gather`] or [`AnyRing::pop`] just gave, if the device had it.
+    fn packet(&mut self, id: u16) -> Option<&mut Packet>;
+    /// Takes that packet; number and descriptors may be used again.
+    fn take(&mut self, id: u16) -> Option<Packet>;
+    /// Takes packets back from a device that stands still, as many as fit into `out`; `each` sees every one.
+    fn drain(&mut self, out: &mut Burst, each: impl Fn(&mut Packet)) -> usize;
+    /// How many packets the device has.
     fn held(&self) -> usize;
     /// Free descriptors.
     fn free(&self) -> usize;
@@ -124,42 +143,64 @@ pub(super) trait AnyRing: Send + Sized {
     /// none; at most `max`, and as many as there is room for. How many.
     fn offer(
         &mut self,
-        areas: &Areas<'_>,
+        memory: &Memory,
         burst: &mut Burst,
         max: usize,
         part: impl FnMut(&mut Packet) -> Option<Part>,
     ) -> usize;
     /// Moves finished packets to the end of `out`, at most `max`, if `wanted` says so, which is told of each how many bytes the
-    /// device wrote. How many, and the first one that is not `wanted` or has two parts: that was taken out of the ring, and is
-    /// in its place until [`AnyRing::recycle`].
+    /// device wrote, and changes those that it wants alone. What `plain` wants it wants, too: that is asked first. How many, and the first one that is not `wanted` or has two parts:
+    /// that was taken out of the ring, and is in its place until [`AnyRing::take`].
     fn gather(
         &mut self,
-        areas: &Areas<'_>,
+        memory: &Memory,
         out: &mut Burst,
         max: usize,
+        plain: impl FnMut(&mut Packet, u32) -> bool,
         wanted: impl FnMut(&mut Packet, u32) -> bool,
     ) -> Result<(usize, Option<Used>), Violation>;
+    /// As [`AnyRing::gather`] of all that is finished.
+    fn gather_finished(&mut self, memory: &Memory, out: &mut Burst) -> Result<(usize, Option<Used>), Violation>;
     /// Makes a buffer of one or two parts available; its number. `None` without room.
-    fn add(&mut self, areas: &Areas<'_>, first: &Part, then: Option<&Part>) -> Option<u16>;
-    /// The number that [`AnyRing::add`] gives next.
-    fn next_id(&self) -> Option<u16>;
-    /// Keeps the packet of a buffer of `parts` parts that was added.
-    fn keep(&mut self, id: u16, parts: u16, packet: Packet) {
-        let kept = self.slots().put(id, parts - 1, packet);
-        debug_assert!(kept.is_ok(), "the ring gives out free numbers");
-    }
+    fn add(&mut self, memory: &Memory, first: &Part, then: Option<&Part>) -> Option<u16>;
+    /// The number that [`AnyRing::add`] gives a buffer of two parts next.
+    fn chain_id(&mut self) -> Option<u16>;
+    /// Keeps the packet of a buffer of `parts` parts that was added just now.
+    fn keep(&mut self, id: u16, parts: u16, packet: Packet);
     /// Shows the device what was added; true if it wants to be notified.
-    fn publish(&mut self, areas: &Areas<'_>) -> bool;
+    fn publish(&mut self, memory: &Memory) -> bool;
     /// Whether the device has finished a buffer that [`AnyRing::pop`] has not given yet.
-    fn pending(&self, areas: &Areas<'_>) -> Result<bool, Violation>;
+    fn pending(&self, memory: &Memory) -> Result<bool, Violation>;
     /// The next finished buffer, if there is one.
-    fn pop(&mut self, areas: &Areas<'_>) -> Result<Option<Used>, Violation>;
-    /// The number and the descriptors may be used again; the caller made sure that the device had it.
+    fn pop(&mut self, memory: &Memory) -> Result<Option<Used>, Violation>;
+    /// The number of a buffer that has no packet, and its descriptors, may be used again.
     fn recycle(&mut self, id: u16);
     /// Asks for an interrupt at the next finished buffer. True: there is one already.
-    fn arm(&mut self, areas: &Areas<'_>) -> Result<bool, Violation>;
+    fn arm(&mut self, memory: &Memory) -> Result<bool, Violation>;
     /// Asks for none.
-    fn disarm(&mut self, areas: &Areas<'_>);
+    fn disarm(&mut self, memory: &Memory);
+}
+
+/// Moves packets whose numbers were their places to where numbers are any.
+pub(super) fn leave_order(ordered: &mut bool, row: &mut Row, slots: &mut Slots) {
+    *ordered = false;
+    loop {
+        let place = row.head();
+        let Some(packet) = row.pop() else { break };
+        let kept = slots.put(place as u16, 0, packet);
+        debug_assert!(kept.is_ok(), "no packet had the number of another's place");
+    }
+    slots.restart();
+}
+
+/// Keeps the packet of a buffer of so many parts under its number.
+pub(super) fn keep(ordered: bool, row: &mut Row, slots: &mut Slots, (id, parts): (u16, u16), packet: Packet) {
+    let kept = if ordered {
+        row.push(packet).is_ok_and(|place| place == usize::from(id))
+    } else {
+        slots.put(id, parts - 1, packet).is_ok()
+    };
+    debug_assert!(kept, "the ring gives out free numbers");
 }
 
 /// Either layout, where it does not matter how fast it is.
@@ -186,12 +227,20 @@ impl AnyRing for Ring {
         }
     }
 
-    fn reset(&mut self) {
-        each!(self, ring => ring.reset());
+    fn reset(&mut self, memory: &Memory) {
+        each!(self, ring => ring.reset(memory));
     }
 
-    fn slots(&mut self) -> &mut Slots {
-        each!(self, ring => ring.slots())
+    fn packet(&mut self, id: u16) -> Option<&mut Packet> {
+        each!(self, ring => ring.packet(id))
+    }
+
+    fn take(&mut self, id: u16) -> Option<Packet> {
+        each!(self, ring => ring.take(id))
+    }
+
+    fn drain(&mut self, out: &mut Burst, each: impl Fn(&mut Packet)) -> usize {
+        each!(self, ring => ring.drain(out, each))
     }
 
     fn held(&self) -> usize {
@@ -200,22 +249,27 @@ impl AnyRing for Ring {
 
     fn offer(
         &mut self,
-        areas: &Areas<'_>,
+        memory: &Memory,
         burst: &mut Burst,
         max: usize,
         part: impl FnMut(&mut Packet) -> Option<Part>,
     ) -> usize {
-        each!(self, ring => ring.offer(areas, burst, max, part))
+        each!(self, ring => ring.offer(memory, burst, max, part))
     }
 
     fn gather(
         &mut self,
-        areas: &Areas<'_>,
+        memory: &Memory,
         out: &mut Burst,
         max: usize,
+        plain: impl FnMut(&mut Packet, u32) -> bool,
         wanted: impl FnMut(&mut Packet, u32) -> bool,
     ) -> Result<(usize, Option<Used>), Violation> {
-        each!(self, ring => ring.gather(areas, out, max, wanted))
+        each!(self, ring => ring.gather(memory, out, max, plain, wanted))
+    }
+
+    fn gather_finished(&mut self, memory: &Memory, out: &mut Burst) -> Result<(usize, Option<Used>), Violation> {
+        each!(self, ring => ring.gather_finished(memory, out))
     }
 
     fn free(&self) -> usize {
@@ -226,35 +280,39 @@ impl AnyRing for Ring {
         each!(self, ring => ring.in_flight())
     }
 
-    fn add(&mut self, areas: &Areas<'_>, first: &Part, then: Option<&Part>) -> Option<u16> {
-        each!(self, ring => ring.add(areas, first, then))
+    fn add(&mut self, memory: &Memory, first: &Part, then: Option<&Part>) -> Option<u16> {
+        each!(self, ring => ring.add(memory, first, then))
     }
 
-    fn next_id(&self) -> Option<u16> {
-        each!(self, ring => ring.next_id())
+    fn chain_id(&mut self) -> Option<u16> {
+        each!(self, ring => ring.chain_id())
     }
 
-    fn publish(&mut self, areas: &Areas<'_>) -> bool {
-        each!(self, ring => ring.publish(areas))
+    fn keep(&mut self, id: u16, parts: u16, packet: Packet) {
+        each!(self, ring => ring.keep(id, parts, packet));
     }
 
-    fn pending(&self, areas: &Areas<'_>) -> Result<bool, Violation> {
-        each!(self, ring => ring.pending(areas))
+    fn publish(&mut self, memory: &Memory) -> bool {
+        each!(self, ring => ring.publish(memory))
     }
 
-    fn pop(&mut self, areas: &Areas<'_>) -> Result<Option<Used>, Violation> {
-        each!(self, ring => ring.pop(areas))
+    fn pending(&self, memory: &Memory) -> Result<bool, Violation> {
+        each!(self, ring => ring.pending(memory))
+    }
+
+    fn pop(&mut self, memory: &Memory) -> Result<Option<Used>, Violation> {
+        each!(self, ring => ring.pop(memory))
     }
 
     fn recycle(&mut self, id: u16) {
         each!(self, ring => ring.recycle(id));
     }
 
-    fn arm(&mut self, areas: &Areas<'_>) -> Result<bool, Violation> {
-        each!(self, ring => ring.arm(areas))
+    fn arm(&mut self, memory: &Memory) -> Result<bool, Violation> {
+        each!(self, ring => ring.arm(memory))
     }
 
-    fn disarm(&mut self, areas: &Areas<'_>) {
-        each!(self, ring => ring.disarm(areas));
+    fn disarm(&mut self, memory: &Memory) {
+        each!(self, ring => ring.disarm(memory));
     }
 }

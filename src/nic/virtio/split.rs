@@ -2,12 +2,18 @@
 //!
 //! The driver writes the descriptor table and the available ring, the device the used ring. The table is never read
 //! back: what a chain consists of is remembered here.
+//!
+//! As long as the device finishes buffers in the order in which it got them, and all have one part, a buffer's number is its
+//! place in the rings. From the first that is otherwise on, until the next reset, numbers are any that are free.
 
 use alloc::boxed::Box;
 use core::sync::atomic::{Ordering, fence};
 
-use super::ring::{AnyRing, Areas, Layout, Memory, Part, Used, Violation};
+use super::ring::{self, AnyRing, Areas, Layout, Memory, Part, Used, Violation};
 use super::spec::split::{DESCRIPTOR, NEXT, NO_INTERRUPT, NO_NOTIFY, USED_ELEMENT, WRITE};
+use crate::mem::packet::BURST_MAX;
+use crate::mem::row::Row;
+use crate::mem::rows::Entry;
 use crate::mem::slots::{Slots, Stop};
 use crate::mem::{Burst, Packet};
 
@@ -19,6 +25,9 @@ pub(super) struct Split {
     /// A power of two (section 2.7).
     size: u16,
     event_idx: bool,
+    /// All packets are in `row`, which goes on at `avail` and begins at `used`; else in `slots`.
+    ordered: bool,
+    row: Row,
     /// Numbers are those of descriptors.
     slots: Slots,
     /// Second descriptor of the chain that starts here.
@@ -38,85 +47,83 @@ impl Split {
         let n = usize::from(size);
         let driver = DESCRIPTOR * n;
         let device = (driver + 6 + 2 * n).next_multiple_of(64);
-        Layout { driver, device, len: device + 6 + USED_ELEMENT * n }
-    }
-
-    #[inline]
-    fn describe(areas: &Areas<'_>, index: u16, part: &Part, next: u16) {
-        let flags = if next == NONE { 0 } else { NEXT } | if part.write { WRITE } else { 0 };
-        let next = if next == NONE { 0 } else { next };
-        let rest = u64::from(part.len) | u64::from(flags) << 32 | u64::from(next) << 48;
-        areas.descriptors.store_u64::<0>(index.into(), part.addr.to_le(), Ordering::Relaxed);
-        areas.descriptors.store_u64::<8>(index.into(), rest.to_le(), Ordering::Relaxed);
-    }
-
-    /// The device's index; an error if it is ahead of what was made available.
-    #[inline]
-    fn device_index(&self, areas: &Areas<'_>) -> Result<u16, Violation> {
-        // Acquire: section 2.7.14, the index before the elements and the buffers.
-        let index = u16::from_le(areas.mem.load_u16(areas.layout.device + 2, Ordering::Acquire).unwrap_or(self.used));
-        if index.wrapping_sub(self.used) > self.in_flight { Err(Violation) } else { Ok(index) }
-    }
-}
-
-impl AnyRing for Split {
-    /// Allocates; called at Start.
-    fn new(memory: &Memory, event_idx: bool) -> Self {
-        let size = memory.size;
-        let mut ring = Self {
-            size,
-            event_idx,
-            slots: Slots::new(usize::from(size)),
-            second: (0..size).map(|_| NONE).collect(),
-            avail: 0,
-            shown: 0,
-            used: 0,
-            seen: 0,
-            in_flight: 0,
-        };
-        ring.reset();
-        ring
-    }
-
-    fn reset(&mut self) {
-        self.slots.restart();
-        self.second.fill(NONE);
-        (self.avail, self.shown, self.used, self.seen, self.in_flight) = (0, 0, 0, 0, 0);
-    }
-
-    fn slots(&mut self) -> &mut Slots {
-        &mut self.slots
-    }
-
-    fn held(&self) -> usize {
-        self.slots.len()
-    }
-
-    fn free(&self) -> usize {
-        self.slots.free()
-    }
-
-    fn next_id(&self) -> Option<u16> {
-        self.slots.peek_number()
-    }
-
-    fn in_flight(&self) -> usize {
-        usize::from(self.in_flight)
+        let (driver_event, device_event) = (driver + 4 + 2 * n, device + 4 + USED_ELEMENT * n);
+        Layout { driver, device, driver_event, device_event, len: device_event + 2 }
     }
 
     #[inline(always)]
-    fn offer(
+    fn describe(descriptor: Entry<'_, 16, 8>, part: &Part, next: u16) {
+        let flags = if next == NONE { 0 } else { NEXT } | if part.write { WRITE } else { 0 };
+        let next = if next == NONE { 0 } else { next };
+        let rest = u64::from(part.len) | u64::from(flags) << 32 | u64::from(next) << 48;
+        descriptor.store_u64::<0>(part.addr.to_le(), Ordering::Relaxed);
+        descriptor.store_u64::<8>(rest.to_le(), Ordering::Relaxed);
+    }
+
+    /// The device's index; an error if it is ahead of what was made available.
+    #[inline(always)]
+    fn device_index(&self, areas: &Areas<'_>) -> Result<u16, Violation> {
+        // Acquire: section 2.7.14, the index before the elements and the buffers.
+        let index = u16::from_le(areas.device.load_u16::<2>(Ordering::Acquire));
+        if index.wrapping_sub(self.used) > self.in_flight { Err(Violation) } else { Ok(index) }
+    }
+
+    /// From here on numbers are any.
+    #[cold]
+    fn leave_order(&mut self) {
+        ring::leave_order(&mut self.ordered, &mut self.row, &mut self.slots);
+    }
+
+    /// [`AnyRing::gather`] of what is left where the first look ended.
+    #[inline(never)]
+    fn gather_rest(
         &mut self,
-        areas: &Areas<'_>,
+        memory: &Memory,
+        out: &mut Burst,
+        max: usize,
+        mut wanted: impl FnMut(&mut Packet, u32) -> bool,
+    ) -> Result<(usize, Option<Used>), Violation> {
+        let areas = &memory.areas();
+        self.seen = self.device_index(areas)?;
+        let mut done = 0;
+        if self.ordered {
+            let finished = usize::from(self.seen.wrapping_sub(self.used));
+            let room = max.min(finished).min(out.capacity() - out.len());
+            done = self.row.take_burst(out, room, &areas.used, |packet, place, used| {
+                let (id, len) = Self::element(used);
+                id as usize == place && wanted(packet, len)
+            });
+            self.used = self.used.wrapping_add(done as u16);
+            self.in_flight -= done as u16;
+            if done == room {
+                return Ok((done, None));
+            }
+            // Looked at again: whatever it says now is checked now.
+            let (id, len) = Self::element(areas.used.at(self.used.into()));
+            if id as usize == self.row.head() {
+                self.used = self.used.wrapping_add(1);
+                return Ok((done, Some(Used { id: id as u16, len })));
+            }
+            self.leave_order();
+        }
+        self.gather_any(memory, out, max - done, wanted).map(|(more, odd)| (done + more, odd))
+    }
+
+    /// [`AnyRing::offer`] with any free numbers.
+    #[inline(never)]
+    fn offer_any(
+        &mut self,
+        memory: &Memory,
         burst: &mut Burst,
         max: usize,
         mut part: impl FnMut(&mut Packet) -> Option<Part>,
     ) -> usize {
+        let areas = &memory.areas();
         let mut avail = usize::from(self.avail);
         let done = self.slots.put_burst(burst, max, |packet, id| {
             let Some(part) = part(packet) else { return false };
-            Self::describe(areas, id, &part, NONE);
-            areas.avail.store_u16::<0>(avail, id.to_le(), Ordering::Relaxed);
+            Self::describe(areas.descriptors.at(id.into()), &part, NONE);
+            areas.avail.at(avail).store_u16::<0>(id.to_le(), Ordering::Relaxed);
             avail += 1;
             true
         });
@@ -125,19 +132,19 @@ impl AnyRing for Split {
         done
     }
 
-    #[inline(always)]
-    fn gather(
+    /// [`AnyRing::gather`] of buffers with any numbers, of which the device has `seen` the last.
+    #[inline(never)]
+    fn gather_any(
         &mut self,
-        areas: &Areas<'_>,
+        memory: &Memory,
         out: &mut Burst,
         max: usize,
         wanted: impl FnMut(&mut Packet, u32) -> bool,
     ) -> Result<(usize, Option<Used>), Violation> {
-        self.seen = self.device_index(areas)?;
+        let areas = &memory.areas();
         let mut used = usize::from(self.used);
         let next = || {
-            let id = u32::from_le(areas.used.load_u32::<0>(used, Ordering::Relaxed));
-            let len = u32::from_le(areas.used.load_u32::<4>(used, Ordering::Relaxed));
+            let (id, len) = Self::element(areas.used.at(used));
             used += 1;
             Some((id, len))
         };
@@ -152,74 +159,230 @@ impl AnyRing for Split {
         }
     }
 
-    #[inline]
-    fn add(&mut self, areas: &Areas<'_>, first: &Part, then: Option<&Part>) -> Option<u16> {
-        if then.is_some() && self.slots.free() < 2 {
+    /// Section 2.7.8: the number of a used buffer, and the bytes that the device wrote.
+    #[inline(always)]
+    fn element(used: Entry<'_, 8, 4>) -> (u32, u32) {
+        let id = u32::from_le(used.load_u32::<0>(Ordering::Relaxed));
+        (id, u32::from_le(used.load_u32::<4>(Ordering::Relaxed)))
+    }
+}
+
+impl AnyRing for Split {
+    /// Allocates; called at Start.
+    fn new(memory: &Memory, event_idx: bool) -> Self {
+        let size = memory.size;
+        let mut ring = Self {
+            size,
+            event_idx,
+            ordered: true,
+            row: Row::new(usize::from(size)),
+            slots: Slots::new(usize::from(size)),
+            second: (0..size).map(|_| NONE).collect(),
+            avail: 0,
+            shown: 0,
+            used: 0,
+            seen: 0,
+            in_flight: 0,
+        };
+        ring.reset(memory);
+        ring
+    }
+
+    fn reset(&mut self, memory: &Memory) {
+        self.slots.restart();
+        self.second.fill(NONE);
+        (self.avail, self.shown, self.used, self.seen, self.in_flight) = (0, 0, 0, 0, 0);
+        let avail = memory.areas().avail;
+        (0..self.size).for_each(|place| avail.at(place.into()).store_u16::<0>(place.to_le(), Ordering::Relaxed));
+        self.ordered = self.slots.is_empty() && self.row.start_at(0);
+        if !self.ordered {
+            self.leave_order();
+        }
+    }
+
+    fn packet(&mut self, id: u16) -> Option<&mut Packet> {
+        if self.ordered { self.row.front_mut() } else { self.slots.get_mut(id.into()) }
+    }
+
+    fn take(&mut self, id: u16) -> Option<Packet> {
+        let packet = if self.ordered {
+            self.row.pop()?
+        } else {
+            let (packet, _) = self.slots.take(id.into())?;
+            self.recycle(id);
+            return Some(packet);
+        };
+        self.in_flight -= 1;
+        Some(packet)
+    }
+
+    fn drain(&mut self, out: &mut Burst, each: impl Fn(&mut Packet)) -> usize {
+        self.row.drain(out, &each) + self.slots.drain(out, &each)
+    }
+
+    fn held(&self) -> usize {
+        self.row.len() + self.slots.len()
+    }
+
+    fn free(&self) -> usize {
+        if self.ordered { self.row.room() } else { self.slots.free() }
+    }
+
+    fn chain_id(&mut self) -> Option<u16> {
+        if self.ordered {
+            self.leave_order();
+        }
+        self.slots.peek_number()
+    }
+
+    fn in_flight(&self) -> usize {
+        usize::from(self.in_flight)
+    }
+
+    #[inline(always)]
+    fn offer(
+        &mut self,
+        memory: &Memory,
+        burst: &mut Burst,
+        max: usize,
+        mut part: impl FnMut(&mut Packet) -> Option<Part>,
+    ) -> usize {
+        if !self.ordered {
+            return self.offer_any(memory, burst, max, part);
+        }
+        // The entry of each place names it already.
+        let done = self.row.put_burst(burst, max, &memory.areas().descriptors, |packet, _, descriptor| {
+            part(packet).map(|part| Self::describe(descriptor, &part, NONE)).is_some()
+        });
+        self.avail = self.avail.wrapping_add(done as u16);
+        self.in_flight += done as u16;
+        done
+    }
+
+    #[inline(always)]
+    fn gather(
+        &mut self,
+        memory: &Memory,
+        out: &mut Burst,
+        max: usize,
+        mut plain: impl FnMut(&mut Packet, u32) -> bool,
+        wanted: impl FnMut(&mut Packet, u32) -> bool,
+    ) -> Result<(usize, Option<Used>), Violation> {
+        let mut done = 0;
+        if self.ordered {
+            let areas = &memory.areas();
+            self.seen = self.device_index(areas)?;
+            let finished = usize::from(self.seen.wrapping_sub(self.used));
+            let room = max.min(finished).min(out.capacity() - out.len());
+            done = self.row.take_burst(out, room, &areas.used, |packet, place, used| {
+                let (id, len) = Self::element(used);
+                id as usize == place && plain(packet, len)
+            });
+            self.used = self.used.wrapping_add(done as u16);
+            self.in_flight -= done as u16;
+            if done == room {
+                return Ok((done, None));
+            }
+        }
+        self.gather_rest(memory, out, max - done, wanted).map(|(more, odd)| (done + more, odd))
+    }
+
+    #[inline(always)]
+    fn gather_finished(&mut self, memory: &Memory, out: &mut Burst) -> Result<(usize, Option<Used>), Violation> {
+        if !self.ordered {
+            return self.gather_rest(memory, out, BURST_MAX, |_, _| true);
+        }
+        let areas = &memory.areas();
+        self.seen = self.device_index(areas)?;
+        let finished = usize::from(self.seen.wrapping_sub(self.used)).min(out.capacity() - out.len());
+        let done = self.row.take_burst(out, finished, &areas.used, |_, place, used| {
+            u32::from_le(used.load_u32::<0>(Ordering::Relaxed)) as usize == place
+        });
+        self.used = self.used.wrapping_add(done as u16);
+        self.in_flight -= done as u16;
+        if done == finished {
+            return Ok((done, None));
+        }
+        self.leave_order();
+        self.gather_any(memory, out, BURST_MAX, |_, _| true).map(|(more, odd)| (done + more, odd))
+    }
+
+    fn add(&mut self, memory: &Memory, first: &Part, then: Option<&Part>) -> Option<u16> {
+        let areas = &memory.areas();
+        if self.ordered && then.is_some() {
+            self.leave_order();
+        }
+        if self.free() < 1 + usize::from(then.is_some()) {
             return None;
         }
-        let head = self.slots.take_number()?;
+        let head = if self.ordered { self.row.tail() as u16 } else { self.slots.take_number()? };
         let mut next = NONE;
         if let Some(part) = then {
             next = self.slots.take_number()?;
-            Self::describe(areas, next, part, NONE);
+            Self::describe(areas.descriptors.at(next.into()), part, NONE);
             // Of a chain of one it is none already.
             if let Some(second) = self.second.get_mut(usize::from(head)) {
                 *second = next;
             }
         }
-        Self::describe(areas, head, first, next);
+        Self::describe(areas.descriptors.at(head.into()), first, next);
         // Section 2.7.13.2: the entry first; publish() shows it.
-        areas.avail.store_u16::<0>(self.avail.into(), head.to_le(), Ordering::Relaxed);
+        areas.avail.at(self.avail.into()).store_u16::<0>(head.to_le(), Ordering::Relaxed);
         self.avail = self.avail.wrapping_add(1);
         self.in_flight += 1;
         Some(head)
     }
 
+    fn keep(&mut self, id: u16, parts: u16, packet: Packet) {
+        ring::keep(self.ordered, &mut self.row, &mut self.slots, (id, parts), packet);
+    }
+
     /// Section 2.7.13.
-    fn publish(&mut self, areas: &Areas<'_>) -> bool {
-        let (mem, layout, old) = (&areas.mem, areas.layout, self.shown);
+    fn publish(&mut self, memory: &Memory) -> bool {
+        let areas = &memory.areas();
+        let old = self.shown;
         if old == self.avail {
             return false;
         }
         // Release: section 2.7.13.3.1, descriptors and entries before the index.
-        mem.store_u16(layout.driver + 2, self.avail.to_le(), Ordering::Release);
+        areas.driver.store_u16::<2>(self.avail.to_le(), Ordering::Release);
         self.shown = self.avail;
         // Section 2.7.13.4.1: the index before the suppression fields are read.
         fence(Ordering::SeqCst);
         if self.event_idx {
-            let at = layout.device + 4 + USED_ELEMENT * usize::from(self.size);
-            let event = u16::from_le(mem.load_u16(at, Ordering::Relaxed).unwrap_or(0));
+            let event = u16::from_le(areas.device_event.load_u16::<0>(Ordering::Relaxed));
             // Section 2.7.10.1: the index moved past avail_event.
             self.avail.wrapping_sub(event).wrapping_sub(1) < self.avail.wrapping_sub(old)
         } else {
-            let flags = u16::from_le(mem.load_u16(layout.device, Ordering::Relaxed).unwrap_or(0));
+            let flags = u16::from_le(areas.device.load_u16::<0>(Ordering::Relaxed));
             flags & NO_NOTIFY == 0
         }
     }
 
-    fn pending(&self, areas: &Areas<'_>) -> Result<bool, Violation> {
+    fn pending(&self, memory: &Memory) -> Result<bool, Violation> {
+        let areas = &memory.areas();
         Ok(self.device_index(areas)? != self.used)
     }
 
-    #[inline]
-    fn pop(&mut self, areas: &Areas<'_>) -> Result<Option<Used>, Violation> {
+    fn pop(&mut self, memory: &Memory) -> Result<Option<Used>, Violation> {
+        let areas = &memory.areas();
         if self.seen == self.used {
             self.seen = self.device_index(areas)?;
             if self.seen == self.used {
                 return Ok(None);
             }
         }
-        let slot = usize::from(self.used);
-        let id = u32::from_le(areas.used.load_u32::<0>(slot, Ordering::Relaxed));
-        let len = u32::from_le(areas.used.load_u32::<4>(slot, Ordering::Relaxed));
+        let (id, len) = Self::element(areas.used.at(self.used.into()));
         if id >= self.size.into() {
             return Err(Violation);
+        }
+        if self.ordered && id as usize != self.row.head() {
+            self.leave_order();
         }
         self.used = self.used.wrapping_add(1);
         Ok(Some(Used { id: id as u16, len }))
     }
 
-    #[inline]
     fn recycle(&mut self, id: u16) {
         if let Some(second) = self.second.get_mut(usize::from(id)) {
             if *second != NONE {
@@ -231,24 +394,23 @@ impl AnyRing for Split {
         }
     }
 
-    fn arm(&mut self, areas: &Areas<'_>) -> Result<bool, Violation> {
-        let (mem, layout) = (&areas.mem, areas.layout);
+    fn arm(&mut self, memory: &Memory) -> Result<bool, Violation> {
+        let areas = &memory.areas();
         if self.event_idx {
             // Section 2.7.7.1: used_event, behind the available ring.
-            let at = layout.driver + 4 + 2 * usize::from(self.size);
-            mem.store_u16(at, self.used.to_le(), Ordering::Relaxed);
+            areas.driver_event.store_u16::<0>(self.used.to_le(), Ordering::Relaxed);
         } else {
-            mem.store_u16(layout.driver, 0, Ordering::Relaxed);
+            areas.driver.store_u16::<0>(0, Ordering::Relaxed);
         }
         // The request before the look: section 2.7.14's race.
         fence(Ordering::SeqCst);
-        self.pending(areas)
+        self.pending(memory)
     }
 
     /// With event indices interrupts stop by themselves.
-    fn disarm(&mut self, areas: &Areas<'_>) {
+    fn disarm(&mut self, memory: &Memory) {
         if !self.event_idx {
-            areas.mem.store_u16(areas.layout.driver, NO_INTERRUPT.to_le(), Ordering::Relaxed);
+            memory.areas().driver.store_u16::<0>(NO_INTERRUPT.to_le(), Ordering::Relaxed);
         }
     }
 }

@@ -34,7 +34,8 @@ pub fn run(json: bool) -> Result<()> {
         println!("per 60-byte frame, as many sent as received a burst; an interrupt whenever the queue was armed");
         print!("{:<16}{:>6}", "", "burst");
         CALLS.iter().for_each(|call| print!("{call:>9}"));
-        println!("{:>13}{:>11}{:>11}{:>12}{:>8}", "instructions", "registers", "doorbells", "interrupts", "copies");
+        print!("{:>13}{:>9}{:>9}", "instructions", "received", "sent");
+        println!("{:>11}{:>11}{:>12}{:>8}", "registers", "doorbells", "interrupts", "copies");
     }
     for (name, test, queue) in BACK_ENDS {
         for burst in BURSTS {
@@ -42,17 +43,21 @@ pub fn run(json: bool) -> Result<()> {
             let counts = CALLS.iter().map(|call| count(&program, &test, queue, call)).collect::<Result<Vec<_>>>()?;
             let per_frame: Vec<f64> = counts.iter().map(|n| *n as f64 / FRAMES).collect();
             let sum: f64 = per_frame.iter().sum();
+            // What one frame costs each way: half of all were received, half sent.
+            let [received, sent] = [&per_frame[..2], &per_frame[2..4]].map(|way| 2.0 * way.iter().sum::<f64>());
             let [registers, doorbells, interrupts, copies] = accesses(&program, &test)?.map(|n| n as f64 / FRAMES);
             if json {
                 objects.push(format!(
                     "{{\"back_end\":\"{name}\",\"burst\":{burst},\"instructions_per_frame\":{sum:.1},\
+                     \"instructions_per_received\":{received:.1},\"instructions_per_sent\":{sent:.1},\
                      \"registers_per_frame\":{registers:.4},\"doorbells_per_frame\":{doorbells:.4},\
                      \"interrupts_per_frame\":{interrupts:.4},\"copies_per_frame\":{copies:.4}}}"
                 ));
             } else {
                 print!("{name:<16}{burst:>6}");
                 per_frame.iter().for_each(|n| print!("{n:>9.1}"));
-                println!("{sum:>13.1}{registers:>11.4}{doorbells:>11.4}{interrupts:>12.4}{copies:>8.1}");
+                print!("{sum:>13.1}{received:>9.1}{sent:>9.1}");
+                println!("{registers:>11.4}{doorbells:>11.4}{interrupts:>12.4}{copies:>8.1}");
             }
         }
     }

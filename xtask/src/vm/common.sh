@@ -87,7 +87,7 @@ start() {
     ip netns add w
     # What the driver before it said must not be taken for its word.
     : > /tmp/weir.log
-    weir run --nic "$spec" --stack tap:weir0,netns=w > /tmp/weir.log 2>&1 &
+    weir run --nic "$spec" --stack tap:weir0,netns=w --control /tmp/weir.sock > /tmp/weir.log 2>&1 &
     driver=$!
     n=0
     until grep -q ready /tmp/weir.log; do
@@ -119,6 +119,60 @@ stop() {
     ip netns del w
     ip addr flush dev "$peer" 2>/dev/null
     ip link set "$peer" down 2>/dev/null
+}
+
+# Pings without end, of so many bytes, until unflood. Not by the function of the same name, whose process would not be ping's.
+flood() {
+    /usr/local/bin/ip netns exec w ping -q -f -s "$1" 10.55.0.1 > /dev/null 2>&1 &
+    pinger=$!
+}
+
+unflood() {
+    kill $pinger 2>/dev/null
+    wait $pinger 2>/dev/null
+}
+
+# Sends the machine to sleep under traffic, as $1 says it, three times; each time an answer must come within 20 s of its waking,
+# and at the end nothing may be lost.
+sleeps() {
+    for round in 1 2 3; do
+        flood 500
+        sleep 0.3
+        "$1" && verdict "$name/sleep-$round" || verdict "$name/sleep-$round" "the machine does not sleep"
+        unflood
+        answers && verdict "$name/wake-$round" && continue
+        verdict "$name/wake-$round" "no answer"
+        ip -s addr show "$peer"
+        weir show nic --control /tmp/weir.sock --service en0
+        weir show info --control /tmp/weir.sock --service en0
+        tail -5 /tmp/weir.log
+        dmesg | tail -30
+    done
+    bad=
+    pings 200 -i 0.01 -c 200
+    verdict "$name/ping-200" "$bad"
+}
+
+# The kernel's test of suspend: every device goes to sleep and wakes a second later (Documentation/power/basic-pm-debugging.rst).
+suspend_devices() {
+    echo devices > /sys/power/pm_test
+    echo 1 > /sys/module/suspend/parameters/pm_test_delay
+    echo mem > /sys/power/state
+}
+
+# ACPI's S3: the power goes, and with it everything that the devices were told. The machine's clock wakes it.
+suspend_to_ram() {
+    before=$(slept)
+    echo none > /sys/power/pm_test
+    echo deep > /sys/power/mem_sleep
+    echo 0 > /sys/class/rtc/rtc0/wakealarm
+    echo +2 > /sys/class/rtc/rtc0/wakealarm
+    echo mem > /sys/power/state && [ "$(slept)" -gt "$before" ]
+}
+
+# How often the machine has been in S3.
+slept() {
+    dmesg | grep -c 'Waking up from system sleep state S3'
 }
 
 # Everything that goes over a cable: small and large, both ways, whole.

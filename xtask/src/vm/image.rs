@@ -16,6 +16,9 @@ use crate::sh;
 pub struct Image {
     /// An ELF kernel, which QEMU enters by PVH: quicker than unpacking a bzImage under emulation.
     pub kernel: PathBuf,
+    /// The same as the package has it, which QEMU's firmware unpacks. QEMU puts an ELF kernel into memory anew when the machine
+    /// wakes, which must not happen to one that slept.
+    pub packed_kernel: PathBuf,
     /// Compressed cpio archive.
     pub initramfs: PathBuf,
 }
@@ -64,15 +67,16 @@ pub fn make() -> Result<Image> {
     if !root.join("done").exists() {
         download(&folder, &package, &root)?;
     }
+    let packed_kernel = root.join("boot").join(format!("vmlinuz-{version}"));
     let kernel = folder.join(format!("vmlinux-{version}"));
     if !kernel.exists() {
-        extract_kernel(&root.join("boot").join(format!("vmlinuz-{version}")), &kernel)?;
+        extract_kernel(&packed_kernel, &kernel)?;
     }
     let initramfs = folder.join("initramfs.cpio");
     let tree = folder.join("initramfs");
     fill(&tree, &root, &version)?;
     archive(&tree, &initramfs)?;
-    Ok(Image { kernel, initramfs })
+    Ok(Image { kernel, packed_kernel, initramfs })
 }
 
 /// The kernel that `linux-image-amd64` depends on: the name without `-unsigned` or `cloud`.

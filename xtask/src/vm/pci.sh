@@ -15,11 +15,27 @@ interface() {
     ls /sys/bus/pci/devices/0000:00:$1.0/net
 }
 
+# A NIC by the last word of the scenario's name, put to sleep as its first says.
+nap() {
+    case ${1#*-} in
+    e1000e) start "$1" vfio:0000:00:10.0 "$(interface 11)" || return ;;
+    virtio) start "$1" vfio:0000:00:12.0 "$(interface 14)" || return ;;
+    packed) start "$1" vfio:0000:00:13.0 "$(interface 15)" || return ;;
+    esac
+    case $1 in
+    suspend-*) sleeps suspend_devices ;;
+    sleep-*) sleeps suspend_to_ram ;;
+    esac
+    weir show nic --control /tmp/weir.sock --service en0
+    stop
+}
+
 scenario() {
     case $1 in
     vfio-e1000e) traffic vfio-e1000e vfio:0000:00:10.0 "$(interface 11)" 10000 ;;
     vfio-virtio) traffic vfio-virtio vfio:0000:00:12.0 "$(interface 14)" 10000 ;;
     vfio-packed) traffic vfio-packed vfio:0000:00:13.0 "$(interface 15)" 10000 ;;
+    suspend-* | sleep-*) nap "$1" ;;
     *) verdict "$1" "no such scenario" ;;
     esac
 }

@@ -38,8 +38,7 @@ ungadget() {
 unplug() {
     gadget "$1"
     if start "unplug-$1" usb:1d6b:0104 usb0; then
-        ip netns exec w ping -q -f -s 1000 -w 20 10.55.0.1 > /dev/null 2>&1 &
-        pinger=$!
+        flood 1000
         sleep 0.3
         echo > /sys/kernel/config/usb_gadget/g/UDC
         n=0
@@ -48,8 +47,7 @@ unplug() {
             sleep 0.1
         done
         [ $n -lt 50 ] && verdict "$name/carrier" || verdict "$name/carrier" "still up"
-        kill $pinger 2>/dev/null
-        wait $pinger 2>/dev/null
+        unflood
         stop
     fi
     ungadget "$1"

@@ -191,6 +191,47 @@ fn receive_status_is_translated() {
     rig.stop();
 }
 
+/// A frame that arrives between two looks at its descriptor is neither lost nor refused.
+#[test]
+fn frames_may_arrive_while_the_ring_is_looked_at() {
+    const FRAMES: usize = 20_000;
+    for kind in KINDS {
+        let (model, mut rig) = rig_of(kind);
+        rig.nic.enable(true).unwrap();
+        let (dma, device) = (rig.dma.clone(), model.clone());
+        let sender = std::thread::spawn(move || {
+            for i in 0..FRAMES {
+                // Every third is not for this station.
+                let mut frame = frame(60);
+                frame[0] |= if i % 3 == 0 { 4 } else { 0 };
+                while !device.receive(&dma, &frame, 3) {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        let (mut received, mut done) = (0, false);
+        while !done {
+            done = sender.is_finished();
+            rig.post();
+            loop {
+                let frames = rig.receive().len();
+                received += frames;
+                if frames == 0 && !rig.queues[0].rx_pending() {
+                    break;
+                }
+            }
+        }
+        sender.join().unwrap();
+        let refused = rig.queues[0].take_refused();
+        let others = FRAMES.div_ceil(3);
+        assert_eq!(
+            (received, refused.mac_filter as usize, refused.frames() as usize),
+            (FRAMES - others, others, others)
+        );
+        rig.stop();
+    }
+}
+
 /// A frame that stays with the device for two seconds of looks: the watchdog asks for a reset.
 #[test]
 fn a_hung_transmitter_is_noticed() {

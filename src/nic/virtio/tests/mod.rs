@@ -61,6 +61,65 @@ fn frames_pass_over_every_kind_of_ring() {
     });
 }
 
+/// A device may finish buffers in any order, and change its mind at any moment.
+#[test]
+fn buffers_finish_in_any_order() {
+    each(|model, mut rig| {
+        for start in 0..3 {
+            rig.nic.enable(true).unwrap();
+            for round in 0..100usize {
+                rig.post();
+                let count = 1 + round * 7 % 40;
+                let frames: Vec<_> = (0..count).map(|i| frame(60 + i)).collect();
+                let backwards = start != 0 && round >= 3 * start && round % 3 != 0;
+                rig.send(count, |packet| assert!(packet.write(&frame(60))));
+                if backwards {
+                    assert_eq!(model.transmit_backwards(&rig.dma), count);
+                    model.receive_backwards(&rig.dma, &frames);
+                    assert_eq!(rig.receive(), frames.into_iter().rev().collect::<Vec<_>>());
+                } else {
+                    assert_eq!(model.transmit(&rig.dma).len(), count);
+                    assert!(frames.iter().all(|frame| model.receive(&rig.dma, frame, &[0; 12], 1)));
+                    assert_eq!(rig.receive(), frames);
+                }
+                assert_eq!(rig.reap(), count);
+            }
+            let gauges = rig.queues[0].gauges();
+            assert_eq!(gauges.tx_in_flight, 0);
+            assert_eq!(rig.dma.faults.load(Ordering::Relaxed), 0);
+            rig.stop();
+        }
+    });
+}
+
+/// Buffers of a frame that is refused are posted again, in order and out of it, whoever has them.
+#[test]
+fn refused_frames_leave_the_ring_whole() {
+    each(|model, mut rig| {
+        rig.nic.enable(true).unwrap();
+        for round in 0..200 {
+            rig.post();
+            let posted = rig.queues[0].gauges().rx_posted;
+            let mut other = frame(60);
+            other[0] = 6;
+            let runt = vec![0; 5];
+            if round < 100 {
+                for bytes in [&frame(60), &other, &runt, &frame(61)] {
+                    assert!(model.receive(&rig.dma, bytes, &[0; 12], 1));
+                }
+                assert_eq!(rig.receive(), [frame(60), frame(61)]);
+            } else {
+                model.receive_backwards(&rig.dma, &[frame(60), other, runt, frame(61)]);
+                assert_eq!(rig.receive(), [frame(61), frame(60)]);
+            }
+            assert_eq!(rig.queues[0].gauges().rx_posted, posted - 2);
+            let refused = rig.queues[0].take_refused();
+            assert_eq!((refused.mac_filter, refused.runt, refused.frames()), (1, 1, 2));
+        }
+        rig.stop();
+    });
+}
+
 /// Section 5.1.6.4: a frame in several buffers.
 #[test]
 fn merged_buffers_become_one_frame() {

@@ -157,6 +157,27 @@ impl Model {
         sent
     }
 
+    /// Takes everything that the driver sends and finishes the last first, which it may (section 2.7.13 asks for no order).
+    pub fn transmit_backwards(&self, dma: &TestDma) -> usize {
+        let mut state = self.state.lock().unwrap();
+        let queue = &mut state.queues[1];
+        let taken: Vec<Taken> = std::iter::from_fn(|| self.take(dma, queue)).collect();
+        taken.iter().rev().for_each(|taken| self.put(dma, queue, taken.id, taken.descriptors, 0));
+        taken.len()
+    }
+
+    /// Puts frames into the driver's next buffers and finishes the last first.
+    pub fn receive_backwards(&self, dma: &TestDma, frames: &[Vec<u8>]) {
+        let mut state = self.state.lock().unwrap();
+        let queue = &mut state.queues[0];
+        let taken: Vec<Taken> = frames.iter().map_while(|_| self.take(dma, queue)).collect();
+        assert_eq!(taken.len(), frames.len());
+        for (taken, frame) in taken.iter().zip(frames).rev() {
+            dma.write(taken.parts[0].0, &[&[0; 12][..], frame].concat());
+            self.put(dma, queue, taken.id, taken.descriptors, 12 + frame.len() as u32);
+        }
+    }
+
     /// Puts a frame into the driver's next buffer and lies about which it was, and how long.
     pub fn receive_as(&self, dma: &TestDma, frame: &[u8], len: fn(u32) -> u32, id: fn(u16) -> u16) -> bool {
         let mut state = self.state.lock().unwrap();

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use weir_capture::{Details, Direction, LinkType, Record, Statistics, Writer};
 use weir_core::abi::sys;
-use weir_core::mem::tap_ring::{RecordHead, TapMemory, TapReader, TapVerdict};
+use weir_core::mem::tap_ring::{RECORD_LEN, RecordHead, TapMemory, TapReader, TapVerdict};
 
 use crate::capture_filter;
 use crate::connect::{Remote, Target, connect, watch};
@@ -124,6 +124,17 @@ fn take(rings: &mut [TapReader<'_>], to: &mut Vec<Taken>) -> Result<()> {
     Ok(())
 }
 
+/// Most bytes that can wait in all rings when the end comes: more came after it.
+fn to_read(rings: usize, ring_bytes: u32) -> usize {
+    rings.saturating_mul(ring_bytes as usize).max(1)
+}
+
+/// What is left of them after these, which were all there were if there are none.
+fn still_to_read(left: usize, taken: &[Taken]) -> usize {
+    let bytes: usize = taken.iter().map(|taken| RECORD_LEN + taken.bytes.len()).sum();
+    if taken.is_empty() { 0 } else { left.saturating_sub(bytes) }
+}
+
 /// Sleeps until there may be something.
 fn sleep(rings: &[TapReader<'_>], watcher: &impl Watch) -> Result<()> {
     // Every ring is asked to wake: no short cut.
@@ -230,12 +241,16 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     let mut taken = Vec::new();
     let full = |totals: &Totals| args.count.is_some_and(|count| totals.written >= count);
     let mut failed = None;
-    while !stop.load(Ordering::Relaxed) && !full(&totals) && failed.is_none() {
+    let mut left = to_read(rings.len(), ring_bytes);
+    while left > 0 && !full(&totals) && failed.is_none() {
+        // Before the look: what came before Ctrl-C is read on.
+        let ends = stop.load(Ordering::Relaxed);
         rules.refresh(&mut control)?;
         take(&mut rings, &mut taken)?;
-        if taken.is_empty() {
+        if ends {
+            left = still_to_read(left, &taken);
+        } else if taken.is_empty() {
             sleep(&rings, &watcher)?;
-            continue;
         }
         for record in taken.drain(..) {
             let lost_before = totals.lost_before(&record);
@@ -308,9 +323,13 @@ pub fn follow(target: &Target, json: bool) -> Result<ExitCode> {
     let stop = catch_signals()?;
     let mut totals = Totals { lost: vec![0; rings.len()], written: 0 };
     let (mut taken, mut output) = (Vec::new(), io::stdout().lock());
-    while !stop.load(Ordering::Relaxed) {
+    let mut left = to_read(rings.len(), EVENTS_KIB * 1024);
+    while left > 0 {
+        let ends = stop.load(Ordering::Relaxed);
         take(&mut rings, &mut taken)?;
-        if taken.is_empty() {
+        if ends {
+            left = still_to_read(left, &taken);
+        } else if taken.is_empty() {
             sleep(&rings, &watcher)?;
         }
         for record in taken.drain(..) {

@@ -72,9 +72,18 @@ impl Capture {
         Self { child, said }
     }
 
+    fn signal(&self, name: &str) {
+        run(Command::new("kill").args([name, &self.child.id().to_string()]));
+    }
+
     /// Ctrl-C.
-    fn end(mut self) -> String {
-        run(Command::new("kill").args(["-INT", &self.child.id().to_string()]));
+    fn end(self) -> String {
+        self.signal("-INT");
+        self.said()
+    }
+
+    /// What it says until it ends.
+    fn said(mut self) -> String {
         let mut text = String::new();
         self.said.read_to_string(&mut text).unwrap();
         assert!(self.child.wait().unwrap().success(), "{text}");
@@ -130,6 +139,28 @@ fn kernel_capture_is_what_passed_and_what_did_not() {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
         assert!((0.0..60.0).contains(&(now - seconds)), "{seconds} at {now}");
     }
+    bench.end();
+}
+
+/// Frames that wait in the rings when Ctrl-C comes.
+#[test]
+fn kernel_capture_ends_behind_the_last_frame() {
+    if !allowed() {
+        return;
+    }
+    let bench = Bench::new("capture-end");
+    let file = bench.file("all.pcapng");
+    let mut command = bench.weir(&["capture", "-w", &file]);
+    command.arg("icmp");
+    let capture = Capture::start(command);
+    capture.signal("-STOP");
+    bench.ping(1);
+    run(&mut bench.lab.exec(&bench.lab.a, "ping -q -n -f -c 600 -W 2 10.78.0.2"));
+    capture.signal("-INT");
+    capture.signal("-CONT");
+    let said = capture.said();
+    assert!(said.contains("1202 frames captured, ") && said.contains(" 0 lost"), "{said}");
+    assert_eq!(tcpdump(&file, "icmp[icmptype] == icmp-echo").len(), 601);
     bench.end();
 }
 

@@ -149,5 +149,5 @@ pub fn open(config: &UsbConfig, env: NicEnv) -> Result<Device, NicError> {
     Ok(Device { nic: Box::new(nic), queues: vec![Box::new(queue)], usb: Some(port) })
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

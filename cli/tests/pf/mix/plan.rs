@@ -133,12 +133,18 @@ impl Plan {
                 say(&stream, self.seed, self.up).map_err(at("send"))
             }
             End::ResetByClient => {
-                hear(&stream, !self.seed, self.down.min(50_000), 0)?;
+                hear(&stream, !self.seed, self.before_reset(), 0)?;
                 SockRef::from(&stream).set_linger(Some(Duration::ZERO)).map_err(at("linger"))
             }
             End::ResetByServer => was_reset(&mut stream, self.seed),
             End::Refused => Ok(()),
         }
+    }
+
+    /// What the client hears before it resets. Something: a reset behind a header that nobody has answered may overtake it,
+    /// where a proxy or a lossy wire makes the sender repeat it, and then the server knows of no plan.
+    fn before_reset(&self) -> u32 {
+        self.down.clamp(1, 50_000)
     }
 
     fn open(&self, ns: &str) -> io::Result<TcpStream> {
@@ -223,7 +229,7 @@ pub fn serve(mut stream: TcpStream) -> Result<(), String> {
             ended(&mut stream)
         }
         End::ResetByClient => {
-            say(&stream, !plan.seed, plan.down.min(50_000)).map_err(at("send"))?;
+            say(&stream, !plan.seed, plan.before_reset()).map_err(at("send"))?;
             was_reset(&mut stream, !plan.seed)
         }
         End::ResetByServer => {

@@ -2,19 +2,15 @@
 //!
 //! Driver and device write one ring of descriptors in turn. A buffer's number (`id`) is the driver's; how many
 //! descriptors it took is remembered here, never read back.
-//!
-//! As long as the device finishes buffers in the order in which it got them, and all have one part, a buffer's number is its
-//! place in the ring. From the first that is otherwise on, until the next reset, numbers are any that are free.
 
 use alloc::boxed::Box;
 use core::sync::atomic::{Ordering, fence};
 
-use super::ring::{self, AnyRing, Layout, Memory, Part, Used, Violation};
+use super::ring::{AnyRing, Buffers, Layout, Memory, Part, Used, Violation};
 use super::spec::packed::{AVAIL, DESC, DISABLE, ENABLE, NEXT, USED, WRITE};
 use crate::mem::packet::BURST_MAX;
-use crate::mem::row::Row;
-use crate::mem::rows::Entry;
-use crate::mem::slots::{Slots, Stop};
+use crate::mem::rows::{Entry, Rows};
+use crate::mem::slots::Stop;
 use crate::mem::{Burst, Packet};
 
 const DESCRIPTOR: usize = 16;
@@ -32,10 +28,8 @@ const USED_UP: u64 = ((AVAIL | USED) as u64) << 48;
 pub(super) struct Packed {
     size: u16,
     event_idx: bool,
-    /// All packets are in `row`, which goes on at `next` and begins at `used`; else in `slots`.
-    ordered: bool,
-    row: Row,
-    slots: Slots,
+    /// In order they go on at `next` and begin at `used`; else their numbers are those of buffers.
+    buffers: Buffers,
     /// Descriptors of the buffer with that number, or of the next one.
     count: Box<[u8]>,
     /// Free descriptors.
@@ -119,18 +113,27 @@ impl Packed {
         ((word >> 32) as u32 & (TURN | NUMBER), word as u32)
     }
 
-    /// So many were taken from the front of the row.
+    /// Moves finished packets, in order, from the front to the end of `out` until one is not finished or not `wanted`, to the
+    /// ring's end at most. How many, and how many there might have been.
     #[inline(always)]
-    fn gathered(&mut self, done: usize) {
+    fn take_ordered(
+        &mut self,
+        descriptors: &Rows<'_, 16, 8>,
+        out: &mut Burst,
+        max: usize,
+        mut wanted: impl FnMut(&mut Packet, u32) -> bool,
+    ) -> (usize, usize) {
+        let run = max.min(out.capacity() - out.len()).min(self.buffers.row.len());
+        let run = run.min(usize::from(self.size - self.used));
+        let turn = self.used_turn();
+        let done = self.buffers.row.take_burst(out, run, descriptors, |packet, place, descriptor| {
+            let (key, len) = Self::used(descriptor);
+            key == turn | place as u32 && wanted(packet, len)
+        });
         self.skip(done as u16);
         self.room += done as u16;
         self.in_flight -= done as u16;
-    }
-
-    /// From here on numbers are any.
-    #[cold]
-    fn leave_order(&mut self) {
-        ring::leave_order(&mut self.ordered, &mut self.row, &mut self.slots);
+        (done, run)
     }
 
     /// Where [`AnyRing::offer`] begins: the flags of descriptors that are available, and for the first one those to hide it behind.
@@ -169,18 +172,11 @@ impl Packed {
         mut wanted: impl FnMut(&mut Packet, u32) -> bool,
     ) -> Result<(usize, Option<Used>), Violation> {
         let (areas, mut done) = (memory.areas(), 0);
-        while self.ordered {
-            // Behind the ring's end the next round begins.
-            let run = max.saturating_sub(done).min(out.capacity() - out.len()).min(self.row.len());
-            let run = run.min(usize::from(self.size - self.used));
-            let turn = self.used_turn();
-            let count = self.row.take_burst(out, run, &areas.descriptors, |packet, place, descriptor| {
-                let (key, len) = Self::used(descriptor);
-                key == turn | place as u32 && wanted(packet, len)
-            });
-            self.gathered(count);
+        while self.buffers.ordered {
+            let (count, run) = self.take_ordered(&areas.descriptors, out, max.saturating_sub(done), &mut wanted);
             done += count;
             if count == run {
+                // Behind the ring's end the next round begins.
                 if self.used == 0 && run > 0 {
                     continue;
                 }
@@ -188,6 +184,7 @@ impl Packed {
             }
             // Looked at again: whatever it says now is checked now.
             let (key, len) = Self::used(areas.descriptors.at(self.used.into()));
+            let turn = self.used_turn();
             if key & TURN != turn {
                 return Ok((done, None));
             }
@@ -196,7 +193,7 @@ impl Packed {
                 self.skip(1);
                 return Ok((done, Some(Used { id, len })));
             }
-            self.leave_order();
+            self.buffers.leave_order();
         }
         self.gather_any(memory, out, max - done, wanted).map(|(more, odd)| (done + more, odd))
     }
@@ -213,7 +210,7 @@ impl Packed {
         let areas = &memory.areas();
         let (shown, mut hidden) = self.turn();
         let (size, mut place, mut turn, mut rest) = (self.size, self.next, shown, 0);
-        let done = self.slots.put_burst(burst, max.min(self.room.into()), |packet, id| {
+        let done = self.buffers.slots.put_burst(burst, max.min(self.room.into()), |packet, id| {
             let Some(part) = part(packet) else { return false };
             rest = if part.write { WRITE } else { 0 };
             Self::describe(areas.descriptors.at(place.into()), turn ^ hidden | rest, id, &part);
@@ -254,7 +251,7 @@ impl Packed {
             }
             Some((u32::from((word >> 32) as u16), word as u32))
         };
-        let (done, stop) = self.slots.take_burst(out, max.min(self.in_flight.into()), true, next, wanted);
+        let (done, stop) = self.buffers.slots.take_burst(out, max.min(self.in_flight.into()), true, next, wanted);
         self.used = place;
         self.used_wrap = turn != 0;
         self.room += done as u16;
@@ -280,9 +277,7 @@ impl AnyRing for Packed {
         let mut ring = Self {
             size,
             event_idx,
-            ordered: true,
-            row: Row::new(usize::from(size)),
-            slots: Slots::new(usize::from(size)),
+            buffers: Buffers::new(size),
             count: (0..size).map(|_| 1).collect(),
             room: 0,
             next: 0,
@@ -299,50 +294,35 @@ impl AnyRing for Packed {
     }
 
     fn reset(&mut self, _: &Memory) {
-        self.slots.restart();
+        self.buffers.restart();
         self.count.fill(1);
         (self.room, self.next, self.used, self.shown, self.since, self.in_flight) = (self.size, 0, 0, 0, 0, 0);
         // Section 2.8.1: both wrap counters start at 1.
         (self.wrap, self.used_wrap, self.held) = (true, true, None);
-        self.ordered = self.slots.is_empty() && self.row.start_at(0);
-        if !self.ordered {
-            self.leave_order();
-        }
     }
 
-    fn packet(&mut self, id: u16) -> Option<&mut Packet> {
-        if self.ordered { self.row.front_mut() } else { self.slots.get_mut(id.into()) }
+    fn buffers(&self) -> &Buffers {
+        &self.buffers
+    }
+
+    #[inline(always)]
+    fn buffers_mut(&mut self) -> &mut Buffers {
+        &mut self.buffers
     }
 
     fn take(&mut self, id: u16) -> Option<Packet> {
-        if self.ordered {
-            let packet = self.row.pop()?;
+        let packet = self.buffers.take(id)?;
+        if self.buffers.ordered {
             self.room += 1;
             self.in_flight -= 1;
-            return Some(packet);
+        } else {
+            self.recycle(id);
         }
-        let (packet, _) = self.slots.take(id.into())?;
-        self.recycle(id);
         Some(packet)
-    }
-
-    fn drain(&mut self, out: &mut Burst, each: impl Fn(&mut Packet)) -> usize {
-        self.row.drain(out, &each) + self.slots.drain(out, &each)
-    }
-
-    fn held(&self) -> usize {
-        self.row.len() + self.slots.len()
     }
 
     fn free(&self) -> usize {
         usize::from(self.room)
-    }
-
-    fn chain_id(&mut self) -> Option<u16> {
-        if self.ordered {
-            self.leave_order();
-        }
-        self.slots.peek_number()
     }
 
     fn in_flight(&self) -> usize {
@@ -357,7 +337,7 @@ impl AnyRing for Packed {
         max: usize,
         mut part: impl FnMut(&mut Packet) -> Option<Part>,
     ) -> usize {
-        if !self.ordered {
+        if !self.buffers.ordered {
             return self.offer_any(memory, burst, max, part);
         }
         let (areas, mut all) = (memory.areas(), 0);
@@ -366,7 +346,7 @@ impl AnyRing for Packed {
             let run = (max - all).min(self.room.into()).min(usize::from(self.size - self.next));
             let (shown, mut hidden) = self.turn();
             let mut rest = 0;
-            let done = self.row.put_burst(burst, run, &areas.descriptors, |packet, place, descriptor| {
+            let done = self.buffers.row.put_burst(burst, run, &areas.descriptors, |packet, place, descriptor| {
                 let Some(part) = part(packet) else { return false };
                 rest = if part.write { WRITE } else { 0 };
                 Self::describe(descriptor, shown ^ hidden | rest, place as u16, &part);
@@ -390,14 +370,8 @@ impl AnyRing for Packed {
         wanted: impl FnMut(&mut Packet, u32) -> bool,
     ) -> Result<(usize, Option<Used>), Violation> {
         let mut done = 0;
-        if self.ordered {
-            let run = max.min(out.capacity() - out.len()).min(self.row.len()).min(usize::from(self.size - self.used));
-            let turn = self.used_turn();
-            done = self.row.take_burst(out, run, &memory.areas().descriptors, |packet, place, descriptor| {
-                let (key, len) = Self::used(descriptor);
-                key == turn | place as u32 && plain(packet, len)
-            });
-            self.gathered(done);
+        if self.buffers.ordered {
+            (done, _) = self.take_ordered(&memory.areas().descriptors, out, max, &mut plain);
             let (key, _) = Self::used(memory.areas().descriptors.at(self.used.into()));
             if done == max || key & TURN != self.used_turn() {
                 return Ok((done, None));
@@ -414,13 +388,13 @@ impl AnyRing for Packed {
     fn add(&mut self, memory: &Memory, first: &Part, then: Option<&Part>) -> Option<u16> {
         let areas = &memory.areas();
         let needed = 1 + u16::from(then.is_some());
-        if self.ordered && needed > 1 {
-            self.leave_order();
+        if self.buffers.ordered && needed > 1 {
+            self.buffers.leave_order();
         }
         if self.room < needed {
             return None;
         }
-        let id = if self.ordered { self.row.tail() as u16 } else { self.slots.take_number()? };
+        let id = self.buffers.take_number()?;
         let head = self.advance(first, then.is_some());
         if let Some(part) = then {
             let place = self.advance(part, false);
@@ -440,10 +414,6 @@ impl AnyRing for Packed {
         self.since += needed;
         self.in_flight += 1;
         Some(id)
-    }
-
-    fn keep(&mut self, id: u16, parts: u16, packet: Packet) {
-        ring::keep(self.ordered, &mut self.row, &mut self.slots, (id, parts), packet);
     }
 
     /// Section 2.8.21.3.
@@ -486,8 +456,8 @@ impl AnyRing for Packed {
             return Ok(None);
         }
         let (len, id) = (word as u32, (word >> 32) as u16);
-        if self.ordered && usize::from(id) != self.row.head() {
-            self.leave_order();
+        if self.buffers.ordered && usize::from(id) != self.buffers.row.head() {
+            self.buffers.leave_order();
         }
         // Section 2.8.6: the device skips as many descriptors as the buffer had.
         self.skip(u16::from(*self.count.get(usize::from(id)).ok_or(Violation)?));
@@ -498,7 +468,7 @@ impl AnyRing for Packed {
         if let Some(count) = self.count.get_mut(usize::from(id)) {
             self.room += u16::from(*count);
             *count = 1;
-            self.slots.give_number(id);
+            self.buffers.slots.give_number(id);
             self.in_flight -= 1;
         }
     }

@@ -170,7 +170,7 @@ impl<R: AnyRing> VirtioQueue<R> {
     fn post(&mut self, memory: &Memory, mut packet: Packet) {
         let part = receive_part(&mut packet).unwrap_or(Part { addr: 0, len: 0, write: true });
         if let Some(id) = self.rx_ring.add(memory, &part, None) {
-            self.rx_ring.keep(id, 1, packet);
+            self.rx_ring.buffers_mut().keep(id, 1, packet);
         }
     }
 
@@ -200,7 +200,7 @@ impl<R: AnyRing> VirtioQueue<R> {
         let virtqueue = self.rx.clone();
         let memory = &virtqueue.memory;
         // A buffer of a device that lies stays where it is until the reset.
-        let place = self.rx_ring.packet(used.id).ok_or(Violation)?;
+        let place = self.rx_ring.buffers_mut().get_mut(used.id).ok_or(Violation)?;
         let header = Received::read(place.fill_behind(used.len).ok_or(Violation)?);
         let mut packet = self.rx_ring.take(used.id).ok_or(Violation)?;
         let judged = self.finish_receive(memory, &mut packet, header);
@@ -273,14 +273,14 @@ impl<R: AnyRing> VirtioQueue<R> {
             self.send_with_slot(memory, frame, len, &header)
         };
         match id {
-            Some(id) => self.tx_ring.keep(id, parts, packet),
+            Some(id) => self.tx_ring.buffers_mut().keep(id, parts, packet),
             None => self.finish(packet, Status::NoMemory),
         }
     }
 
     /// A chain of two whose header stands in the slot of its number: the number is known before the chain is shown.
     fn send_with_slot(&mut self, memory: &Memory, frame: u64, len: u32, header: &[u8; LEN]) -> Option<u16> {
-        let id = self.tx_ring.chain_id()?;
+        let id = self.tx_ring.buffers_mut().chain_number()?;
         let at = HEADER_STRIDE * usize::from(id);
         if !self.headers.shared().write_bytes(at, header) {
             return None;
@@ -409,7 +409,7 @@ impl<R: AnyRing> NicQueue for VirtioQueue<R> {
         if self.tx_ring.publish(&self.tx.memory) {
             self.tx.bell.ring(&self.port, self.tx.number);
         }
-        self.port.note_tx(self.index, self.tx_ring.held(), 0);
+        self.port.note_tx(self.index, self.tx_ring.buffers().len(), 0);
         count
     }
 
@@ -420,7 +420,7 @@ impl<R: AnyRing> NicQueue for VirtioQueue<R> {
         }
         if self.awake() {
             match self.reap(out) {
-                Ok(done) => self.port.note_tx(self.index, self.tx_ring.held(), done),
+                Ok(done) => self.port.note_tx(self.index, self.tx_ring.buffers().len(), done),
                 Err(Violation) => self.port.violation(),
             }
         }
@@ -453,13 +453,17 @@ impl<R: AnyRing> NicQueue for VirtioQueue<R> {
         if self.port.is_enabled() {
             return Reclaimed::default();
         }
-        let rx = self.rx_ring.drain(out, Packet::reset);
-        let mut reclaimed = Reclaimed { rx, tx: self.tx_ring.drain(out, |packet| packet.set_status(Status::Disabled)) };
+        let rx = self.rx_ring.buffers_mut().drain(out, Packet::reset);
+        let mut reclaimed =
+            Reclaimed { rx, tx: self.tx_ring.buffers_mut().drain(out, |packet| packet.set_status(Status::Disabled)) };
         reclaimed.tx += self.take_finished(out);
         reclaimed
     }
 
     fn gauges(&self) -> QueueGauges {
-        QueueGauges { rx_posted: self.rx_ring.held(), tx_in_flight: self.tx_ring.held() + self.finished.len() }
+        QueueGauges {
+            rx_posted: self.rx_ring.buffers().len(),
+            tx_in_flight: self.tx_ring.buffers().len() + self.finished.len(),
+        }
     }
 }

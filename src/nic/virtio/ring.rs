@@ -128,14 +128,12 @@ pub(super) trait AnyRing: Send + Sized {
     fn new(memory: &Memory, event_idx: bool) -> Self;
     /// The device was reset, and the memory cleared.
     fn reset(&mut self, memory: &Memory);
-    /// The packet of a buffer that [`AnyRing::gather`] or [`AnyRing::pop`] just gave, if the device had it.
-    fn packet(&mut self, id: u16) -> Option<&mut Packet>;
-    /// Takes that packet; number and descriptors may be used again.
+    /// The packets that the device has.
+    fn buffers(&self) -> &Buffers;
+    fn buffers_mut(&mut self) -> &mut Buffers;
+    /// Takes the packet of a buffer that [`AnyRing::gather`] or [`AnyRing::pop`] just gave, if the device had it; number and
+    /// descriptors may be used again.
     fn take(&mut self, id: u16) -> Option<Packet>;
-    /// Takes packets back from a device that stands still, as many as fit into `out`; `each` sees every one.
-    fn drain(&mut self, out: &mut Burst, each: impl Fn(&mut Packet)) -> usize;
-    /// How many packets the device has.
-    fn held(&self) -> usize;
     /// Free descriptors.
     fn free(&self) -> usize;
     fn in_flight(&self) -> usize;
@@ -149,8 +147,9 @@ pub(super) trait AnyRing: Send + Sized {
         part: impl FnMut(&mut Packet) -> Option<Part>,
     ) -> usize;
     /// Moves finished packets to the end of `out`, at most `max`, if `wanted` says so, which is told of each how many bytes the
-    /// device wrote, and changes those that it wants alone. What `plain` wants it wants, too: that is asked first. How many, and the first one that is not `wanted` or has two parts:
-    /// that was taken out of the ring, and is in its place until [`AnyRing::take`].
+    /// device wrote, and changes those that it wants alone. What `plain` wants it wants, too: that is asked first. How many, and
+    /// the first one that is not `wanted` or has two parts: that was taken out of the ring, and is in its place until
+    /// [`AnyRing::take`].
     fn gather(
         &mut self,
         memory: &Memory,
@@ -163,10 +162,6 @@ pub(super) trait AnyRing: Send + Sized {
     fn gather_finished(&mut self, memory: &Memory, out: &mut Burst) -> Result<(usize, Option<Used>), Violation>;
     /// Makes a buffer of one or two parts available; its number. `None` without room.
     fn add(&mut self, memory: &Memory, first: &Part, then: Option<&Part>) -> Option<u16>;
-    /// The number that [`AnyRing::add`] gives a buffer of two parts next.
-    fn chain_id(&mut self) -> Option<u16>;
-    /// Keeps the packet of a buffer of `parts` parts that was added just now.
-    fn keep(&mut self, id: u16, parts: u16, packet: Packet);
     /// Shows the device what was added; true if it wants to be notified.
     fn publish(&mut self, memory: &Memory) -> bool;
     /// Whether the device has finished a buffer that [`AnyRing::pop`] has not given yet.
@@ -181,26 +176,87 @@ pub(super) trait AnyRing: Send + Sized {
     fn disarm(&mut self, memory: &Memory);
 }
 
-/// Moves packets whose numbers were their places to where numbers are any.
-pub(super) fn leave_order(ordered: &mut bool, row: &mut Row, slots: &mut Slots) {
-    *ordered = false;
-    loop {
-        let place = row.head();
-        let Some(packet) = row.pop() else { break };
-        let kept = slots.put(place as u16, 0, packet);
-        debug_assert!(kept.is_ok(), "no packet had the number of another's place");
-    }
-    slots.restart();
+/// The packets of a ring's buffers, by number.
+///
+/// As long as the device finishes buffers in the order in which it got them, and all have one part, a buffer's number is its
+/// place in the ring. From the first that is otherwise on, until the next reset, numbers are any that are free.
+pub(super) struct Buffers {
+    /// All packets are in `row`; else in `slots`.
+    pub ordered: bool,
+    pub row: Row,
+    pub slots: Slots,
 }
 
-/// Keeps the packet of a buffer of so many parts under its number.
-pub(super) fn keep(ordered: bool, row: &mut Row, slots: &mut Slots, (id, parts): (u16, u16), packet: Packet) {
-    let kept = if ordered {
-        row.push(packet).is_ok_and(|place| place == usize::from(id))
-    } else {
-        slots.put(id, parts - 1, packet).is_ok()
-    };
-    debug_assert!(kept, "the ring gives out free numbers");
+impl Buffers {
+    /// Allocates; called at Start.
+    pub fn new(size: u16) -> Self {
+        Self { ordered: true, row: Row::new(size.into()), slots: Slots::new(size.into()) }
+    }
+
+    /// The ring begins anew.
+    pub fn restart(&mut self) {
+        self.slots.restart();
+        self.ordered = self.slots.is_empty() && self.row.start_at(0);
+        if !self.ordered {
+            self.leave_order();
+        }
+    }
+
+    /// From here on numbers are any.
+    #[cold]
+    pub fn leave_order(&mut self) {
+        self.ordered = false;
+        loop {
+            let place = self.row.head();
+            let Some(packet) = self.row.pop() else { break };
+            let kept = self.slots.put(place as u16, 0, packet);
+            debug_assert!(kept.is_ok(), "no packet had the number of another's place");
+        }
+        self.slots.restart();
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.row.len() + self.slots.len()
+    }
+
+    /// The packet of a buffer that the ring just gave.
+    pub fn get_mut(&mut self, id: u16) -> Option<&mut Packet> {
+        if self.ordered { self.row.front_mut() } else { self.slots.get_mut(id.into()) }
+    }
+
+    /// Takes that packet.
+    pub fn take(&mut self, id: u16) -> Option<Packet> {
+        if self.ordered { self.row.pop() } else { self.slots.take(id.into()).map(|(packet, _)| packet) }
+    }
+
+    /// Keeps the packet of a buffer of `parts` parts that was added just now.
+    pub fn keep(&mut self, id: u16, parts: u16, packet: Packet) {
+        let kept = if self.ordered {
+            self.row.push(packet).is_ok_and(|place| place == usize::from(id))
+        } else {
+            self.slots.put(id, parts - 1, packet).is_ok()
+        };
+        debug_assert!(kept, "the ring gives out free numbers");
+    }
+
+    /// The number of the next buffer.
+    pub fn take_number(&mut self) -> Option<u16> {
+        if self.ordered { Some(self.row.tail() as u16) } else { self.slots.take_number() }
+    }
+
+    /// The number that the ring gives a buffer of two parts next.
+    pub fn chain_number(&mut self) -> Option<u16> {
+        if self.ordered {
+            self.leave_order();
+        }
+        self.slots.peek_number()
+    }
+
+    /// Takes packets back from a device that stands still, as many as fit into `out`; `each` sees every one.
+    pub fn drain(&mut self, out: &mut Burst, each: impl Fn(&mut Packet)) -> usize {
+        self.row.drain(out, &each) + self.slots.drain(out, &each)
+    }
 }
 
 /// Either layout, where it does not matter how fast it is.
@@ -231,20 +287,16 @@ impl AnyRing for Ring {
         each!(self, ring => ring.reset(memory));
     }
 
-    fn packet(&mut self, id: u16) -> Option<&mut Packet> {
-        each!(self, ring => ring.packet(id))
+    fn buffers(&self) -> &Buffers {
+        each!(self, ring => ring.buffers())
+    }
+
+    fn buffers_mut(&mut self) -> &mut Buffers {
+        each!(self, ring => ring.buffers_mut())
     }
 
     fn take(&mut self, id: u16) -> Option<Packet> {
         each!(self, ring => ring.take(id))
-    }
-
-    fn drain(&mut self, out: &mut Burst, each: impl Fn(&mut Packet)) -> usize {
-        each!(self, ring => ring.drain(out, each))
-    }
-
-    fn held(&self) -> usize {
-        each!(self, ring => ring.held())
     }
 
     fn offer(
@@ -282,14 +334,6 @@ impl AnyRing for Ring {
 
     fn add(&mut self, memory: &Memory, first: &Part, then: Option<&Part>) -> Option<u16> {
         each!(self, ring => ring.add(memory, first, then))
-    }
-
-    fn chain_id(&mut self) -> Option<u16> {
-        each!(self, ring => ring.chain_id())
-    }
-
-    fn keep(&mut self, id: u16, parts: u16, packet: Packet) {
-        each!(self, ring => ring.keep(id, parts, packet));
     }
 
     fn publish(&mut self, memory: &Memory) -> bool {

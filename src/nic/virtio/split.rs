@@ -2,19 +2,15 @@
 //!
 //! The driver writes the descriptor table and the available ring, the device the used ring. The table is never read
 //! back: what a chain consists of is remembered here.
-//!
-//! As long as the device finishes buffers in the order in which it got them, and all have one part, a buffer's number is its
-//! place in the rings. From the first that is otherwise on, until the next reset, numbers are any that are free.
 
 use alloc::boxed::Box;
 use core::sync::atomic::{Ordering, fence};
 
-use super::ring::{self, AnyRing, Areas, Layout, Memory, Part, Used, Violation};
+use super::ring::{AnyRing, Areas, Buffers, Layout, Memory, Part, Used, Violation};
 use super::spec::split::{DESCRIPTOR, NEXT, NO_INTERRUPT, NO_NOTIFY, USED_ELEMENT, WRITE};
 use crate::mem::packet::BURST_MAX;
-use crate::mem::row::Row;
 use crate::mem::rows::Entry;
-use crate::mem::slots::{Slots, Stop};
+use crate::mem::slots::Stop;
 use crate::mem::{Burst, Packet};
 
 /// No second descriptor.
@@ -25,11 +21,8 @@ pub(super) struct Split {
     /// A power of two (section 2.7).
     size: u16,
     event_idx: bool,
-    /// All packets are in `row`, which goes on at `avail` and begins at `used`; else in `slots`.
-    ordered: bool,
-    row: Row,
-    /// Numbers are those of descriptors.
-    slots: Slots,
+    /// In order they go on at `avail` and begin at `used`; else their numbers are those of descriptors.
+    buffers: Buffers,
     /// Second descriptor of the chain that starts here.
     second: Box<[u16]>,
     /// Next `avail.idx`, and what the device was shown of it.
@@ -68,10 +61,23 @@ impl Split {
         if index.wrapping_sub(self.used) > self.in_flight { Err(Violation) } else { Ok(index) }
     }
 
-    /// From here on numbers are any.
-    #[cold]
-    fn leave_order(&mut self) {
-        ring::leave_order(&mut self.ordered, &mut self.row, &mut self.slots);
+    /// Moves finished packets, in order, from the front to the end of `out` until one is not `wanted`, which sees its place and
+    /// used element. How many, and whether these were all that are finished and fit.
+    #[inline(always)]
+    fn take_ordered(
+        &mut self,
+        areas: &Areas<'_>,
+        out: &mut Burst,
+        max: usize,
+        wanted: impl FnMut(&mut Packet, usize, Entry<'_, 8, 4>) -> bool,
+    ) -> Result<(usize, bool), Violation> {
+        self.seen = self.device_index(areas)?;
+        let finished = usize::from(self.seen.wrapping_sub(self.used));
+        let room = max.min(finished).min(out.capacity() - out.len());
+        let done = self.buffers.row.take_burst(out, room, &areas.used, wanted);
+        self.used = self.used.wrapping_add(done as u16);
+        self.in_flight -= done as u16;
+        Ok((done, done == room))
     }
 
     /// [`AnyRing::gather`] of what is left where the first look ended.
@@ -83,28 +89,23 @@ impl Split {
         max: usize,
         mut wanted: impl FnMut(&mut Packet, u32) -> bool,
     ) -> Result<(usize, Option<Used>), Violation> {
-        let areas = &memory.areas();
-        self.seen = self.device_index(areas)?;
-        let mut done = 0;
-        if self.ordered {
-            let finished = usize::from(self.seen.wrapping_sub(self.used));
-            let room = max.min(finished).min(out.capacity() - out.len());
-            done = self.row.take_burst(out, room, &areas.used, |packet, place, used| {
+        let (areas, mut done) = (&memory.areas(), 0);
+        if self.buffers.ordered {
+            let all;
+            (done, all) = self.take_ordered(areas, out, max, |packet, place, used| {
                 let (id, len) = Self::element(used);
                 id as usize == place && wanted(packet, len)
-            });
-            self.used = self.used.wrapping_add(done as u16);
-            self.in_flight -= done as u16;
-            if done == room {
+            })?;
+            if all {
                 return Ok((done, None));
             }
             // Looked at again: whatever it says now is checked now.
             let (id, len) = Self::element(areas.used.at(self.used.into()));
-            if id as usize == self.row.head() {
+            if id as usize == self.buffers.row.head() {
                 self.used = self.used.wrapping_add(1);
                 return Ok((done, Some(Used { id: id as u16, len })));
             }
-            self.leave_order();
+            self.buffers.leave_order();
         }
         self.gather_any(memory, out, max - done, wanted).map(|(more, odd)| (done + more, odd))
     }
@@ -120,7 +121,7 @@ impl Split {
     ) -> usize {
         let areas = &memory.areas();
         let mut avail = usize::from(self.avail);
-        let done = self.slots.put_burst(burst, max, |packet, id| {
+        let done = self.buffers.slots.put_burst(burst, max, |packet, id| {
             let Some(part) = part(packet) else { return false };
             Self::describe(areas.descriptors.at(id.into()), &part, NONE);
             areas.avail.at(avail).store_u16::<0>(id.to_le(), Ordering::Relaxed);
@@ -132,7 +133,7 @@ impl Split {
         done
     }
 
-    /// [`AnyRing::gather`] of buffers with any numbers, of which the device has `seen` the last.
+    /// [`AnyRing::gather`] of buffers with any numbers.
     #[inline(never)]
     fn gather_any(
         &mut self,
@@ -142,6 +143,7 @@ impl Split {
         wanted: impl FnMut(&mut Packet, u32) -> bool,
     ) -> Result<(usize, Option<Used>), Violation> {
         let areas = &memory.areas();
+        self.seen = self.device_index(areas)?;
         let mut used = usize::from(self.used);
         let next = || {
             let (id, len) = Self::element(areas.used.at(used));
@@ -149,7 +151,7 @@ impl Split {
             Some((id, len))
         };
         let finished = usize::from(self.seen.wrapping_sub(self.used));
-        let (done, stop) = self.slots.take_burst(out, max.min(finished), true, next, wanted);
+        let (done, stop) = self.buffers.slots.take_burst(out, max.min(finished), true, next, wanted);
         self.used = used as u16;
         self.in_flight -= done as u16;
         match stop {
@@ -174,9 +176,7 @@ impl AnyRing for Split {
         let mut ring = Self {
             size,
             event_idx,
-            ordered: true,
-            row: Row::new(usize::from(size)),
-            slots: Slots::new(usize::from(size)),
+            buffers: Buffers::new(size),
             second: (0..size).map(|_| NONE).collect(),
             avail: 0,
             shown: 0,
@@ -189,50 +189,34 @@ impl AnyRing for Split {
     }
 
     fn reset(&mut self, memory: &Memory) {
-        self.slots.restart();
+        self.buffers.restart();
         self.second.fill(NONE);
         (self.avail, self.shown, self.used, self.seen, self.in_flight) = (0, 0, 0, 0, 0);
         let avail = memory.areas().avail;
         (0..self.size).for_each(|place| avail.at(place.into()).store_u16::<0>(place.to_le(), Ordering::Relaxed));
-        self.ordered = self.slots.is_empty() && self.row.start_at(0);
-        if !self.ordered {
-            self.leave_order();
-        }
     }
 
-    fn packet(&mut self, id: u16) -> Option<&mut Packet> {
-        if self.ordered { self.row.front_mut() } else { self.slots.get_mut(id.into()) }
+    fn buffers(&self) -> &Buffers {
+        &self.buffers
+    }
+
+    #[inline(always)]
+    fn buffers_mut(&mut self) -> &mut Buffers {
+        &mut self.buffers
     }
 
     fn take(&mut self, id: u16) -> Option<Packet> {
-        let packet = if self.ordered {
-            self.row.pop()?
+        let packet = self.buffers.take(id)?;
+        if self.buffers.ordered {
+            self.in_flight -= 1;
         } else {
-            let (packet, _) = self.slots.take(id.into())?;
             self.recycle(id);
-            return Some(packet);
-        };
-        self.in_flight -= 1;
+        }
         Some(packet)
     }
 
-    fn drain(&mut self, out: &mut Burst, each: impl Fn(&mut Packet)) -> usize {
-        self.row.drain(out, &each) + self.slots.drain(out, &each)
-    }
-
-    fn held(&self) -> usize {
-        self.row.len() + self.slots.len()
-    }
-
     fn free(&self) -> usize {
-        if self.ordered { self.row.room() } else { self.slots.free() }
-    }
-
-    fn chain_id(&mut self) -> Option<u16> {
-        if self.ordered {
-            self.leave_order();
-        }
-        self.slots.peek_number()
+        if self.buffers.ordered { self.buffers.row.room() } else { self.buffers.slots.free() }
     }
 
     fn in_flight(&self) -> usize {
@@ -247,11 +231,11 @@ impl AnyRing for Split {
         max: usize,
         mut part: impl FnMut(&mut Packet) -> Option<Part>,
     ) -> usize {
-        if !self.ordered {
+        if !self.buffers.ordered {
             return self.offer_any(memory, burst, max, part);
         }
         // The entry of each place names it already.
-        let done = self.row.put_burst(burst, max, &memory.areas().descriptors, |packet, _, descriptor| {
+        let done = self.buffers.row.put_burst(burst, max, &memory.areas().descriptors, |packet, _, descriptor| {
             part(packet).map(|part| Self::describe(descriptor, &part, NONE)).is_some()
         });
         self.avail = self.avail.wrapping_add(done as u16);
@@ -269,18 +253,13 @@ impl AnyRing for Split {
         wanted: impl FnMut(&mut Packet, u32) -> bool,
     ) -> Result<(usize, Option<Used>), Violation> {
         let mut done = 0;
-        if self.ordered {
-            let areas = &memory.areas();
-            self.seen = self.device_index(areas)?;
-            let finished = usize::from(self.seen.wrapping_sub(self.used));
-            let room = max.min(finished).min(out.capacity() - out.len());
-            done = self.row.take_burst(out, room, &areas.used, |packet, place, used| {
+        if self.buffers.ordered {
+            let all;
+            (done, all) = self.take_ordered(&memory.areas(), out, max, |packet, place, used| {
                 let (id, len) = Self::element(used);
                 id as usize == place && plain(packet, len)
-            });
-            self.used = self.used.wrapping_add(done as u16);
-            self.in_flight -= done as u16;
-            if done == room {
+            })?;
+            if all {
                 return Ok((done, None));
             }
         }
@@ -289,36 +268,32 @@ impl AnyRing for Split {
 
     #[inline(always)]
     fn gather_finished(&mut self, memory: &Memory, out: &mut Burst) -> Result<(usize, Option<Used>), Violation> {
-        if !self.ordered {
-            return self.gather_rest(memory, out, BURST_MAX, |_, _| true);
+        let mut done = 0;
+        if self.buffers.ordered {
+            let all;
+            (done, all) = self.take_ordered(&memory.areas(), out, BURST_MAX, |_, place, used| {
+                u32::from_le(used.load_u32::<0>(Ordering::Relaxed)) as usize == place
+            })?;
+            if all {
+                return Ok((done, None));
+            }
+            self.buffers.leave_order();
         }
-        let areas = &memory.areas();
-        self.seen = self.device_index(areas)?;
-        let finished = usize::from(self.seen.wrapping_sub(self.used)).min(out.capacity() - out.len());
-        let done = self.row.take_burst(out, finished, &areas.used, |_, place, used| {
-            u32::from_le(used.load_u32::<0>(Ordering::Relaxed)) as usize == place
-        });
-        self.used = self.used.wrapping_add(done as u16);
-        self.in_flight -= done as u16;
-        if done == finished {
-            return Ok((done, None));
-        }
-        self.leave_order();
         self.gather_any(memory, out, BURST_MAX, |_, _| true).map(|(more, odd)| (done + more, odd))
     }
 
     fn add(&mut self, memory: &Memory, first: &Part, then: Option<&Part>) -> Option<u16> {
         let areas = &memory.areas();
-        if self.ordered && then.is_some() {
-            self.leave_order();
+        if self.buffers.ordered && then.is_some() {
+            self.buffers.leave_order();
         }
         if self.free() < 1 + usize::from(then.is_some()) {
             return None;
         }
-        let head = if self.ordered { self.row.tail() as u16 } else { self.slots.take_number()? };
+        let head = self.buffers.take_number()?;
         let mut next = NONE;
         if let Some(part) = then {
-            next = self.slots.take_number()?;
+            next = self.buffers.slots.take_number()?;
             Self::describe(areas.descriptors.at(next.into()), part, NONE);
             // Of a chain of one it is none already.
             if let Some(second) = self.second.get_mut(usize::from(head)) {
@@ -331,10 +306,6 @@ impl AnyRing for Split {
         self.avail = self.avail.wrapping_add(1);
         self.in_flight += 1;
         Some(head)
-    }
-
-    fn keep(&mut self, id: u16, parts: u16, packet: Packet) {
-        ring::keep(self.ordered, &mut self.row, &mut self.slots, (id, parts), packet);
     }
 
     /// Section 2.7.13.
@@ -376,8 +347,8 @@ impl AnyRing for Split {
         if id >= self.size.into() {
             return Err(Violation);
         }
-        if self.ordered && id as usize != self.row.head() {
-            self.leave_order();
+        if self.buffers.ordered && id as usize != self.buffers.row.head() {
+            self.buffers.leave_order();
         }
         self.used = self.used.wrapping_add(1);
         Ok(Some(Used { id: id as u16, len }))
@@ -386,10 +357,10 @@ impl AnyRing for Split {
     fn recycle(&mut self, id: u16) {
         if let Some(second) = self.second.get_mut(usize::from(id)) {
             if *second != NONE {
-                self.slots.give_number(*second);
+                self.buffers.slots.give_number(*second);
                 *second = NONE;
             }
-            self.slots.give_number(id);
+            self.buffers.slots.give_number(id);
             self.in_flight -= 1;
         }
     }

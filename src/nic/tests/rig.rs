@@ -157,6 +157,17 @@ impl Rig {
         burst.into_iter().for_each(|packet| self.came_back(packet));
     }
 
+    /// Starts the NIC; false if its device is gone.
+    pub fn start(&mut self) -> bool {
+        match self.nic.enable(true) {
+            Ok(()) => true,
+            Err(error) => {
+                assert_eq!(error, NicError::State("the device is gone"));
+                false
+            }
+        }
+    }
+
     /// Stops the NIC; every buffer is back then.
     pub fn stop(&mut self) {
         self.nic.enable(false).unwrap();
@@ -175,11 +186,10 @@ impl Rig {
     }
 }
 
-/// Plays a device that obeys no rule for `steps` steps: nothing panics, no buffer is lost or given out twice, and after a
-/// reset the driver works with an honest device again.
-pub(crate) fn fuzz(rig: &mut Rig, device: &dyn Hostile, seed: u64, steps: usize) {
+/// Plays a device that obeys no rule for `steps` steps: nothing panics, no buffer is lost or given out twice. True if the
+/// driver is enabled again at the end, with an honest device; false if it was told that the device is gone.
+pub(crate) fn fuzz(rig: &mut Rig, device: &dyn Hostile, seed: u64, steps: usize) -> bool {
     let mut random = Random(seed | 1);
-    rig.nic.enable(true).unwrap();
     let dma = rig.dma.clone();
     for step in 0..steps {
         match random.below(12) {
@@ -202,16 +212,18 @@ pub(crate) fn fuzz(rig: &mut Rig, device: &dyn Hostile, seed: u64, steps: usize)
                 rig.nic.interrupt(random.below(3) as u32);
                 rig.queues[0].take_refused();
             }
-            8 if random.one_in(20) => device.lie(match random.below(3) {
-                0 => Lie::Truth,
-                1 => Lie::Random(random.next()),
-                _ => Lie::Ones,
+            8 if random.one_in(20) => device.lie(match random.below(24) {
+                0 => Lie::Ones,
+                1..12 => Lie::Random(random.next()),
+                _ => Lie::Truth,
             }),
             9 if random.one_in(4) => {
                 if rig.nic.tick(step as u64 * 250_000_000) {
                     device.lie(Lie::Truth);
                     rig.stop();
-                    rig.nic.enable(true).unwrap();
+                    if !rig.start() {
+                        return false;
+                    }
                 }
             }
             _ => device.scribble(&dma, &mut random),
@@ -219,4 +231,29 @@ pub(crate) fn fuzz(rig: &mut Rig, device: &dyn Hostile, seed: u64, steps: usize)
     }
     device.lie(Lie::Truth);
     rig.stop();
+    rig.start()
+}
+
+/// Plays seeds from 1 on: `least` of them, and as many as go into `WEIR_FUZZ_SECONDS` of the process's own time; or only
+/// `WEIR_FUZZ_SEED`. `play` also hears how often it shall use what it sets up: in a long run most of the time is to be the
+/// driver's. The seed that fails is the last one named.
+pub(crate) fn seeds(least: u64, mut play: impl FnMut(u64, usize)) {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seconds = number("WEIR_FUZZ_SECONDS").unwrap_or(0);
+    let only = number("WEIR_FUZZ_SEED");
+    let rounds = if seconds > 0 || only.is_some() { 16 } else { 1 };
+    for seed in only.unwrap_or(1).. {
+        let enough = seed > least && cpu_seconds() >= seconds;
+        if only.map_or(enough, |only| seed != only) {
+            break;
+        }
+        // Before, and not after: a sanitizer ends the process.
+        println!("seed {seed}, {rounds} rounds");
+        play(seed, rounds);
+    }
+}
+
+/// How long the processor was this process's.
+pub(crate) fn cpu_seconds() -> u64 {
+    nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID.now().unwrap().tv_sec() as u64
 }

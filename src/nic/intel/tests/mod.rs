@@ -10,7 +10,7 @@ use self::model::{Kind, Model};
 use super::{IntelConfig, e1000e, igc};
 use crate::mem::packet::{PacketFlags, PartialCsum};
 use crate::nic::Offloads;
-use crate::nic::tests::rig::{BUF_LEN, MAC, Rig, fuzz};
+use crate::nic::tests::rig::{BUF_LEN, MAC, Rig, fuzz, seeds};
 use crate::wire::tso::Segmenter;
 use crate::wire::{self, offload};
 
@@ -56,6 +56,19 @@ fn tcp(v6: bool, payload: usize) -> Vec<u8> {
     frame
 }
 
+/// Sends and receives `count` frames; those that are sent have `len` bytes.
+fn pass(model: &Model, rig: &mut Rig, count: usize, len: usize) {
+    rig.post();
+    rig.send(count, |packet| assert!(packet.write(&frame(len))));
+    let sent = model.transmit(&rig.dma);
+    assert_eq!(sent, (0..count).map(|_| frame(len)).collect::<Vec<_>>());
+    assert_eq!(rig.reap(), count);
+    for i in 0..count {
+        assert!(model.receive(&rig.dma, &frame(60 + i), 3));
+    }
+    assert_eq!(rig.receive(), (0..count).map(|i| frame(60 + i)).collect::<Vec<_>>());
+}
+
 #[test]
 fn frames_pass_and_nothing_is_missing() {
     for kind in KINDS {
@@ -63,16 +76,7 @@ fn frames_pass_and_nothing_is_missing() {
         rig.nic.enable(true).unwrap();
         assert_eq!(rig.nic.mac(), MAC);
         for round in 0..300 {
-            rig.post();
-            let count = round % 50;
-            rig.send(count, |packet| assert!(packet.write(&frame(60 + round))));
-            let sent = model.transmit(&rig.dma);
-            assert_eq!(sent, (0..count).map(|_| frame(60 + round)).collect::<Vec<_>>());
-            assert_eq!(rig.reap(), count);
-            for i in 0..count {
-                assert!(model.receive(&rig.dma, &frame(60 + i), 3));
-            }
-            assert_eq!(rig.receive(), (0..count).map(|i| frame(60 + i)).collect::<Vec<_>>());
+            pass(&model, &mut rig, round % 50, 60 + round);
         }
         assert!(!rig.queues[0].arm());
         assert_eq!(rig.dma.faults.load(Ordering::Relaxed), 0);
@@ -251,17 +255,18 @@ fn a_hung_transmitter_is_noticed() {
     rig.stop();
 }
 
-/// A device that says anything: 200 seeds here, and for ten minutes where `WEIR_FUZZ_SECONDS` says so.
 fn hostile(kind: Kind) {
-    let seconds: u64 = std::env::var("WEIR_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
-    let start = std::time::Instant::now();
-    for seed in 1u64.. {
-        if seed > 200 && start.elapsed().as_secs() >= seconds {
-            break;
-        }
+    seeds(200, |seed, rounds| {
         let (model, mut rig) = rig_of(kind);
-        fuzz(&mut rig, &*model, seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), 400);
-    }
+        assert!(rig.start());
+        for round in 0..rounds as u64 {
+            if !fuzz(&mut rig, &*model, (seed ^ round << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15), 400) {
+                break;
+            }
+            pass(&model, &mut rig, 8, 60);
+        }
+        rig.stop();
+    });
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::super::rndis::message::MESSAGE_MAX;
 use super::super::{Bus, Kind, Ops, PIPE_IN, PIPE_NOTIFY, PIPE_OUT, Plan, Port, Setup, TransferError, UsbConfig, open};
 use crate::mem::tests::pipes::TestPipes;
 use crate::nic::MulticastList;
-use crate::nic::tests::rig::{MAC, Random, Rig};
+use crate::nic::tests::rig::{MAC, Random, Rig, seeds};
 
 const BUFFERS: usize = 256;
 const PIPES: [u32; 3] = [PIPE_IN, PIPE_OUT, PIPE_NOTIFY];
@@ -359,16 +359,8 @@ fn play(kind: Kind, seed: u64, steps: u64) {
     rig.stop();
 }
 
-/// A device that says anything: 100 seeds a class here, and as many as go into `WEIR_FUZZ_SECONDS`.
 fn play_many(kind: Kind) {
-    let seconds: u64 = std::env::var("WEIR_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
-    let start = std::time::Instant::now();
-    for seed in 1u64.. {
-        if seed > 100 && start.elapsed().as_secs() >= seconds {
-            break;
-        }
-        play(kind, seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), 600);
-    }
+    seeds(100, |seed, rounds| play(kind, seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), 600 * rounds as u64));
 }
 
 #[test]

@@ -5,13 +5,26 @@ use crate::wire::Family;
 /// Addresses, ports (or an ICMP query's identifier), protocol and family, in 40 bytes; and 16 bits, the zone, that are
 /// the owner's: keys of different zones are never the same.
 ///
-/// A key has a direction: [`FlowKey::reversed`] is another key, unless both ends are the same.
-/// [`FlowKey::undirected`] is the same for both directions.
+/// An IPv4 key is its first 16 bytes, the rest is zero. The family stands among those 16 bytes, so that they never say
+/// the same of a key of another family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowKey {
-    /// Source address, destination address, rest; in the processor's order, so that nothing is swapped.
-    words: [u64; 5],
+    /// IPv4: both addresses. Others: one half of the source address.
+    first: u64,
+    /// Ports, protocol, family, zone; see [`FlowKey::rest`].
+    rest: u64,
+    /// The other half of the source address, and the destination address; in the processor's order, so that nothing is
+    /// swapped.
+    tail: Tail,
 }
+
+/// What a key has besides its head.
+pub(super) type Tail = [u64; 3];
+/// What an IPv4 key consists of.
+pub(super) type Head = [u64; 2];
+
+/// A head that no key has: there is no such family.
+pub(super) const NO_HEAD: Head = [u64::MAX; 2];
 
 /// The two halves of an address.
 #[inline(always)]
@@ -20,16 +33,28 @@ fn halves(addr: &[u8; 16]) -> (u64, u64) {
     (number as u64, (number >> 64) as u64)
 }
 
+/// An IPv4 address.
 #[inline(always)]
+fn short(addr: &[u8; 16]) -> u64 {
+    let [a, b, c, d, ..] = *addr;
+    u64::from(u32::from_ne_bytes([a, b, c, d]))
+}
+
 fn address(low: u64, high: u64) -> [u8; 16] {
     (u128::from(low) | u128::from(high) << 64).to_ne_bytes()
 }
 
+/// The address that [`short`] made a number of, which may stand among others.
+fn long(number: u64) -> [u8; 16] {
+    let [a, b, c, d] = (number as u32).to_ne_bytes();
+    [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+}
+
 impl FlowKey {
     /// All zero: of no packet.
-    pub const EMPTY: Self = Self { words: [0; 5] };
+    pub const EMPTY: Self = Self { first: 0, rest: 0, tail: [0; 3] };
 
-    /// A key with a direction. Addresses as in [`crate::wire::Parsed`]: IPv4 in the first four bytes.
+    /// A key. Addresses as in [`crate::wire::Parsed`]: of IPv4, nothing counts but the first four bytes.
     #[must_use]
     #[inline(always)]
     pub fn new(
@@ -39,89 +64,95 @@ impl FlowKey {
         family: Family,
         zone: u16,
     ) -> Self {
-        let ((s0, s1), (d0, d1)) = (halves(src), halves(dst));
         let rest = u64::from(sport)
             | u64::from(dport) << 16
             | u64::from(protocol) << 32
             | (family as u64) << 40
             | u64::from(zone) << 48;
-        Self { words: [s0, s1, d0, d1, rest] }
+        if family == Family::V4 {
+            return Self { first: short(src) | short(dst) << 32, rest, tail: [0; 3] };
+        }
+        let ((s0, s1), (d0, d1)) = (halves(src), halves(dst));
+        Self { first: s0, rest, tail: [s1, d0, d1] }
     }
 
-    /// `==` without a call and with one branch.
+    /// The first 16 bytes.
     #[inline(always)]
-    pub(super) fn is(&self, other: &Self) -> bool {
-        let ([a, b, c, d, e], [v, w, x, y, z]) = (self.words, other.words);
-        (a ^ v) | (b ^ w) | (c ^ x) | (d ^ y) | (e ^ z) == 0
+    pub(super) const fn head(&self) -> Head {
+        [self.first, self.rest]
     }
 
-    /// The key of the other direction.
+    #[inline(always)]
+    pub(super) const fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    pub(super) const fn from_parts([first, rest]: Head, tail: Tail) -> Self {
+        Self { first, rest, tail }
+    }
+
+    /// There is more to it than its head: it is not IPv4's.
     #[must_use]
     #[inline(always)]
-    pub const fn reversed(&self) -> Self {
-        let [s0, s1, d0, d1, rest] = self.words;
-        let rest = rest & !0xffff_ffff | (rest & 0xffff) << 16 | rest >> 16 & 0xffff;
-        Self { words: [d0, d1, s0, s1, rest] }
+    pub const fn is_long(&self) -> bool {
+        (self.rest >> 40) as u8 != Family::V4 as u8
     }
 
-    /// One key for both directions, and whether it is the reverse of this one.
-    #[must_use]
+    /// `==` with the parts of a key, without a call.
     #[inline(always)]
-    pub fn undirected(&self) -> (Self, bool) {
-        let [s0, s1, d0, d1, rest] = self.words;
-        // Any order will do that is the same from both ends.
-        let swapped = (s0, s1, rest & 0xffff) > (d0, d1, rest >> 16 & 0xffff);
-        (if swapped { self.reversed() } else { *self }, swapped)
+    pub(super) const fn is(&self, head: &Head, tail: &Tail) -> bool {
+        let [first, rest] = *head;
+        if (self.first ^ first) | (self.rest ^ rest) != 0 {
+            return false;
+        }
+        let ([a, b, c], [x, y, z]) = (self.tail, *tail);
+        !self.is_long() || (a ^ x) | (b ^ y) | (c ^ z) == 0
     }
 
     /// The same key in another zone.
     #[must_use]
     #[inline(always)]
     pub const fn in_zone(&self, zone: u16) -> Self {
-        let [s0, s1, d0, d1, rest] = self.words;
-        Self { words: [s0, s1, d0, d1, rest & (u64::MAX >> 16) | (zone as u64) << 48] }
+        Self { rest: self.rest & (u64::MAX >> 16) | (zone as u64) << 48, ..*self }
     }
 
     /// Source address.
     #[must_use]
     pub fn src(&self) -> [u8; 16] {
-        let [low, high, ..] = self.words;
-        address(low, high)
+        let [high, ..] = self.tail;
+        if self.is_long() { address(self.first, high) } else { long(self.first) }
     }
 
     /// Destination address.
     #[must_use]
     pub fn dst(&self) -> [u8; 16] {
-        let [_, _, low, high, _] = self.words;
-        address(low, high)
+        let [_, low, high] = self.tail;
+        if self.is_long() { address(low, high) } else { long(self.first >> 32) }
     }
 
     /// Source port.
     #[must_use]
     pub const fn src_port(&self) -> u16 {
-        let [.., rest] = self.words;
-        rest as u16
+        self.rest as u16
     }
 
     /// Destination port.
     #[must_use]
     pub const fn dst_port(&self) -> u16 {
-        let [.., rest] = self.words;
-        (rest >> 16) as u16
+        (self.rest >> 16) as u16
     }
 
     /// IP protocol.
     #[must_use]
+    #[inline(always)]
     pub const fn protocol(&self) -> u8 {
-        let [.., rest] = self.words;
-        (rest >> 32) as u8
+        (self.rest >> 32) as u8
     }
 
     /// Family.
     #[must_use]
     pub const fn family(&self) -> Family {
-        let [.., rest] = self.words;
-        match (rest >> 40) as u8 {
+        match (self.rest >> 40) as u8 {
             4 => Family::V4,
             6 => Family::V6,
             _ => Family::None,
@@ -131,23 +162,30 @@ impl FlowKey {
     /// What the owner put there.
     #[must_use]
     pub const fn zone(&self) -> u16 {
-        let [.., rest] = self.words;
-        (rest >> 48) as u16
+        (self.rest >> 48) as u16
     }
 }
 
 /// The secret that keys are hashed with, drawn once per start.
 ///
-/// The hash is NH (Black, Halevi, Krawczyk, Krovetz and Rogaway: "UMAC", CRYPTO '99, section 4.1) over three pairs of
-/// 64-bit words, and then a multiply-add modulo 2^128 of its 128 bits, of which the upper 64 count (Dietzfelbinger's
-/// strongly universal multiply-shift). For two different keys chosen without knowing the secret, NH's sums are equal
-/// with a probability of at most 2^-64, and if they are not, any `b` upper bits of the results are equal with one of
-/// 2^-b: a sender who cannot see hashes cannot fill one bucket faster than by drawing keys at random. Seven
-/// multiplications, no table, no step that depends on the one before it but two.
+/// What is hashed in the end are 128 bits: an IPv4 key's as they are; of other keys NH's sum (Black, Halevi, Krawczyk,
+/// Krovetz and Rogaway: "UMAC", CRYPTO '99, section 4.1) over three pairs of 64-bit words. The last step is a multiply-add
+/// of their two halves modulo 2^128, of which the upper 64 bits count: Dietzfelbinger's multiply-shift for vectors,
+/// strongly universal because the numbers multiplied have 64 bits and 64 + 64 - 1 is not more than 128. For two keys chosen
+/// without knowing the secret any `b` bits of their hashes are equal with a probability of
+///
+/// - 2^-b for two of IPv4, which differ in the 128 bits;
+/// - at most 2^-64 + 2^-b for two of others, whose sums are equal with at most 2^-64;
+/// - 2^-b for one of each kind: what is added is another secret number for each.
+///
+/// So a sender who cannot see hashes cannot fill one bucket faster than by drawing keys at random. Four multiplications
+/// (others: nine), no table, no step that depends on the one before it but one (two).
 #[derive(Clone)]
 pub struct Secret {
     sum: [u64; 6],
-    last: [u128; 3],
+    last: [u128; 2],
+    /// For IPv4, and for others.
+    add: [u128; 2],
 }
 
 impl core::fmt::Debug for Secret {
@@ -173,23 +211,32 @@ impl Secret {
         let mut state = seed;
         let mut word = || next_word(&mut state);
         let sum = core::array::from_fn(|_| word());
-        let last = core::array::from_fn(|_| u128::from(word()) << 64 | u128::from(word()));
-        Self { sum, last }
+        let [last, add] =
+            core::array::from_fn(|_| core::array::from_fn(|_| u128::from(word()) << 64 | u128::from(word())));
+        Self { sum, last, add }
     }
 
     /// The hash of a key.
     #[must_use]
     #[inline(always)]
     pub fn hash(&self, key: &FlowKey) -> u64 {
-        let [s0, s1, d0, d1, rest] = key.words;
+        let [short, long] = self.add;
+        if !key.is_long() {
+            return self.finish(key.head(), short);
+        }
+        let (s0, rest, [s1, d0, d1]) = (key.first, key.rest, key.tail);
         let [k0, k1, k2, k3, k4, k5] = self.sum;
         let pair = |a: u64, b: u64| u128::from(a) * u128::from(b);
         let sum = pair(s0.wrapping_add(k0), s1.wrapping_add(k1))
             .wrapping_add(pair(d0.wrapping_add(k2), d1.wrapping_add(k3)))
             .wrapping_add(pair(rest.wrapping_add(k4), k5));
-        let [a, b, c] = self.last;
-        let low = u128::from(sum as u64).wrapping_mul(a);
-        let high = (sum >> 64).wrapping_mul(b);
-        (low.wrapping_add(high).wrapping_add(c) >> 64) as u64
+        self.finish([sum as u64, (sum >> 64) as u64], long)
+    }
+
+    #[inline(always)]
+    fn finish(&self, [low, high]: [u64; 2], add: u128) -> u64 {
+        let [a, b] = self.last;
+        let sum = u128::from(low).wrapping_mul(a).wrapping_add(u128::from(high).wrapping_mul(b));
+        (sum.wrapping_add(add) >> 64) as u64
     }
 }

@@ -10,7 +10,7 @@ use crate::flow::state::{Way, inside, key_of_ports};
 use crate::flow::table::Candidate;
 use crate::mem::Burst;
 use crate::mem::packet::BURST_MAX;
-use crate::wire::{self, Parsed, ParsedFlags};
+use crate::wire::{self, Parsed, ParsedFlags, protocol};
 
 /// What is known about a frame.
 #[derive(Clone, Copy)]
@@ -117,9 +117,11 @@ impl<R: Recorder> Judge<'_, R> {
     pub fn look_closer(&self, ahead: &mut Ahead) {
         if ahead.is_hashed {
             let table = &self.help.tracker.table;
-            ahead.candidate = table.candidate(ahead.hash);
+            // TCP's numbers are where the rest of a long key is.
+            let both = ahead.key.is_long() || ahead.key.protocol() == protocol::TCP;
+            ahead.candidate = table.candidate(ahead.hash, both);
             if let Some(inner) = ahead.inner.filter(|_| ahead.is_absent()) {
-                ahead.candidate = table.candidate(inner);
+                ahead.candidate = table.candidate(inner, both);
             }
         }
     }

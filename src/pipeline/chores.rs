@@ -8,7 +8,7 @@ use super::tracker::{Tracker, ticks_of_seconds};
 use crate::filter::{Bound, Timeout};
 use crate::flow::FlowKey;
 use crate::flow::Secret;
-use crate::flow::state::State;
+use crate::flow::state::{Phase, State};
 use crate::flow::table::{FlowId, FlowTable};
 use crate::flow::wheel::Wheel;
 use crate::wire::Family;
@@ -211,7 +211,6 @@ impl Tracker {
 
     /// Puts one state on control's list; false if there is no room.
     fn list(&self, id: u64, state: &State, bound: Option<&Bound>) -> bool {
-        let [first, second] = &state.peers;
         let expires = bound.map_or(0, |bound| self.expiry(bound, state));
         let number = bound.and_then(|bound| bound.counters().number_of(state.rule_id));
         let listed = Listed {
@@ -220,13 +219,13 @@ impl Tracker {
             epoch: self.epoch,
             way: state.way as u8,
             protocol: state.protocol,
-            phases: [first.phase.number(), second.phase.number()],
+            phases: state.phases.map(Phase::number),
             wire: state.wire,
             stack: state.stack,
             age: self.now.saturating_sub(state.made),
             expires: expires.saturating_sub(self.now),
-            packets: state.packets,
-            bytes: state.bytes,
+            packets: state.packets(),
+            bytes: state.bytes(),
         };
         self.shared.listed.push(listed).is_ok()
     }

@@ -340,7 +340,7 @@ impl<'a, R: Recorder> Judge<'a, R> {
         let mut shifts = (0, 0);
         let mut established = false;
         // What a segment with a bad timestamp has changed by then is put back.
-        let saved = if state.flags.contains(StateFlags::TIMESTAMPS) { Some((state.peers, before)) } else { None };
+        let saved = (state.flags.contains(StateFlags::TIMESTAMPS)).then_some((state.peers, state.phases, before));
         if state.protocol == protocol::TCP {
             let Some(segment) = Segment::read(frame, parsed) else {
                 return Some(Outcome::Drop(DropReason::Short));
@@ -363,7 +363,7 @@ impl<'a, R: Recorder> Judge<'a, R> {
                 }
                 Tracked::Mismatch => return Some(Outcome::Drop(DropReason::StateMismatch)),
             }
-            let (sender, receiver) = state.ends(forward);
+            let (mut sender, receiver) = state.ends(forward);
             // `modulate state` is for both ends: the other one's numbers begin here.
             sender.shift |= if starts { self.help.random.bits().wrapping_sub(segment.seq).max(1) } else { 0 };
             shifts = (sender.shift, receiver.shift.wrapping_neg());
@@ -385,7 +385,7 @@ impl<'a, R: Recorder> Judge<'a, R> {
                     let moment = moment(self.now_ns, bound, state, forward, &self.help.tracker.stamps);
                     if state.stamps.segment(&mut edit, forward, &moment).is_err() {
                         if let Some(saved) = saved {
-                            (state.peers, state.lifetime) = saved;
+                            (state.peers, state.phases, state.lifetime) = saved;
                         }
                         return Some(Outcome::Drop(DropReason::BadTimestamp));
                     }
@@ -456,7 +456,7 @@ impl<'a, R: Recorder> Judge<'a, R> {
 /// What surrounds a segment whose timestamps are looked at. What is added to them is a matter of both addresses and of
 /// nothing else: to who reuses a port, the next connection's have to be later than the last one's (RFC 6191).
 pub(super) fn moment(now: u64, bound: &Bound, state: &State, forward: bool, secret: &Secret) -> Moment {
-    let [first, second] = &state.peers;
+    let [first, second] = state.phases;
     let modulation = if state.stamps.has_begun(forward) {
         0
     } else {
@@ -468,7 +468,7 @@ pub(super) fn moment(now: u64, bound: &Bound, state: &State, forward: bool, secr
     Moment {
         now,
         created: time_of(state.made),
-        established: first.phase.min(second.phase) >= Phase::ESTABLISHED,
+        established: first.min(second) >= Phase::ESTABLISHED,
         leeway: bound.ruleset().options.timeouts.get(Timeout::TcpTsDiff),
         modulation,
     }

@@ -21,7 +21,7 @@ impl<R: Recorder> Judge<'_, R> {
         let Some(state) = self.help.tracker.table.get_mut(id) else { return };
         state.flags |= StateFlags::PROXY_CLIENT;
         state.proxy_mss = mss;
-        let (client, server) = state.ends(true);
+        let (mut client, mut server) = state.ends(true);
         // Of the client: its number, and the one that it was given. Of the server: nothing yet.
         (client.low, client.high, client.scale) = (segment.seq, number, None);
         server.high = 1;
@@ -51,7 +51,7 @@ impl<R: Recorder> Judge<'_, R> {
         let mss = state.proxy_mss;
         let target = *state.target(way);
         let is_client_phase = state.flags.contains(StateFlags::PROXY_CLIENT);
-        let (client, server) = state.ends(true);
+        let (mut client, mut server) = state.ends(true);
         if forward {
             if segment.flags & SYN != 0 && is_client_phase {
                 // Sent again: so is the answer.
@@ -126,7 +126,7 @@ impl<R: Recorder> Judge<'_, R> {
         client.high = client.low.wrapping_add(u32::from(server.window));
         server.high = server.low.wrapping_add(u32::from(client.window));
         (client.scale, server.scale) = (None, None);
-        (client.phase, server.phase) = (Phase::ESTABLISHED, Phase::ESTABLISHED);
+        (*client.phase, *server.phase) = (Phase::ESTABLISHED, Phase::ESTABLISHED);
         state.flags.remove(StateFlags::PROXY_SERVER);
         state.lifetime = crate::flow::state::Lifetime::TcpEstablished;
         self.answers.segment(way, true, frame, parsed, &to_server);

@@ -51,8 +51,8 @@ impl State {
                 | Lifetime::OtherSingle
                 | Lifetime::OtherMultiple
         );
-        let (sender, receiver) = self.ends(forward);
-        settled && sender.phase >= Phase::SINGLE && receiver.phase != Phase::SINGLE
+        let (sender, receiver) = self.phases(forward);
+        settled && sender >= Phase::SINGLE && receiver != Phase::SINGLE
     }
 
     #[inline(always)]
@@ -61,8 +61,8 @@ impl State {
             return false;
         }
         let Some(header) = frame.get(usize::from(parsed.l4)..).and_then(TcpHeader::new) else { return false };
-        let (sender, receiver) = self.ends(forward);
-        let is_open = sender.phase == Phase::ESTABLISHED && receiver.phase == Phase::ESTABLISHED;
+        let is_open = self.phases == [Phase::ESTABLISHED; 2];
+        let (mut sender, mut receiver) = self.ends(forward);
         if !is_open || sender.shift | receiver.shift != 0 || sender.low == 0 {
             return false;
         }

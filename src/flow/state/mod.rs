@@ -18,9 +18,10 @@ use bitflags::bitflags;
 use super::FlowKey;
 use super::scrub::TcpScrub;
 use super::sources::NodeId;
+use super::table::{BEFORE, BEHIND};
 use crate::wire::icmp::{HEADER_LEN, IcmpHeader, NEIGHBOR_ADVERT, NEIGHBOR_SOLICIT};
 use crate::wire::{Parsed, ParsedFlags, protocol};
-pub use tcp::{Peer, Phase, Segment, Shift, Tracked};
+pub use tcp::{End, Peer, Phase, Segment, Shift, Tracked};
 
 /// Which way a packet goes, seen from the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,8 +89,15 @@ bitflags! {
     }
 }
 
-/// One state. What every packet of it reads and writes comes first: behind a key of the table it ends with the second
-/// cache line.
+/// Packets and bytes, half of each number.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    packets: u32,
+    bytes: u32,
+}
+
+/// One state. What every packet of it reads and writes comes first and ends, behind what a table has in front, with the
+/// first cache line; what TCP needs besides comes last, in the line where a table has the rest of a long key.
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub struct State {
@@ -105,18 +113,24 @@ pub struct State {
     epoch: u32,
     /// When the last packet came, the lower half of its ticks; see [`State::seen`].
     seen: u32,
-    /// The end that began, and the other.
-    pub peers: [Peer; 2],
-    /// Packets of the end that began, and of the other.
-    pub packets: [u64; 2],
-    /// Bytes, the same way.
-    pub bytes: [u64; 2],
+    /// Lower halves of what came from the end that began, and from the other.
+    low: [Counts; 2],
+    /// How far the end that began is, and the other.
+    pub phases: [Phase; 2],
+    /// IP protocol.
+    pub protocol: u8,
+    /// `min-ttl`; 0 = none.
+    pub min_ttl: u8,
+    /// `set-tos`.
+    pub set_tos: Option<u8>,
+    /// `max-mss`; 0 = none.
+    pub max_mss: u16,
     /// What the wire shows.
     pub wire: FlowKey,
     /// What the stack says.
     pub stack: FlowKey,
-    /// When it was made, ticks.
-    pub made: u64,
+    /// Upper halves of `low`.
+    high: [Counts; 2],
     /// `reassemble tcp`: its timestamps.
     pub stamps: TcpScrub,
     /// Node of the source, if sources are tracked.
@@ -125,22 +139,26 @@ pub struct State {
     pub rule_id: u32,
     /// The rule that translated; `u32::MAX` = none.
     pub translation: u32,
-    /// `max-mss`; 0 = none.
-    pub max_mss: u16,
     /// `tag`; 0 = none.
     pub tag: u16,
     /// `synproxy`: what the client offered, for the handshake with the server.
     pub proxy_mss: u16,
-    /// IP protocol.
-    pub protocol: u8,
-    /// `min-ttl`; 0 = none.
-    pub min_ttl: u8,
-    /// `set-tos`.
-    pub set_tos: Option<u8>,
+    /// When it was made, ticks.
+    pub made: u64,
+    /// TCP: the end that began, and the other.
+    pub peers: [Peer; 2],
 }
 
-/// With a key of 40 bytes and 8 of links in front, what is hot fills two cache lines.
-const _: () = assert!(core::mem::offset_of!(State, wire) == 2 * 64 - 48);
+const _: () = {
+    use core::mem::offset_of;
+    assert!(BEFORE + offset_of!(State, wire) == 64, "what is hot fills one line");
+    let last = (BEFORE + offset_of!(State, peers)) / 64;
+    assert!(
+        (BEFORE + size_of::<State>() + BEHIND).div_ceil(64) == last + 1,
+        "TCP's part has a line with the key's rest"
+    );
+    assert!(last == 4);
+};
 
 impl Default for State {
     /// Of no packet.
@@ -162,22 +180,23 @@ impl State {
             rule: u32::MAX,
             epoch: 0,
             seen: now as u32,
-            peers: [Peer::default(); 2],
-            packets: [0; 2],
-            bytes: [0; 2],
+            low: [Counts::default(); 2],
+            phases: [Phase::CLOSED; 2],
+            protocol,
+            min_ttl: 0,
+            set_tos: None,
+            max_mss: 0,
             wire,
             stack,
-            made: now,
+            high: [Counts::default(); 2],
             stamps: TcpScrub::default(),
             source: None,
             rule_id: 0,
             translation: u32::MAX,
-            max_mss: 0,
             tag: 0,
             proxy_mss: 0,
-            protocol,
-            min_ttl: 0,
-            set_tos: None,
+            made: now,
+            peers: [Peer::default(); 2],
         }
     }
 
@@ -232,8 +251,16 @@ impl State {
 
     /// Sender and receiver of packets of this way.
     #[inline(always)]
-    pub const fn ends(&mut self, forward: bool) -> (&mut Peer, &mut Peer) {
-        let [first, second] = &mut self.peers;
+    pub const fn ends(&mut self, forward: bool) -> (End<'_>, End<'_>) {
+        let ([first, second], [a, b]) = (&mut self.peers, &mut self.phases);
+        let (first, second) = (End { peer: first, phase: a }, End { peer: second, phase: b });
+        if forward { (first, second) } else { (second, first) }
+    }
+
+    /// The phases of sender and receiver of packets of this way.
+    #[inline(always)]
+    const fn phases(&self, forward: bool) -> (Phase, Phase) {
+        let [first, second] = self.phases;
         if forward { (first, second) } else { (second, first) }
     }
 
@@ -241,22 +268,49 @@ impl State {
     #[inline(always)]
     pub fn count(&mut self, forward: bool, len: usize) {
         let index = usize::from(!forward);
-        if let (Some(packets), Some(bytes)) = (self.packets.get_mut(index), self.bytes.get_mut(index)) {
-            *packets = packets.wrapping_add(1);
-            *bytes = bytes.wrapping_add(len as u64);
+        let Some(low) = self.low.get_mut(index) else { return };
+        let (packets, more_packets) = low.packets.overflowing_add(1);
+        let (bytes, more_bytes) = low.bytes.overflowing_add(len as u32);
+        *low = Counts { packets, bytes };
+        if more_packets | more_bytes {
+            self.carry(index, more_packets, more_bytes);
         }
+    }
+
+    #[cold]
+    fn carry(&mut self, index: usize, packets: bool, bytes: bool) {
+        if let Some(high) = self.high.get_mut(index) {
+            high.packets = high.packets.wrapping_add(u32::from(packets));
+            high.bytes = high.bytes.wrapping_add(u32::from(bytes));
+        }
+    }
+
+    fn total(&self, part: impl Fn(&Counts) -> u32) -> [u64; 2] {
+        let [high, low] = [&self.high, &self.low].map(|[first, second]| [part(first), part(second)].map(u64::from));
+        let ([a, b], [c, d]) = (high, low);
+        [a << 32 | c, b << 32 | d]
+    }
+
+    /// Packets of the end that began, and of the other.
+    #[must_use]
+    pub fn packets(&self) -> [u64; 2] {
+        self.total(|counts| counts.packets)
+    }
+
+    /// Bytes, the same way.
+    #[must_use]
+    pub fn bytes(&self) -> [u64; 2] {
+        self.total(|counts| counts.bytes)
     }
 
     /// Follows a packet of anything but TCP (pf's `pf_test_state_udp`, `pf_test_state_icmp`, `pf_test_state_other`).
     pub fn track_datagram(&mut self, forward: bool) {
         let (sender, receiver) = self.ends(forward);
-        if sender.phase < Phase::SINGLE {
-            sender.phase = Phase::SINGLE;
+        *sender.phase = (*sender.phase).max(Phase::SINGLE);
+        if *receiver.phase == Phase::SINGLE {
+            *receiver.phase = Phase::MULTIPLE;
         }
-        if receiver.phase == Phase::SINGLE {
-            receiver.phase = Phase::MULTIPLE;
-        }
-        let both = sender.phase == Phase::MULTIPLE && receiver.phase == Phase::MULTIPLE;
+        let both = self.phases == [Phase::MULTIPLE; 2];
         self.lifetime = match (self.protocol, both) {
             (protocol::UDP, true) => Lifetime::UdpMultiple,
             (protocol::UDP, false) => Lifetime::UdpSingle,

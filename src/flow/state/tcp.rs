@@ -2,6 +2,7 @@
 //! Filter", SANE 2000), as pf has them (`pf_tcp_track_full`, `pf_tcp_track_sloppy`).
 
 use core::num::NonZeroU8;
+use core::ops::{Deref, DerefMut};
 
 use super::{Lifetime, State};
 use crate::wire::tcp::{self, ACK, FIN, RST, SYN, TcpHeader};
@@ -59,7 +60,7 @@ impl Shift {
     }
 }
 
-/// One end.
+/// What is remembered of the numbers of one end, besides its phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Peer {
     /// The highest sequence number it has sent, plus one.
@@ -70,8 +71,6 @@ pub struct Peer {
     pub shift: u32,
     /// The largest window it has offered, not scaled.
     pub window: u16,
-    /// How far it is.
-    pub phase: Phase,
     /// Its window scale; `None` = its SYN had none, or has not been seen.
     pub scale: Option<Shift>,
 }
@@ -84,6 +83,31 @@ impl Peer {
     #[inline(always)]
     pub fn scale(&self) -> u32 {
         u32::from(self.scale.map_or(0, Shift::bits))
+    }
+}
+
+/// One end of a state.
+#[derive(Debug)]
+pub struct End<'a> {
+    /// Its numbers, if it speaks TCP.
+    pub peer: &'a mut Peer,
+    /// How far it is.
+    pub phase: &'a mut Phase,
+}
+
+impl Deref for End<'_> {
+    type Target = Peer;
+
+    #[inline(always)]
+    fn deref(&self) -> &Peer {
+        self.peer
+    }
+}
+
+impl DerefMut for End<'_> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Peer {
+        self.peer
     }
 }
 
@@ -170,18 +194,18 @@ pub(super) const fn at_least(a: u32, b: u32) -> bool {
 impl State {
     /// Notes the segment that made the state. It went as it is: shifts are set afterwards.
     pub fn open(&mut self, segment: &Segment) {
-        let [first, second] = &mut self.peers;
+        let (mut first, mut second) = self.ends(true);
         first.low = segment.seq;
         first.high = segment.seq.wrapping_add(segment.occupies()).wrapping_add(1);
         first.scale = segment.scale;
         first.window = segment.offers(segment.scale).max(1);
-        first.phase = Phase::SYN_SENT;
+        *first.phase = Phase::SYN_SENT;
         if segment.has(FIN) {
-            first.phase = Phase::CLOSING;
+            *first.phase = Phase::CLOSING;
         }
         second.high = 1;
         second.window = 1;
-        second.phase = Phase::CLOSED;
+        *second.phase = Phase::CLOSED;
         self.lifetime = Lifetime::TcpFirst;
         self.flags.set(super::StateFlags::FROM_SYN, segment.flags & (SYN | ACK) == SYN);
     }
@@ -189,11 +213,8 @@ impl State {
     /// Follows a segment. `exact` = a RST must have the very number that is expected.
     pub fn track_tcp(&mut self, forward: bool, segment: &Segment, exact: bool) -> Tracked {
         let sloppy = self.flags.contains(super::StateFlags::SLOPPY);
-        let (sender, receiver) = self.ends(forward);
-        if segment.flags & (SYN | ACK) == SYN
-            && sender.phase >= Phase::FIN_WAIT_2
-            && receiver.phase >= Phase::FIN_WAIT_2
-        {
+        let [first, second] = self.phases;
+        if segment.flags & (SYN | ACK) == SYN && first.min(second) >= Phase::FIN_WAIT_2 {
             return Tracked::Reused;
         }
         // What the opener sent is known from its first byte on.
@@ -205,8 +226,8 @@ impl State {
             fully(sender, receiver, segment, (exact, is_answer))
         };
         if matches!(tracked, Tracked::Pass | Tracked::Established) {
-            let [first, second] = &self.peers;
-            self.lifetime = lifetime(first.phase.min(second.phase), first.phase.max(second.phase));
+            let [first, second] = self.phases;
+            self.lifetime = lifetime(first.min(second), first.max(second));
         }
         tracked
     }
@@ -228,40 +249,40 @@ fn lifetime(slower: Phase, faster: Phase) -> Lifetime {
 }
 
 /// Moves phases on; true if this was the acknowledgement that completes the handshake.
-fn advance(sender: &mut Peer, receiver: &mut Peer, segment: &Segment) -> bool {
+fn advance(sender: &mut End<'_>, receiver: &mut End<'_>, segment: &Segment) -> bool {
     let mut established = false;
-    if segment.has(SYN) && sender.phase < Phase::SYN_SENT {
-        sender.phase = Phase::SYN_SENT;
+    if segment.has(SYN) && *sender.phase < Phase::SYN_SENT {
+        *sender.phase = Phase::SYN_SENT;
     }
-    if segment.has(FIN) && sender.phase < Phase::CLOSING {
-        sender.phase = Phase::CLOSING;
+    if segment.has(FIN) && *sender.phase < Phase::CLOSING {
+        *sender.phase = Phase::CLOSING;
     }
     if segment.has(ACK) {
-        if receiver.phase == Phase::SYN_SENT {
-            receiver.phase = Phase::ESTABLISHED;
-            established = sender.phase == Phase::ESTABLISHED;
-        } else if receiver.phase == Phase::CLOSING {
-            receiver.phase = Phase::FIN_WAIT_2;
+        if *receiver.phase == Phase::SYN_SENT {
+            *receiver.phase = Phase::ESTABLISHED;
+            established = *sender.phase == Phase::ESTABLISHED;
+        } else if *receiver.phase == Phase::CLOSING {
+            *receiver.phase = Phase::FIN_WAIT_2;
         }
     }
     if segment.has(RST) {
-        sender.phase = Phase::TIME_WAIT;
-        receiver.phase = Phase::TIME_WAIT;
+        *sender.phase = Phase::TIME_WAIT;
+        *receiver.phase = Phase::TIME_WAIT;
     }
     established
 }
 
 /// Without a look at sequence numbers: one end may be all that is seen here.
-fn loosely(sender: &mut Peer, receiver: &mut Peer, segment: &Segment) -> Tracked {
+fn loosely(mut sender: End<'_>, mut receiver: End<'_>, segment: &Segment) -> Tracked {
     // The other end's SYN may have gone another way.
-    if segment.has(ACK) && receiver.phase == Phase::CLOSED {
-        receiver.phase = Phase::SYN_SENT;
-        sender.phase = sender.phase.max(Phase::SYN_SENT);
+    if segment.has(ACK) && *receiver.phase == Phase::CLOSED {
+        *receiver.phase = Phase::SYN_SENT;
+        *sender.phase = (*sender.phase).max(Phase::SYN_SENT);
     }
-    if advance(sender, receiver, segment) { Tracked::Established } else { Tracked::Pass }
+    if advance(&mut sender, &mut receiver, segment) { Tracked::Established } else { Tracked::Pass }
 }
 
-fn fully(sender: &mut Peer, receiver: &mut Peer, segment: &Segment, (exact, is_answer): (bool, bool)) -> Tracked {
+fn fully(mut sender: End<'_>, mut receiver: End<'_>, segment: &Segment, (exact, is_answer): (bool, bool)) -> Tracked {
     let is_first = sender.low == 0;
     // Scales count when both ends have sent one, and never in a SYN (RFC 7323 section 2.2).
     let scaled = sender.scale.is_some() && receiver.scale.is_some() && !segment.has(SYN);
@@ -289,8 +310,8 @@ fn fully(sender: &mut Peer, receiver: &mut Peer, segment: &Segment, (exact, is_a
             }
         }
         sender.low = seq;
-        if sender.phase < Phase::SYN_SENT {
-            sender.phase = Phase::SYN_SENT;
+        if *sender.phase < Phase::SYN_SENT {
+            *sender.phase = Phase::SYN_SENT;
         }
         let reach = end.wrapping_add((u32::from(receiver.window) << receiver_scale).max(1));
         if sender.high == 1 || at_least(reach, sender.high) {
@@ -298,7 +319,8 @@ fn fully(sender: &mut Peer, receiver: &mut Peer, segment: &Segment, (exact, is_a
         }
         sender.window = sender.window.max(segment.offers(sender.scale));
     }
-    if !segment.has(ACK) || (ack == 0 && segment.flags & (ACK | RST) == ACK | RST) || receiver.phase < Phase::SYN_SENT {
+    if !segment.has(ACK) || (ack == 0 && segment.flags & (ACK | RST) == ACK | RST) || *receiver.phase < Phase::SYN_SENT
+    {
         // Nothing is acknowledged, or by a stack that leaves the number out.
         ack = receiver.low;
     }
@@ -336,12 +358,12 @@ fn fully(sender: &mut Peer, receiver: &mut Peer, segment: &Segment, (exact, is_a
             sender.low = end;
         }
         receiver.high = slide(receiver.high);
-        return if advance(sender, receiver, segment) { Tracked::Established } else { Tracked::Pass };
+        return if advance(&mut sender, &mut receiver, segment) { Tracked::Established } else { Tracked::Pass };
     }
     let loose =
-        receiver.phase < Phase::SYN_SENT || receiver.phase >= Phase::FIN_WAIT_2 || sender.phase >= Phase::FIN_WAIT_2;
+        *receiver.phase < Phase::SYN_SENT || *receiver.phase >= Phase::FIN_WAIT_2 || *sender.phase >= Phase::FIN_WAIT_2;
     // When it is over, a RST answers what the other end still sends, which has not seen everything: with a number behind.
-    let is_over = receiver.phase >= Phase::FIN_WAIT_2 && sender.phase >= Phase::FIN_WAIT_2;
+    let is_over = *receiver.phase >= Phase::FIN_WAIT_2 && *sender.phase >= Phase::FIN_WAIT_2;
     if loose
         && at_least(sender.high.wrapping_add(ACK_WINDOW.cast_unsigned()), end)
         && at_least(seq, sender.low.wrapping_sub(ACK_WINDOW.cast_unsigned()))
@@ -353,16 +375,16 @@ fn fully(sender: &mut Peer, receiver: &mut Peer, segment: &Segment, (exact, is_a
             sender.low = end;
         }
         receiver.high = slide(receiver.high);
-        if segment.has(FIN) && sender.phase < Phase::CLOSING {
-            sender.phase = Phase::CLOSING;
+        if segment.has(FIN) && *sender.phase < Phase::CLOSING {
+            *sender.phase = Phase::CLOSING;
         }
         if segment.has(RST) {
-            sender.phase = Phase::TIME_WAIT;
-            receiver.phase = Phase::TIME_WAIT;
+            *sender.phase = Phase::TIME_WAIT;
+            *receiver.phase = Phase::TIME_WAIT;
         }
         return Tracked::Pass;
     }
-    if receiver.phase == Phase::SYN_SENT && sender.phase == Phase::SYN_SENT {
+    if *receiver.phase == Phase::SYN_SENT && *sender.phase == Phase::SYN_SENT {
         // The answer to a handshake is for another one: forget the answering end, so that the next may fit.
         sender.low = 0;
         sender.high = 1;

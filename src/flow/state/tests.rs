@@ -140,3 +140,18 @@ fn after_the_end_a_reset_need_not_be_exact() {
     assert_eq!(state.track_tcp(true, &segment(RST, 101, 0, 0), true), Tracked::Pass);
     assert_eq!(state.track_tcp(true, &segment(RST, 40_000, 0, 0), true), Tracked::Mismatch);
 }
+
+#[test]
+fn counts_go_on_past_32_bits() {
+    let mut state = state();
+    let mut bytes = 0u64;
+    for len in [u32::MAX as usize, 1, u32::MAX as usize, 1500] {
+        state.count(false, len);
+        bytes += len as u64;
+        assert_eq!((state.packets()[0], state.bytes()), (0, [0, bytes]));
+    }
+    state.low[1].packets = u32::MAX;
+    state.count(false, 60);
+    state.count(true, 60);
+    assert_eq!((state.packets(), state.bytes()), ([1, 1 << 32], [60, bytes + 60]));
+}

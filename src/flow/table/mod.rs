@@ -1,5 +1,9 @@
 //! The flow table: from a key to its flow, one cache line for the way there and one for the flow.
 //!
+//! A flow's place begins with the part of its key that every key has, and then its own data; what only long keys have
+//! (two IPv6 addresses do not leave much of a line) comes behind the data. So the owner says, by the order of the data, what
+//! is in the line that every packet needs, and what in the last one, with the rest of a long key.
+//!
 //! A bucket is a cache line of twelve entries: a tag of eight bits of the hash, and the index of the flow. All tags are
 //! compared at once. There are buckets for twice the entries, so that one entry in a thousand finds its bucket full; it
 //! goes to the next one with room, and the full one counts it, so that a search stops at the first bucket that nothing
@@ -10,8 +14,7 @@
 //! room looks at flows in turn, a bounded number at a time ([`FlowTable::id_at`]), so that a flood pays with its own
 //! flows in the order of their age and nobody's flow is the favourite victim of a hash.
 //!
-//! Whether a place is taken is said by its generation, which is odd then and stands in the line of the key: a flag of the
-//! compiler's making would be wherever the flow's data have room for one.
+//! Whether a place is taken is said by its generation, which is odd then; and a free place has no key's head.
 //!
 //! **Memory**: 10.7 bytes of buckets, 48 of key and links and the flow's own, rounded up to whole cache lines; the
 //! operating system gives the flows' part when it is first used.
@@ -25,6 +28,7 @@ use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
 use self::bucket::{Bucket, FREE, WAYS};
+use super::key::{Head, NO_HEAD, Tail};
 use super::{FlowKey, Secret};
 use crate::mem::prefetch;
 
@@ -91,21 +95,40 @@ impl Candidate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-/// A place for a flow. Key and the beginning of the flow's own data share a cache line.
+/// A place for a flow.
 #[repr(C, align(64))]
 struct Slot<T> {
-    key: FlowKey,
-    /// In use: its first further key. Free: the next free slot.
-    next: u32,
+    /// The key's, if it is in use; otherwise nobody's.
+    head: Head,
     /// Odd: in use.
     generation: NonZeroU32,
+    /// In use: its first further key. Free: the next free slot.
+    next: u32,
     value: T,
+    /// The rest of the key.
+    tail: Tail,
 }
+
+/// How much of a place comes before a flow's own data, bytes.
+pub const BEFORE: usize = core::mem::offset_of!(Slot<u64>, value);
+/// How much comes behind.
+pub const BEHIND: usize = size_of::<Tail>();
 
 impl<T> Slot<T> {
     #[inline(always)]
     const fn is_used(&self) -> bool {
         self.generation.get() & 1 != 0
+    }
+
+    /// The key, if it is in use.
+    const fn key(&self) -> FlowKey {
+        FlowKey::from_parts(self.head, self.tail)
+    }
+
+    /// This is where the flow with this key is.
+    #[inline(always)]
+    const fn is_of(&self, key: &FlowKey) -> bool {
+        key.is(&self.head, &self.tail)
     }
 
     /// This is where the flow with this id is.
@@ -227,23 +250,18 @@ impl<T> FlowTable<T> {
         prefetch::element(&self.buckets, self.home(hash));
     }
 
-    /// Begins to fetch a flow: key and data, the first two cache lines of them.
-    #[inline(always)]
-    pub fn prefetch_flow(&self, id: FlowId) {
-        self.prefetch_slot(id.index);
-    }
-
     /// The flow that [`FlowTable::find`] will probably find, once the memory that [`FlowTable::prefetch`] asked for is
-    /// there; begins to fetch it.
+    /// there; begins to fetch it: the first cache line, and with `both` also the last one, which a long key and whoever
+    /// reads the end of the data needs.
     #[must_use]
     #[inline(always)]
-    pub fn candidate(&self, hash: u64) -> Candidate {
+    pub fn candidate(&self, hash: u64, both: bool) -> Candidate {
         let Some(bucket) = self.buckets.get(self.home(hash)) else { return Candidate::SEARCH };
         let Some(reference) = bucket.with_tag(tag(hash)).next().and_then(|way| bucket.reference(way)) else {
             return if bucket.passed == 0 { Candidate::ABSENT } else { Candidate::SEARCH };
         };
         if reference & FURTHER == 0 {
-            self.prefetch_slot(reference);
+            self.prefetch_slot(reference, both);
         } else {
             prefetch::element(&self.further, (reference & !FURTHER) as usize);
         }
@@ -255,14 +273,16 @@ impl<T> FlowTable<T> {
     #[inline(always)]
     pub fn candidate_mut(&mut self, candidate: Candidate, key: &FlowKey) -> Option<&mut T> {
         let slot = self.slots.get_mut(candidate.0 as usize)?;
-        (slot.key.is(key) && slot.is_used()).then_some(&mut slot.value)
+        slot.is_of(key).then_some(&mut slot.value)
     }
 
     #[inline(always)]
-    fn prefetch_slot(&self, index: u32) {
+    fn prefetch_slot(&self, index: u32, both: bool) {
         if let Some(slot) = self.slots.get(index as usize) {
             prefetch::line(slot, 0);
-            prefetch::line(slot, 64);
+            if both && core::mem::offset_of!(Slot<T>, tail) >= 64 {
+                prefetch::line(slot, core::mem::offset_of!(Slot<T>, tail));
+            }
         }
     }
 
@@ -300,10 +320,10 @@ impl<T> FlowTable<T> {
         if reference & FURTHER == 0 {
             let slot = self.slots.get(reference as usize)?;
             let id = FlowId { index: reference, generation: slot.generation };
-            return slot.key.is(key).then_some(Hit { id, further: false });
+            return slot.is_of(key).then_some(Hit { id, further: false });
         }
         let entry = self.further.get((reference & !FURTHER) as usize)?;
-        if !entry.key.is(key) {
+        if entry.key != *key {
             return None;
         }
         let slot = self.slots.get(entry.owner as usize)?;
@@ -317,8 +337,8 @@ impl<T> FlowTable<T> {
         for hash in hashes {
             self.prefetch(*hash);
         }
-        for (hash, first) in hashes.iter().zip(&mut first) {
-            *first = self.candidate(*hash);
+        for ((hash, key), first) in hashes.iter().zip(keys).zip(&mut first) {
+            *first = self.candidate(*hash, key.is_long());
         }
         for (((hash, key), found), first) in hashes.iter().zip(keys).zip(found).zip(first) {
             *found = None;
@@ -340,7 +360,7 @@ impl<T> FlowTable<T> {
         let index = if let Some(slot) = self.slots.get_mut(self.free_slot as usize) {
             let index = self.free_slot;
             self.free_slot = slot.next;
-            slot.key = key;
+            (slot.head, slot.tail) = (key.head(), *key.tail());
             slot.next = NONE;
             slot.value = value;
             slot.turn();
@@ -351,7 +371,8 @@ impl<T> FlowTable<T> {
             }
             // Below CAPACITY_MAX, and there is room: nothing is allocated.
             let index = self.slots.len() as u32;
-            self.slots.push(Slot { key, next: NONE, generation: NonZeroU32::MIN, value });
+            let (head, tail) = (key.head(), *key.tail());
+            self.slots.push(Slot { head, generation: NonZeroU32::MIN, next: NONE, value, tail });
             index
         };
         self.link(hash, index);
@@ -437,9 +458,9 @@ impl<T> FlowTable<T> {
 
     /// The key that the flow was inserted with.
     #[must_use]
-    pub fn key(&self, id: FlowId) -> Option<&FlowKey> {
+    pub fn key(&self, id: FlowId) -> Option<FlowKey> {
         let slot = self.slots.get(id.index())?;
-        slot.has(id).then_some(&slot.key)
+        slot.has(id).then_some(slot.key())
     }
 
     /// The keys that were added to the flow, the last one first.
@@ -463,7 +484,8 @@ impl<T> FlowTable<T> {
             return None;
         }
         let value = core::mem::take(&mut slot.value);
-        let key = slot.key;
+        let key = slot.key();
+        slot.head = NO_HEAD;
         let mut next = core::mem::replace(&mut slot.next, self.free_slot);
         slot.turn();
         self.free_slot = id.index;

@@ -101,8 +101,8 @@ impl Table for Ours {
             *hash = self.table.hash(key);
             self.table.prefetch(*hash);
         }
-        for (candidate, hash) in candidates.iter_mut().zip(&hashes).take(keys.len()) {
-            *candidate = self.table.candidate(*hash);
+        for ((candidate, hash), key) in candidates.iter_mut().zip(&hashes).zip(keys) {
+            *candidate = self.table.candidate(*hash, key.is_long());
         }
         for ((key, hash), candidate) in keys.iter().zip(&hashes).zip(candidates) {
             if candidate == Candidate::ABSENT {

@@ -221,6 +221,19 @@ fn a_device_that_forgot_everything_while_asleep_is_set_up_again() {
     }
 }
 
+/// An RNDIS device takes frames without a session, and no transfer fails: its filter tells.
+#[test]
+fn a_device_that_forgot_its_session_is_set_up_again() {
+    let rig = up(Model::Rndis, 25, &[]);
+    for round in 0..3 {
+        rig.device.lose_power();
+        assert!(!answered(&rig.nic, &rig.host), "{round}");
+        rig.pass(7000);
+        assert!(answered(&rig.nic, &rig.host), "{round}");
+    }
+    rig.end();
+}
+
 /// Nobody says that the device was reset while the machine slept: transfers fail, and it is set up again within two seconds.
 #[test]
 fn a_device_that_lost_its_setting_is_set_up_again() {

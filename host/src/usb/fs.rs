@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::fd::AsRawFd as _;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -135,6 +135,8 @@ fn error_of_number(number: i32) -> IoReturn {
 /// A transfer that the kernel has.
 struct Pending {
     urb: Box<Urb>,
+    /// Transfers before this one.
+    serial: u64,
     endpoint: u8,
     /// Bytes that go through here because the memory is not in one piece.
     bounce: Option<Vec<u8>>,
@@ -149,6 +151,8 @@ struct Shared {
     file: File,
     pending: Mutex<BTreeMap<usize, Pending>>,
     changed: Condvar,
+    /// Transfers so far; changes with `pending` locked.
+    serial: AtomicU64,
     gone: AtomicBool,
     over: AtomicBool,
 }
@@ -209,7 +213,7 @@ impl Shared {
 }
 
 fn finish(pending: Pending) {
-    let Pending { urb, endpoint, bounce, memory, done } = pending;
+    let Pending { urb, endpoint, bounce, memory, done, .. } = pending;
     let actual = u32::try_from(urb.actual_length).unwrap_or(0);
     if let (Some(bytes), true) = (&bounce, endpoint & 0x80 != 0) {
         // It was as long when the transfer began.
@@ -250,6 +254,7 @@ impl FsDevice {
             file,
             pending: Mutex::default(),
             changed: Condvar::new(),
+            serial: AtomicU64::new(0),
             gone: AtomicBool::new(false),
             over: AtomicBool::new(false),
         });
@@ -447,7 +452,8 @@ impl UsbDevice for FsDevice {
         let at = &raw mut *urb;
         // Entered first, and the lock kept: the reaper may see the end of it before this call returns.
         let mut all = lock(&self.shared.pending);
-        all.insert(at as usize, Pending { urb, endpoint, bounce, memory, done });
+        let serial = self.shared.serial.fetch_add(1, Ordering::Relaxed);
+        all.insert(at as usize, Pending { urb, serial, endpoint, bounce, memory, done });
         if let Err(e) = self.shared.ioctl(SUBMITURB, at) {
             all.remove(&(at as usize));
             return Err(error_of(&e));
@@ -457,6 +463,7 @@ impl UsbDevice for FsDevice {
 
     fn abort(&self, endpoint: u8) {
         let all = lock(&self.shared.pending);
+        let next = self.shared.serial.load(Ordering::Relaxed);
         // Newest first, so that the kernel does not start one behind another that is being discarded.
         for at in all.iter().rev().filter(|(_, p)| p.endpoint == endpoint).map(|(at, _)| *at).collect::<Vec<_>>() {
             // One that has just finished is not there any more; it is reaped all the same.
@@ -464,8 +471,10 @@ impl UsbDevice for FsDevice {
         }
         drop(all);
         self.blocking(|| {
+            // Not for what begins later: whoever hears that a transfer was aborted may begin the next one at once.
+            let waits = |pending: &Pending| pending.endpoint == endpoint && pending.serial < next;
             let mut all = lock(&self.shared.pending);
-            while all.values().any(|p| p.endpoint == endpoint) && !self.shared.gone.load(Ordering::Acquire) {
+            while all.values().any(waits) && !self.shared.gone.load(Ordering::Acquire) {
                 let waited = self.shared.changed.wait_timeout(all, Duration::from_millis(50));
                 all = waited.unwrap_or_else(PoisonError::into_inner).0;
             }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,11 +13,9 @@ use crate::sh;
 
 /// What QEMU boots.
 pub struct Image {
-    /// An ELF kernel, which QEMU enters by PVH: quicker than unpacking a bzImage under emulation.
+    /// Debian's bzImage, which QEMU's firmware unpacks: not the ELF image in it, which would start quicker but which QEMU puts
+    /// into memory anew when the machine wakes.
     pub kernel: PathBuf,
-    /// The same as the package has it, which QEMU's firmware unpacks. QEMU puts an ELF kernel into memory anew when the machine
-    /// wakes, which must not happen to one that slept.
-    pub packed_kernel: PathBuf,
     /// Compressed cpio archive.
     pub initramfs: PathBuf,
 }
@@ -67,16 +64,12 @@ pub fn make() -> Result<Image> {
     if !root.join("done").exists() {
         download(&folder, &package, &root)?;
     }
-    let packed_kernel = root.join("boot").join(format!("vmlinuz-{version}"));
-    let kernel = folder.join(format!("vmlinux-{version}"));
-    if !kernel.exists() {
-        extract_kernel(&packed_kernel, &kernel)?;
-    }
+    let kernel = root.join("boot").join(format!("vmlinuz-{version}"));
     let initramfs = folder.join("initramfs.cpio");
     let tree = folder.join("initramfs");
     fill(&tree, &root, &version)?;
     archive(&tree, &initramfs)?;
-    Ok(Image { kernel, packed_kernel, initramfs })
+    Ok(Image { kernel, initramfs })
 }
 
 /// The kernel that `linux-image-amd64` depends on: the name without `-unsigned` or `cloud`.
@@ -102,35 +95,6 @@ fn download(folder: &Path, package: &str, root: &Path) -> Result<()> {
     fs::remove_file(archive)?;
     fs::write(root.join("done"), "")?;
     Ok(())
-}
-
-/// The ELF image that a bzImage carries, compressed with xz (Debian's choice).
-fn extract_kernel(packed: &Path, to: &Path) -> Result<()> {
-    const XZ: &[u8] = b"\xfd7zXZ\0";
-    let bytes = fs::read(packed).with_context(|| format!("cannot read {}", packed.display()))?;
-    let starts = bytes.windows(XZ.len()).enumerate().filter(|(_, window)| *window == XZ).map(|(at, _)| at);
-    for at in starts {
-        let mut xz = Command::new("xz")
-            .args(["-dc", "--single-stream"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("cannot start xz")?;
-        let mut input = xz.stdin.take().context("no pipe to xz")?;
-        let rest = bytes.get(at..).unwrap_or(&[]).to_vec();
-        // What follows the stream is not xz's: it may stop reading there.
-        let feeder = std::thread::spawn(move || {
-            let _ = input.write_all(&rest);
-        });
-        let got = xz.wait_with_output()?;
-        let _ = feeder.join();
-        if got.stdout.starts_with(b"\x7fELF") {
-            fs::write(to, got.stdout)?;
-            return Ok(());
-        }
-    }
-    bail!("{} has no kernel in xz", packed.display())
 }
 
 fn install(from: &Path, to: &Path) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Small virtual machines with Debian's kernel, for what only a kernel of one's own shows: gadgets of Linux's on a software
 //! USB controller and QEMU's USB devices, owned by the driver through usbfs, and PCI NICs behind an IOMMU, owned through vfio;
-//! all held against the kernel's own drivers. The PCI machine sleeps, too.
+//! all held against the kernel's own drivers. Both machines sleep, too.
 //!
 //! `common.sh` is the guest's first process; each machine has its script of scenarios (`usb.sh`). Everything runs under
 //! emulation: no machine of a CI service has to lend its processor's virtualisation.
@@ -27,8 +27,6 @@ struct Machine {
     devices: &'static [&'static str],
     /// More of the kernel's command line.
     kernel: &'static str,
-    /// It goes to S3 (see [`Image::packed_kernel`]).
-    sleeps: bool,
     /// Scenarios of its script, in order.
     scenarios: &'static [&'static str],
 }
@@ -49,7 +47,6 @@ const MACHINES: &[Machine] = &[
             "e1000e,netdev=peer",
         ],
         kernel: "",
-        sleeps: false,
         scenarios: &[
             "ncm",
             "ecm",
@@ -60,6 +57,13 @@ const MACHINES: &[Machine] = &[
             "unplug-ncm",
             "unplug-ecm",
             "unplug-rndis",
+            "suspend-ncm",
+            "suspend-ecm",
+            "suspend-rndis",
+            "suspend-qemu-ecm",
+            "suspend-qemu-rndis",
+            "sleep-qemu-ecm",
+            "sleep-qemu-rndis",
         ],
     },
     // NICs to drive at 00:10.0, 00:12.0 and 00:13.0, each with a NIC of the kernel's on its cable (pci.sh).
@@ -95,7 +99,6 @@ const MACHINES: &[Machine] = &[
         ],
         // An emulated timer on a busy machine may not tick in time for the kernel's test of it.
         kernel: "intel_iommu=on no_timer_check",
-        sleeps: true,
         scenarios: &[
             "vfio-e1000e",
             "vfio-virtio",
@@ -171,7 +174,7 @@ fn boot(machine: &Machine, scenarios: &[&str], image: &Image) -> Result<()> {
     .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
     .args(machine.devices)
     .arg("-kernel")
-    .arg(if machine.sleeps { &image.packed_kernel } else { &image.kernel })
+    .arg(&image.kernel)
     .arg("-initrd")
     .arg(&image.initramfs)
     .arg("-append")

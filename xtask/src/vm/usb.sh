@@ -53,6 +53,16 @@ unplug() {
     ungadget "$1"
 }
 
+# A NIC put to sleep as the scenario's first word says.
+nap() {
+    start "$1" "$2" "$3" || return
+    case $1 in
+    suspend-*) sleeps suspend_devices ;;
+    sleep-*) sleeps suspend_to_ram ;;
+    esac
+    stop
+}
+
 scenario() {
     case $1 in
     ncm | ecm | rndis)
@@ -70,6 +80,17 @@ scenario() {
         ;;
     qemu-rndis)
         traffic qemu-rndis usb:0525:a4a2,config=2 eth0 1000
+        ;;
+    suspend-qemu-* | sleep-qemu-*)
+        case $1 in
+        *ecm) nap "$1" usb:0525:a4a2,config=1 eth0 ;;
+        *) nap "$1" usb:0525:a4a2,config=2 eth0 ;;
+        esac
+        ;;
+    suspend-* | sleep-*)
+        gadget "${1#*-}"
+        nap "$1" usb:1d6b:0104 usb0
+        ungadget "${1#*-}"
         ;;
     unplug-*)
         unplug "${1#unplug-}"

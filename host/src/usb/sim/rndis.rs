@@ -15,6 +15,8 @@ const ALIGNMENT: u32 = 2;
 #[derive(Default)]
 pub struct Rndis {
     initialized: bool,
+    /// It lost its session, and the host does not know.
+    forgot: bool,
     responses: VecDeque<Vec<u8>>,
     unplugged: bool,
     answered: u64,
@@ -48,6 +50,7 @@ impl Rndis {
 
     /// Forgets the session.
     pub fn lose_power(&mut self) {
+        self.forgot = self.initialized;
         self.initialized = false;
         self.responses.clear();
     }
@@ -98,14 +101,14 @@ impl Rndis {
         let id = word(data, 8).ok_or("RNDIS message from the host: too short")?;
         match word(data, 0) {
             Some(2) => {
-                self.initialized = true;
+                (self.initialized, self.forgot) = (true, false);
                 *filter = 0;
                 self.responses.clear();
                 let reply = [0x8000_0002, 0, id, 0, 1, 0, 1, 0, PACKETS_MAX, TRANSFER_MAX, ALIGNMENT, 0, 0];
                 Ok(Some(message(&reply, &[])))
             }
             Some(3) => {
-                self.initialized = false;
+                (self.initialized, self.forgot) = (false, false);
                 *filter = 0;
                 Ok(None)
             }
@@ -117,11 +120,12 @@ impl Rndis {
                 self.answered += 1;
                 Ok(None)
             }
-            Some(_) if !self.initialized => fault("a request before INITIALIZE"),
+            Some(_) if !self.initialized && !self.forgot => fault("a request before INITIALIZE"),
             Some(4) => {
                 let value: Vec<u8> = match word(data, 12).unwrap_or(0) {
                     0x0101_0101 | 0x0101_0102 => super::descriptors::MAC.to_vec(),
                     0x0001_0106 => 1500u32.to_le_bytes().to_vec(),
+                    0x0001_010e => filter.to_le_bytes().to_vec(),
                     0x0001_0107 => 4_800_000u32.to_le_bytes().to_vec(),
                     0x0001_0114 => u32::from(self.unplugged).to_le_bytes().to_vec(),
                     // NDIS_STATUS_NOT_SUPPORTED.

@@ -39,13 +39,22 @@ pub struct Session {
     id: u32,
     state: State,
     heard: Heard,
+    /// The device does not tell its packet filter.
+    is_secretive: bool,
 }
 
 impl Session {
     /// A session that was not begun.
     #[must_use]
     pub fn new(bus: Bus, interface: u8) -> Self {
-        Self { bus, interface: interface.into(), id: 0, state: State::default(), heard: Heard::default() }
+        Self {
+            bus,
+            interface: interface.into(),
+            id: 0,
+            state: State::default(),
+            heard: Heard::default(),
+            is_secretive: false,
+        }
     }
 
     /// What was heard since the last call.
@@ -126,6 +135,7 @@ impl Session {
     /// The device does not answer, or not as it must.
     pub fn initialize(&mut self, max: u32) -> Result<Limits, TransferError> {
         self.state = State::Uninitialized;
+        self.is_secretive = false;
         let id = self.next_id();
         let limits = self.request(id, message::initialize(id, max), |answer| match answer {
             Answer::Initialized(limits) => Some(*limits),
@@ -172,13 +182,27 @@ impl Session {
         Ok(())
     }
 
-    /// Asks whether the device still lives.
+    /// Asks whether the device still lives, and knows what it was told: one that was reset behind our back answers, has no
+    /// packet filter any more, and takes frames without ever giving one.
     ///
     /// # Errors
-    /// It does not answer.
+    /// It does not answer, or has forgotten everything.
     pub fn keepalive(&mut self) -> Result<(), TransferError> {
         let id = self.next_id();
-        self.request(id, message::keepalive(id), |answer| (*answer == Answer::Done).then_some(()))
+        self.request(id, message::keepalive(id), |answer| (*answer == Answer::Done).then_some(()))?;
+        if self.state != State::Data || self.is_secretive {
+            return Ok(());
+        }
+        match self
+            .query(message::OID_PACKET_FILTER, |value| value.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)))
+        {
+            Ok(0) => Err(TransferError::Failed),
+            Ok(_) => Ok(()),
+            Err(_) => {
+                self.is_secretive = true;
+                Ok(())
+            }
+        }
     }
 
     /// Takes what the device has to say.

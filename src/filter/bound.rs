@@ -102,6 +102,30 @@ pub struct RuleCounters {
     by_id: Vec<(u32, u32)>,
 }
 
+/// Where one shard counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Tally<'a>(&'a [Hits]);
+
+impl Tally<'_> {
+    /// Counts a packet of a rule.
+    #[inline(always)]
+    pub fn count(&self, number: u32, len: usize) {
+        if let Some(hits) = self.0.get(number as usize) {
+            hits.packets.add(1);
+            hits.bytes.add(len as u64);
+        }
+    }
+
+    /// Counts a look at a rule, and a packet that it decided about.
+    #[inline(always)]
+    pub fn count_decision(&self, number: u32, len: usize) {
+        if let Some(hits) = self.0.get(number as usize) {
+            hits.evaluations.add(1);
+        }
+        self.count(number, len);
+    }
+}
+
 impl RuleCounters {
     /// Zeroes. `None` without memory.
     fn new(lives: Vec<Arc<RuleLife>>, shards: usize) -> Option<Self> {
@@ -250,10 +274,14 @@ impl Bound {
     /// Counts a packet of a rule.
     #[inline]
     pub fn count(&self, shard: usize, number: u32, len: usize) {
-        if let Some(hits) = self.counters.shard(shard).get(number as usize) {
-            hits.packets.add(1);
-            hits.bytes.add(len as u64);
-        }
+        self.tally(shard).count(number, len);
+    }
+
+    /// The counters of a shard.
+    #[must_use]
+    #[inline]
+    pub fn tally(&self, shard: usize) -> Tally<'_> {
+        Tally(self.counters.shard(shard))
     }
 
     /// What the filter list will say of every packet of a direction and family, if it is always the same. Here and in
@@ -288,7 +316,7 @@ impl Bound {
     pub fn foreseen(&self, foreseen: Foreseen, shard: usize, parsed: &Parsed, len: usize) -> Option<Verdict> {
         let mut verdict = match foreseen.rule() {
             Some(rule) => {
-                self.count_decision(shard, rule, len);
+                self.tally(shard).count_decision(rule, len);
                 Verdict { rule, ..Verdict::PASS }
             }
             None if foreseen == Foreseen::NoRule => Verdict::PASS,
@@ -306,21 +334,11 @@ impl Bound {
         Some(verdict)
     }
 
-    /// Begins to fetch what [`Bound::count_decision`] writes.
+    /// Begins to fetch what [`Tally::count_decision`] writes.
     #[inline(always)]
     pub fn prefetch_counters(&self, shard: usize, foreseen: Foreseen) {
         if let Some(number) = foreseen.rule() {
             prefetch::element(self.counters.shard(shard), number as usize);
-        }
-    }
-
-    /// Counts a look at a rule, and a packet that it decided about.
-    #[inline]
-    pub fn count_decision(&self, shard: usize, number: u32, len: usize) {
-        if let Some(hits) = self.counters.shard(shard).get(number as usize) {
-            hits.evaluations.add(1);
-            hits.packets.add(1);
-            hits.bytes.add(len as u64);
         }
     }
 

@@ -23,7 +23,7 @@ mod table;
 pub use action::{
     Answer, FragmentPolicy, Overload, Pipe, Pool, PoolKind, Rate, Scrub, SourceTrack, StateMode, StateOptions,
 };
-pub use bound::{Bound, Installed, InterfaceAddress, Place, RuleCounters, RuleLife, table_path};
+pub use bound::{Bound, Installed, InterfaceAddress, Place, RuleCounters, RuleLife, Tally, table_path};
 pub use compiled::Compiled;
 pub use contents::TableContents;
 pub use foresee::Foreseen;

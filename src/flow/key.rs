@@ -1,6 +1,6 @@
 //! What a flow is looked up by, and the hash of it.
 
-use crate::wire::Family;
+use crate::wire::{Ends, Family};
 
 /// Addresses, ports (or an ICMP query's identifier), protocol and family, in 40 bytes; and 16 bits, the zone, that are
 /// the owner's: keys of different zones are never the same.
@@ -11,7 +11,7 @@ use crate::wire::Family;
 pub struct FlowKey {
     /// IPv4: both addresses. Others: one half of the source address.
     first: u64,
-    /// Ports, protocol, family, zone; see [`FlowKey::rest`].
+    /// See [`FlowKey::rest`].
     rest: u64,
     /// The other half of the source address, and the destination address; in the processor's order, so that nothing is
     /// swapped.
@@ -37,7 +37,7 @@ fn halves(addr: &[u8; 16]) -> (u64, u64) {
 #[inline(always)]
 fn short(addr: &[u8; 16]) -> u64 {
     let [a, b, c, d, ..] = *addr;
-    u64::from(u32::from_ne_bytes([a, b, c, d]))
+    u64::from(u32::from_le_bytes([a, b, c, d]))
 }
 
 fn address(low: u64, high: u64) -> [u8; 16] {
@@ -46,7 +46,7 @@ fn address(low: u64, high: u64) -> [u8; 16] {
 
 /// The address that [`short`] made a number of, which may stand among others.
 fn long(number: u64) -> [u8; 16] {
-    let [a, b, c, d] = (number as u32).to_ne_bytes();
+    let [a, b, c, d] = (number as u32).to_le_bytes();
     [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 }
 
@@ -64,16 +64,29 @@ impl FlowKey {
         family: Family,
         zone: u16,
     ) -> Self {
-        let rest = u64::from(sport)
-            | u64::from(dport) << 16
-            | u64::from(protocol) << 32
-            | (family as u64) << 40
-            | u64::from(zone) << 48;
+        let ports = u32::from(sport) << 16 | u32::from(dport);
+        let rest = u64::from(zone) << 16 | Self::rest(family, protocol, ports);
         if family == Family::V4 {
             return Self { first: short(src) | short(dst) << 32, rest, tail: [0; 3] };
         }
         let ((s0, s1), (d0, d1)) = (halves(src), halves(dst));
         Self { first: s0, rest, tail: [s1, d0, d1] }
+    }
+
+    /// Ports, zone, protocol, family, the last one the lowest byte: it is asked for most.
+    #[inline(always)]
+    const fn rest(family: Family, protocol: u8, ports: u32) -> u64 {
+        (ports as u64) << 32 | (protocol as u64) << 8 | family as u64
+    }
+
+    /// The key of a packet between these ends in zone 0. `swapped`: of one that goes the other way.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of(ends: &Ends, swapped: bool) -> Self {
+        let Ends { addresses, ports, protocol } = *ends;
+        let (first, ports) =
+            if swapped { (addresses.rotate_left(32), ports.rotate_left(16)) } else { (addresses, ports) };
+        Self { first, rest: Self::rest(Family::V4, protocol, ports), tail: [0; 3] }
     }
 
     /// The first 16 bytes.
@@ -95,7 +108,7 @@ impl FlowKey {
     #[must_use]
     #[inline(always)]
     pub const fn is_long(&self) -> bool {
-        (self.rest >> 40) as u8 != Family::V4 as u8
+        self.rest as u8 != Family::V4 as u8
     }
 
     /// `==` with the parts of a key, without a call.
@@ -113,7 +126,7 @@ impl FlowKey {
     #[must_use]
     #[inline(always)]
     pub const fn in_zone(&self, zone: u16) -> Self {
-        Self { rest: self.rest & (u64::MAX >> 16) | (zone as u64) << 48, ..*self }
+        Self { rest: self.rest & !0xffff_0000 | (zone as u64) << 16, ..*self }
     }
 
     /// Source address.
@@ -133,26 +146,26 @@ impl FlowKey {
     /// Source port.
     #[must_use]
     pub const fn src_port(&self) -> u16 {
-        self.rest as u16
+        (self.rest >> 48) as u16
     }
 
     /// Destination port.
     #[must_use]
     pub const fn dst_port(&self) -> u16 {
-        (self.rest >> 16) as u16
+        (self.rest >> 32) as u16
     }
 
     /// IP protocol.
     #[must_use]
     #[inline(always)]
     pub const fn protocol(&self) -> u8 {
-        (self.rest >> 32) as u8
+        (self.rest >> 8) as u8
     }
 
     /// Family.
     #[must_use]
     pub const fn family(&self) -> Family {
-        match (self.rest >> 40) as u8 {
+        match self.rest as u8 {
             4 => Family::V4,
             6 => Family::V6,
             _ => Family::None,
@@ -162,7 +175,7 @@ impl FlowKey {
     /// What the owner put there.
     #[must_use]
     pub const fn zone(&self) -> u16 {
-        (self.rest >> 48) as u16
+        (self.rest >> 16) as u16
     }
 }
 

@@ -6,7 +6,12 @@ pub fn line<T>(value: &T, offset: usize) {
     if offset >= size_of::<T>().max(1) {
         return;
     }
-    let at = core::ptr::from_ref(value).cast::<u8>().wrapping_add(offset);
+    at(core::ptr::from_ref(value).cast::<u8>().wrapping_add(offset));
+}
+
+/// Any address will do.
+#[inline(always)]
+fn at(at: *const u8) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: a prefetch reads nothing that the program sees and faults on no address; SSE is part of x86-64.
     unsafe {
@@ -24,7 +29,7 @@ pub fn line<T>(value: &T, offset: usize) {
 /// [`line()`] for the beginning of some bytes.
 #[inline(always)]
 pub fn line_of(bytes: &[u8]) {
-    element(bytes, 0);
+    at(bytes.as_ptr());
 }
 
 /// [`line()`] for an element of a slice, if there is one with that index.

@@ -6,7 +6,7 @@ use super::tracker::Refused;
 use super::{Mark, Outcome, Recorder, change};
 use crate::filter::{Action, Foreseen, List, RuleFlags, Scrub, SourceTrack, StateMode, Subject, Verdict, Witness};
 use crate::flow::FlowKey;
-use crate::flow::state::{self, Lifetime, Segment, State, StateFlags, Way};
+use crate::flow::state::{self, Segment, State, StateFlags, Way};
 use crate::flow::table::FlowId;
 use crate::telemetry::DropReason;
 use crate::wire::rewrite::Edit;
@@ -233,14 +233,9 @@ impl<R: Recorder> Judge<'_, R> {
                 }
             }
         } else {
-            state.track_datagram(true);
-            state.lifetime = match parsed.protocol {
-                protocol::UDP => Lifetime::UdpFirst,
-                protocol::ICMP | protocol::ICMPV6 => Lifetime::IcmpFirst,
-                _ => Lifetime::OtherFirst,
-            };
+            state.open_datagram();
         }
-        state.count(true, frame.len());
+        state.count(way, frame.len());
         if options.source_track != SourceTrack::No {
             state.source = self.track_source(&options, parsed, &state)?;
         }

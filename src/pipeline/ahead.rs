@@ -2,33 +2,48 @@
 //! needs is on its way by then.
 #![forbid(unsafe_code)]
 
+use bitflags::bitflags;
+
 use super::Recorder;
 use super::judge::{Judge, state_key};
 use crate::filter::Foreseen;
 use crate::flow::FlowKey;
-use crate::flow::state::{Way, inside, key_of_ports};
-use crate::flow::table::Candidate;
-use crate::mem::Burst;
+use crate::flow::state::{State, Way, inside, key_of, key_of_ports};
+use crate::flow::table::{Candidate, FlowTable};
 use crate::mem::packet::BURST_MAX;
-use crate::wire::{self, Parsed, ParsedFlags, protocol};
+use crate::wire::{self, Ends, Parsed, ParsedFlags, protocol};
 
-/// What is known about a frame.
+bitflags! {
+    /// What is known about a frame.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Hints: u8 {
+        /// A state could be about it.
+        const KEY = 1 << 0;
+        /// [`Ahead::key`] and [`Ahead::hash`] are there; otherwise there were no states when the burst began.
+        const HASHED = 1 << 1;
+        /// Nothing in it keeps a state from letting it pass.
+        const ORDINARY = 1 << 2;
+        /// Both ends of a state are needed.
+        const BOTH = 1 << 3;
+    }
+}
+
+/// See the module.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Ahead {
-    /// What a state of it would be found by, with `is_hashed`.
+    /// What a state of it would be found by, if it is hashed.
     pub key: FlowKey,
-    /// The key's hash, with `is_hashed`.
+    /// The key's hash.
     pub hash: u64,
-    /// The hash of the key that a translated state of an outgoing packet has, where there are such states.
-    pub inner: Option<u64>,
     /// Where the key was when the burst began.
     pub candidate: Candidate,
+    /// The rest in short.
+    pub hints: Hints,
     /// What the filter rules will say, as far as it is known.
     pub foreseen: Foreseen,
-    /// A state could be about it.
-    pub has_key: bool,
-    /// `key` and `hash` are there; otherwise there were no states when the burst began.
-    pub is_hashed: bool,
+    /// The hash of the key that a translated state of an outgoing packet has, where there are such states.
+    pub inner: Option<u64>,
 }
 
 impl Default for Ahead {
@@ -39,8 +54,7 @@ impl Default for Ahead {
             inner: None,
             candidate: Candidate::ABSENT,
             foreseen: Foreseen::Unknown,
-            has_key: false,
-            is_hashed: false,
+            hints: Hints::empty(),
         }
     }
 }
@@ -60,65 +74,79 @@ fn has_ports(parsed: &Parsed) -> bool {
     parsed.error.is_none() && parsed.flags & flags == ParsedFlags::PORTS
 }
 
-impl<R: Recorder> Judge<'_, R> {
-    /// The first two looks at a burst whose packets all go one way.
-    pub fn look_at_all(&self, aheads: &mut [Ahead], burst: &Burst, parsed: &[Parsed]) {
-        match self.help.way {
-            Way::In => self.look_at_all_going(Way::In, aheads, burst, parsed),
-            Way::Out => self.look_at_all_going(Way::Out, aheads, burst, parsed),
-        }
+/// The first look at the frames of a burst: key, hash, and the way to the table's bucket.
+pub struct Look<'a> {
+    table: &'a FlowTable<State>,
+    /// There is nothing to find.
+    is_empty: bool,
+    /// Of outgoing packets the key of a translated state is looked up, too.
+    inner: bool,
+}
+
+impl<'a> Look<'a> {
+    /// At frames that go this way.
+    #[inline(always)]
+    pub fn new(table: &'a FlowTable<State>, way: Way) -> Self {
+        Self { table, is_empty: table.is_empty(), inner: way == Way::Out && table.further_len() != 0 }
     }
 
-    /// [`Judge::look_at_all`], made for each way anew.
+    /// At a frame between these ends.
     #[inline(always)]
-    fn look_at_all_going(&self, way: Way, aheads: &mut [Ahead], burst: &Burst, parsed: &[Parsed]) {
-        for ((packet, parsed), ahead) in burst.iter().zip(parsed).zip(&mut *aheads) {
-            self.look_ahead(way, ahead, packet.frame(), parsed);
-        }
-        for ahead in aheads {
-            self.look_closer(ahead);
-        }
-    }
-
-    /// The first look: key, hash, and the way to the table's bucket.
-    #[inline(always)]
-    pub fn look_ahead(&self, way: Way, ahead: &mut Ahead, frame: &[u8], parsed: &Parsed) {
-        let table = &self.help.tracker.table;
+    pub fn at_ends(&self, way: Way, ahead: &mut Ahead, ends: &Ends) {
         ahead.candidate = Candidate::ABSENT;
         ahead.foreseen = Foreseen::Unknown;
-        ahead.is_hashed = false;
-        if has_ports(parsed) {
-            ahead.has_key = true;
-            if table.is_empty() {
-                return;
-            }
-            ahead.key = key_of_ports(parsed, way);
-        } else {
-            let key = state_key(frame, parsed, way);
-            ahead.has_key = key.is_some();
-            if !ahead.has_key || table.is_empty() {
-                return;
-            }
-            ahead.key = key.unwrap_or(FlowKey::EMPTY);
+        let hints = Hints::KEY | Hints::ORDINARY;
+        if self.is_empty {
+            ahead.hints = hints;
+            return;
         }
-        ahead.hash = table.hash(&ahead.key);
-        ahead.is_hashed = true;
-        table.prefetch(ahead.hash);
+        ahead.hints = hints | Hints::HASHED;
+        if ends.protocol == protocol::TCP {
+            ahead.hints |= Hints::BOTH;
+        }
+        self.at_key(ahead, key_of(ends, way));
+    }
+
+    /// At any frame.
+    #[inline(always)]
+    pub fn at(&self, way: Way, ahead: &mut Ahead, frame: &[u8], parsed: &Parsed) {
+        ahead.candidate = Candidate::ABSENT;
+        ahead.foreseen = Foreseen::Unknown;
+        let key = if has_ports(parsed) { Some(key_of_ports(parsed, way)) } else { state_key(frame, parsed, way) };
+        ahead.hints = Hints::empty();
+        let Some(key) = key else { return };
+        ahead.hints.set(Hints::KEY, true);
+        ahead.hints.set(Hints::ORDINARY, !parsed.flags.contains(ParsedFlags::IP_OPTIONS));
+        if self.is_empty {
+            return;
+        }
+        ahead.hints.set(Hints::HASHED, true);
+        // TCP's numbers are where the rest of a long key is.
+        ahead.hints.set(Hints::BOTH, parsed.protocol == protocol::TCP || parsed.family != wire::Family::V4);
+        self.at_key(ahead, key);
+    }
+
+    #[inline(always)]
+    fn at_key(&self, ahead: &mut Ahead, key: FlowKey) {
+        ahead.key = key;
+        ahead.hash = self.table.hash(&key);
+        self.table.prefetch(ahead.hash);
         ahead.inner = None;
-        if way == Way::Out && table.further_len() != 0 {
-            let inner = table.hash(&inside(&ahead.key));
-            table.prefetch(inner);
+        if self.inner {
+            let inner = self.table.hash(&inside(&key));
+            self.table.prefetch(inner);
             ahead.inner = Some(inner);
         }
     }
+}
 
+impl<R: Recorder> Judge<'_, R> {
     /// The second look: the state that the bucket names.
     #[inline(always)]
     pub fn look_closer(&self, ahead: &mut Ahead) {
-        if ahead.is_hashed {
+        if ahead.hints.contains(Hints::HASHED) {
             let table = &self.help.tracker.table;
-            // TCP's numbers are where the rest of a long key is.
-            let both = ahead.key.is_long() || ahead.key.protocol() == protocol::TCP;
+            let both = ahead.hints.contains(Hints::BOTH);
             ahead.candidate = table.candidate(ahead.hash, both);
             if let Some(inner) = ahead.inner.filter(|_| ahead.is_absent()) {
                 ahead.candidate = table.candidate(inner, both);

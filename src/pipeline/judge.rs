@@ -1,23 +1,27 @@
 //! One frame's way: layer 2 rules, normalisation, states, and what packets without one meet (`pf_test`).
 #![forbid(unsafe_code)]
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Hints, Look};
 use super::answer::Answers;
 use super::note::Added;
 use super::tracker::{Tracker, time_of};
-use super::{Mark, Outcome, Random, Recorder, Shared, change, hold};
+use super::{Mark, Outcome, Outcomes, Random, Recorder, Shared, change, hold};
 use crate::filter::{
-    self, Action, Bound, Direction, Family, Foreseen, FragmentPolicy, List, Mismatch, Rule, Scrub, Subject, Timeout,
-    Verdict, Witness,
+    self, Action, Bound, Direction, Family, Foreseen, FragmentPolicy, List, Mismatch, Rule, Scrub, Subject, Tally,
+    Timeout, Verdict, Witness,
 };
 use crate::flow::frag::Arrival;
 use crate::flow::scrub::{Moment, normalize};
 use crate::flow::state::{self, Phase, Segment, State, StateFlags, Tracked, Way};
 use crate::flow::table::FlowId;
 use crate::flow::{FlowKey, Secret};
+use crate::mem::packet::BURST_MAX;
+use crate::mem::{Burst, PacketFlags};
 use crate::telemetry::{DropReason, Event, EventKind, ShardCounters};
 use crate::wire::rewrite::Edit;
 use crate::wire::{self, Parsed, ParsedFlags, protocol};
+
+const ALL_PASS: [Outcome; BURST_MAX] = [Outcome::Pass; BURST_MAX];
 
 /// What evaluation and translation work with.
 pub struct Help<'a, R> {
@@ -100,6 +104,7 @@ pub struct Judge<'a, R> {
     pub counters: &'a ShardCounters,
     pub answers: &'a mut Answers,
     pub mark: Mark,
+    tally: Tally<'a>,
     /// A packet with a key meets nothing before its state.
     pub is_plain: bool,
     /// What filter rules say of a packet without a state can be known before its turn.
@@ -133,6 +138,7 @@ impl<'a, R: Recorder> Judge<'a, R> {
         // While states move, what the table does not have may be in the one before.
         let is_alone = shared.states() == 0 || (!has_others && help.tracker.chores.old().is_none());
         help.tracker.has_made = false;
+        let tally = bound.tally(help.shard);
         Self {
             help,
             now_ns,
@@ -140,6 +146,7 @@ impl<'a, R: Recorder> Judge<'a, R> {
             counters,
             answers,
             mark: Mark::NONE,
+            tally,
             is_plain,
             foresees,
             is_alone,
@@ -150,40 +157,80 @@ impl<'a, R: Recorder> Judge<'a, R> {
     /// Judges a frame that comes alone, and changes it.
     pub fn alone(&mut self, frame: &mut [u8], parsed: &mut Parsed, partial: bool) -> Outcome {
         let mut ahead = Ahead::default();
-        self.look_ahead(self.help.way, &mut ahead, frame, parsed);
+        Look::new(&self.help.tracker.table, self.help.way).at(self.help.way, &mut ahead, frame, parsed);
         self.look_closer(&mut ahead);
         self.foresee(core::slice::from_mut(&mut ahead), core::slice::from_ref(parsed));
-        self.frame(frame, parsed, partial, &ahead)
+        self.frame(self.help.way, frame, parsed, partial, &ahead)
+    }
+
+    /// Judges the frames of a burst, which all go one way, and changes them: an outcome for each. True if all of them pass.
+    #[inline(always)]
+    pub fn burst(
+        &mut self,
+        way: Way,
+        burst: &mut Burst,
+        parsed: &mut [Parsed],
+        aheads: &mut [Ahead],
+        outcomes: &mut Outcomes,
+        mut marks: Option<&mut heapless::Vec<Mark, BURST_MAX>>,
+    ) -> bool {
+        let mut is_known = true;
+        for ahead in &mut *aheads {
+            self.look_closer(ahead);
+            is_known &= !ahead.is_absent();
+        }
+        if !is_known {
+            self.foresee(aheads, parsed);
+        }
+        // As many as frames, which fit.
+        let _ = outcomes.extend_from_slice(ALL_PASS.get(..burst.len()).unwrap_or_default());
+        let mut all_pass = true;
+        for ((packet, place), (parsed, ahead)) in burst.iter_mut().zip(outcomes).zip(parsed.iter_mut().zip(aheads)) {
+            let partial = packet.flags().intersects(PacketFlags::TX_CSUM_PARTIAL | PacketFlags::TX_TSO);
+            let outcome = self.frame(way, packet.frame_mut(), parsed, partial, ahead);
+            if let Some(marks) = &mut marks {
+                let _ = marks.push(self.mark);
+            }
+            if outcome != Outcome::Pass {
+                *place = outcome;
+                all_pass = false;
+            }
+        }
+        all_pass
     }
 
     /// Judges one frame, and changes it.
     #[inline(always)]
-    pub fn frame(&mut self, frame: &mut [u8], parsed: &mut Parsed, partial: bool, ahead: &Ahead) -> Outcome {
-        self.mark = Mark::NONE;
-        if self.is_plain && ahead.has_key {
+    fn frame(&mut self, way: Way, frame: &mut [u8], parsed: &mut Parsed, partial: bool, ahead: &Ahead) -> Outcome {
+        if self.is_plain && ahead.hints.contains(Hints::ORDINARY) {
             let tracker = &mut *self.help.tracker;
             let moment = (tracker.epoch, tracker.now);
             if let Some(state) = tracker.table.candidate_mut(ahead.candidate, &ahead.key)
-                && state.note_ordinary(self.help.way, moment, frame, parsed)
+                && state.note_ordinary(way, moment, frame, parsed)
             {
                 self.mark = Mark { rule: state.rule, copied: false };
-                self.help.bound.count(self.help.shard, state.rule, frame.len());
+                self.tally.count(state.rule, frame.len());
                 return Outcome::Pass;
             }
-            let is_new = ahead.is_absent() && !self.help.tracker.has_made && self.is_alone;
-            if is_new && !parsed.flags.contains(ParsedFlags::IP_OPTIONS) {
-                let (rule, outcome) = match ahead.foreseen {
-                    Foreseen::Pass(rule) => (rule, Outcome::Pass),
-                    Foreseen::Drop(rule) => (rule, Outcome::Drop(DropReason::Match)),
+            if ahead.is_absent() && self.is_alone && !self.help.tracker.has_made {
+                let rule = match ahead.foreseen {
+                    Foreseen::Pass(rule) => {
+                        self.mark = Mark { rule, copied: false };
+                        self.tally.count_decision(rule, frame.len());
+                        return Outcome::Pass;
+                    }
+                    Foreseen::Drop(rule) => Some((rule, DropReason::Match)),
                     Foreseen::Keep(rule) if !self.help.tracker.has_room(self.help.bound) => {
                         self.tell_refused(frame.len(), parsed, rule, DropReason::StateLimit);
-                        (rule, Outcome::Drop(DropReason::StateLimit))
+                        Some((rule, DropReason::StateLimit))
                     }
-                    _ => return self.in_full(frame, parsed, partial, ahead),
+                    _ => None,
                 };
-                self.mark = Mark { rule, copied: false };
-                self.help.bound.count_decision(self.help.shard, rule, frame.len());
-                return outcome;
+                if let Some((rule, reason)) = rule {
+                    self.mark = Mark { rule, copied: false };
+                    self.tally.count_decision(rule, frame.len());
+                    return Outcome::Drop(reason);
+                }
             }
         }
         self.in_full(frame, parsed, partial, ahead)
@@ -191,9 +238,11 @@ impl<'a, R: Recorder> Judge<'a, R> {
 
     #[inline(never)]
     fn in_full(&mut self, frame: &mut [u8], parsed: &mut Parsed, partial: bool, ahead: &Ahead) -> Outcome {
+        self.mark = Mark::NONE;
         let bound = self.help.bound;
-        let key = if ahead.is_hashed || !ahead.has_key {
-            ahead.has_key.then_some(ahead.key)
+        let has_key = ahead.hints.contains(Hints::KEY);
+        let key = if ahead.hints.contains(Hints::HASHED) || !has_key {
+            has_key.then_some(ahead.key)
         } else {
             state_key(frame, parsed, self.help.way)
         };
@@ -252,7 +301,11 @@ impl<'a, R: Recorder> Judge<'a, R> {
         if ahead.is_absent() && !tracker.has_made && tracker.chores.old().is_none() {
             return None;
         }
-        let (hash, inner) = if ahead.is_hashed { (ahead.hash, ahead.inner) } else { (tracker.table.hash(key), None) };
+        let (hash, inner) = if ahead.hints.contains(Hints::HASHED) {
+            (ahead.hash, ahead.inner)
+        } else {
+            (tracker.table.hash(key), None)
+        };
         tracker.find_hashed(hash, inner, key, self.help.way == Way::In)
     }
 
@@ -374,7 +427,7 @@ impl<'a, R: Recorder> Judge<'a, R> {
             return Some(Outcome::Drop(DropReason::IpOption));
         }
         state.see(now);
-        state.count(forward, frame.len());
+        state.count(way, frame.len());
         let (rule, flags, lifetime) = (state.rule, state.flags, state.lifetime);
         let changes = StateFlags::TRANSLATED | StateFlags::SCRUB | StateFlags::TIMESTAMPS;
         if flags.intersects(changes) || shifts != (0, 0) {

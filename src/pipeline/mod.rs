@@ -27,7 +27,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use crossbeam_queue::ArrayQueue;
 
-use self::ahead::Ahead;
+use self::ahead::{Ahead, Look};
 pub use self::answer::Answers;
 pub use self::chores::{Chore, Flush, Memory};
 pub use self::hold::Released;
@@ -284,23 +284,40 @@ impl Pipeline {
         self.mode == Mode::Filter && self.rules.current().has_ruleset()
     }
 
-    /// Parses the burst.
-    pub fn parse(&mut self, burst: &Burst) {
+    /// Parses the burst, and begins to look for the states of its frames, which all go one way.
+    pub fn parse(&mut self, burst: &Burst, direction: Direction) {
         // As many as frames, which fit. What is there is overwritten.
         if self.parsed.len() != burst.len() {
             let _ = self.parsed.resize_default(burst.len());
         }
+        match direction {
+            Direction::In => self.parse_going(Way::In, burst),
+            Direction::Out => self.parse_going(Way::Out, burst),
+        }
+    }
+
+    /// [`Pipeline::parse`], made for each way anew.
+    #[inline(always)]
+    fn parse_going(&mut self, way: Way, burst: &Burst) {
         for packet in burst.iter().take(FETCH_AHEAD) {
             prefetch::line_of(packet.frame());
         }
-        for (number, (parsed, packet)) in self.parsed.iter_mut().zip(burst).enumerate() {
+        let look = Look::new(&self.tracker.table, way);
+        let places = self.parsed.iter_mut().zip(&mut self.aheads);
+        for (number, (packet, (parsed, ahead))) in burst.iter().zip(places).enumerate() {
             if let Some(later) = burst.get(number + FETCH_AHEAD) {
                 prefetch::line_of(later.frame());
             }
-            if packet.flags().intersects(PacketFlags::TX_TSO | PacketFlags::RX_LRO) {
-                *parsed = wire::parse_super(packet.frame());
+            let frame = packet.frame();
+            let ends = if packet.flags().intersects(PacketFlags::TX_TSO | PacketFlags::RX_LRO) {
+                *parsed = wire::parse_super(frame);
+                None
             } else {
-                wire::parse_into(parsed, packet.frame());
+                wire::parse_into(parsed, frame)
+            };
+            match ends {
+                Some(ends) => look.at_ends(way, ahead, &ends),
+                None => look.at(way, ahead, frame, parsed),
             }
         }
     }
@@ -310,9 +327,14 @@ impl Pipeline {
     pub fn steer(&mut self, burst: &mut Burst, shards: usize, mut elsewhere: impl FnMut(usize, Packet)) {
         let packets = core::mem::take(burst);
         let parsed = core::mem::take(&mut self.parsed);
-        for (packet, parsed) in packets.into_iter().zip(parsed) {
+        for (from, (packet, parsed)) in packets.into_iter().zip(parsed).enumerate() {
             let target = wire::shard_of(wire::flow_hash(packet.frame(), &parsed, STEER_SEED), shards);
             if target == self.shard {
+                if let Some(ahead) = self.aheads.get(from).copied()
+                    && let Some(place) = self.aheads.get_mut(burst.len())
+                {
+                    *place = ahead;
+                }
                 // Both have room: they held at least as many before.
                 let _ = burst.push(packet);
                 let _ = self.parsed.push(parsed);
@@ -339,7 +361,7 @@ impl Pipeline {
         match self.mode {
             Mode::Block => outcomes.extend(burst.iter().map(|_| Outcome::Drop(DropReason::Admin))),
             Mode::Filter if self.rules.current().has_ruleset() => {
-                self.filter((direction, handed), now_ns, burst, counters, outcomes);
+                return self.filter((direction, handed), now_ns, burst, counters, outcomes);
             }
             Mode::Filter | Mode::Bypass => {
                 outcomes.extend(burst.iter().map(|packet| {
@@ -357,13 +379,13 @@ impl Pipeline {
         burst: &mut Burst,
         counters: &ShardCounters,
         outcomes: &mut Outcomes,
-    ) {
+    ) -> bool {
         let way = match direction {
             Direction::In => Way::In,
             Direction::Out => Way::Out,
         };
         let rules = self.rules.current();
-        let Some(bound) = rules.bound() else { return };
+        let Some(bound) = rules.bound() else { return true };
         self.tracker.expire(now_ns, Some(bound));
         self.waiting.expire(direction, now_ns);
         let help = Help {
@@ -381,16 +403,10 @@ impl Pipeline {
         };
         let mut judge = Judge::new(help, now_ns, &self.shared, counters, &mut self.answers);
         let aheads = self.aheads.get_mut(..burst.len()).unwrap_or_default();
-        judge.look_at_all(aheads, burst, &self.parsed);
-        judge.foresee(aheads, &self.parsed);
-        for ((packet, parsed), ahead) in burst.iter_mut().zip(&mut self.parsed).zip(aheads) {
-            let partial = packet.flags().intersects(PacketFlags::TX_CSUM_PARTIAL | PacketFlags::TX_TSO);
-            let outcome = judge.frame(packet.frame_mut(), parsed, partial, ahead);
-            if self.keeps_marks {
-                let _ = self.marks.push(judge.mark);
-            }
-            // As many outcomes as frames, which fit.
-            let _ = outcomes.push(outcome);
+        let marks = self.keeps_marks.then_some(&mut self.marks);
+        match way {
+            Way::In => judge.burst(Way::In, burst, &mut self.parsed, aheads, outcomes, marks),
+            Way::Out => judge.burst(Way::Out, burst, &mut self.parsed, aheads, outcomes, marks),
         }
     }
 }

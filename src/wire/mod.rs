@@ -27,7 +27,7 @@ pub mod udp;
 
 pub use hash::{flow_hash, shard_of};
 pub use parse::{parse, parse_head, parse_inner, parse_into, parse_super};
-pub use parsed::{Family, Fragment, ParseError, Parsed, ParsedFlags, VLAN_MAX};
+pub use parsed::{Ends, Family, Fragment, ParseError, Parsed, ParsedFlags, VLAN_MAX};
 
 /// EtherTypes (IANA, IEEE 802 numbers).
 pub mod ethertype {

@@ -2,7 +2,8 @@
 
 mod fast;
 
-use super::parsed::{Family, Fragment, ParseError, Parsed, ParsedFlags, VLAN_MAX};
+use self::fast::Fast;
+use super::parsed::{Ends, Family, Fragment, ParseError, Parsed, ParsedFlags, VLAN_MAX};
 use super::{ethertype, protocol};
 
 /// Most IPv6 extension headers that are walked (pf's `pf_hdr_limit` is the same idea).
@@ -13,16 +14,27 @@ const EXTENSIONS_MAX: usize = 16;
 #[inline]
 pub fn parse(frame: &[u8]) -> Parsed {
     let mut parsed = Parsed::default();
-    parse_into(&mut parsed, frame);
+    let _ = parse_into(&mut parsed, frame);
     parsed
 }
 
-/// [`parse`] into memory that is there already; whatever it held is overwritten.
-#[inline]
-pub fn parse_into(parsed: &mut Parsed, frame: &[u8]) {
-    if fast::parse(parsed, frame).is_none() {
-        *parsed = run(frame, Mode::Whole);
+/// [`parse`] into memory that is there already; whatever it held is overwritten. `Some`: it is TCP or UDP over IPv4, neither
+/// fragment nor malformed and without options. (`None` says nothing.)
+#[inline(always)]
+pub fn parse_into(parsed: &mut Parsed, frame: &[u8]) -> Option<Ends> {
+    match fast::parse(parsed, frame) {
+        Fast::Short(ends) => Some(ends),
+        Fast::Long => None,
+        Fast::No => {
+            run_into(parsed, frame);
+            None
+        }
     }
+}
+
+#[inline(never)]
+fn run_into(parsed: &mut Parsed, frame: &[u8]) {
+    *parsed = run(frame, Mode::Whole);
 }
 
 /// [`parse`] without the shortcut for common frames; slower, and the same.

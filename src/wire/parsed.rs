@@ -85,51 +85,66 @@ pub struct Fragment {
 ///
 /// Of a malformed frame ([`Parsed::error`]), the fields in front of the fault are set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
 pub struct Parsed {
     /// Source address; IPv4 in the first four bytes, the rest zero. ARP: sender.
     pub src: [u8; 16],
     /// Destination address, the same way. ARP: target.
     pub dst: [u8; 16],
-    /// EtherType behind the VLAN tags; 1500 and less is an IEEE 802.3 length.
-    pub ethertype: u16,
     /// Tag control information of the first [`Parsed::vlan_count`] VLAN tags, outermost first.
     pub vlans: [u16; VLAN_MAX],
-    /// Facts.
-    pub flags: ParsedFlags,
+    // What is the same for most frames stands together: one store writes it.
+    /// EtherType behind the VLAN tags; 1500 and less is an IEEE 802.3 length.
+    pub ethertype: u16,
     /// Start of the network header: behind Ethernet and VLAN headers.
     pub l3: u16,
     /// Start of the transport header; 0 when there is none, as in all but the first fragment.
     pub l4: u16,
-    /// Source port, with [`ParsedFlags::PORTS`].
-    pub src_port: u16,
-    /// Destination port.
-    pub dst_port: u16,
-    /// ARP operation (RFC 826), with [`ParsedFlags::ARP`].
-    pub arp_op: u16,
-    /// Number of VLAN tags.
-    pub vlan_count: u8,
+    /// What is wrong, if anything.
+    pub error: Option<ParseError>,
     /// IPv4, IPv6 or neither.
     pub family: Family,
     /// IP protocol behind IPv6 extension headers; [`protocol::NONE`] if not IP.
     pub protocol: u8,
-    /// TCP flags, FIN in the lowest bit, with [`ParsedFlags::TCP`].
-    pub tcp_flags: u8,
+    /// Number of VLAN tags.
+    pub vlan_count: u8,
     /// ICMP type, with [`ParsedFlags::ICMP`].
     pub icmp_type: u8,
     /// ICMP code.
     pub icmp_code: u8,
-    /// Time to live or hop limit.
-    pub ttl: u8,
+    /// TCP flags, FIN in the lowest bit, with [`ParsedFlags::TCP`].
+    pub tcp_flags: u8,
     /// Type of service or traffic class.
     pub tos: u8,
-    /// What is wrong, if anything.
-    pub error: Option<ParseError>,
+    /// Time to live or hop limit.
+    pub ttl: u8,
+    /// Destination port.
+    pub dst_port: u16,
+    /// Source port, with [`ParsedFlags::PORTS`].
+    pub src_port: u16,
+    /// Facts.
+    pub flags: ParsedFlags,
+    /// ARP operation (RFC 826), with [`ParsedFlags::ARP`].
+    pub arp_op: u16,
     /// Fragmentation.
     pub fragment: Fragment,
     /// Start of what the innermost header that was read carries.
     pub payload: u32,
     /// Length of that, in bytes, without padding.
     pub payload_len: u32,
+}
+
+const _: () = assert!(size_of::<Parsed>() == 80);
+
+/// Who speaks to whom with TCP or UDP over IPv4, in numbers that are at hand when a frame has just been parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Source and destination address as they stand in the header, in little endian order.
+    pub addresses: u64,
+    /// Ports: the destination's are the lower half.
+    pub ports: u32,
+    /// TCP or UDP.
+    pub protocol: u8,
 }
 
 impl Default for Parsed {

@@ -113,7 +113,7 @@ impl Shard {
         let counters = &*self.counters;
         let now_ns = self.common.host.now_ns();
         if self.pipeline.looks_at_frames() {
-            self.pipeline.parse(&burst);
+            self.pipeline.parse(&burst, direction);
         }
         let wanting = self.pipeline.taps().wanting(direction);
         self.pipeline.keeps_marks = wanting != 0;

@@ -116,7 +116,7 @@ impl Shard {
             count_refused(counters, &refused);
             count_received(counters, out);
             if self.pipeline.looks_at_frames() {
-                self.pipeline.parse(out);
+                self.pipeline.parse(out, Direction::In);
             }
             let wanting = self.pipeline.taps().wanting(Direction::In);
             self.pipeline.keeps_marks = wanting != 0;
@@ -311,7 +311,7 @@ impl Shard {
         }
         self.pipeline.begin();
         if self.tx.has_lanes() {
-            self.pipeline.parse(burst);
+            self.pipeline.parse(burst, Direction::Out);
             let mut refused = Burst::new();
             let tx = &mut self.tx;
             self.pipeline.steer(burst, common.shards(), |target, packet| {
@@ -325,7 +325,7 @@ impl Shard {
                 self.tx.drop(common, counters, packet, reason, status);
             }
         } else if self.pipeline.looks_at_frames() {
-            self.pipeline.parse(burst);
+            self.pipeline.parse(burst, Direction::Out);
         }
         self.judge_tx(start_ns, burst);
         self.tx.flush(&mut *self.queue);
@@ -410,7 +410,7 @@ impl Shard {
                 self.common.host.now_ns()
             });
             if self.pipeline.looks_at_frames() {
-                self.pipeline.parse(&burst);
+                self.pipeline.parse(&burst, Direction::Out);
             }
             self.judge_tx(now_ns, &mut burst);
         }

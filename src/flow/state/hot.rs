@@ -2,9 +2,9 @@
 //! numbers.
 
 use super::tcp::{ACK_WINDOW, at_least, distance};
-use super::{Lifetime, Phase, State, StateFlags, Way};
+use super::{State, StateFlags, Way};
 use crate::wire::tcp::{ACK, FIN, RST, SYN, TcpHeader};
-use crate::wire::{Parsed, ParsedFlags, protocol};
+use crate::wire::{Parsed, protocol};
 
 /// With any of these there is more to do than to note the packet.
 const BUSY: StateFlags = StateFlags::TRANSLATED
@@ -16,54 +16,36 @@ const BUSY: StateFlags = StateFlags::TRANSLATED
     .union(StateFlags::PROXY_SERVER)
     .union(StateFlags::TIMESTAMPS);
 
+const BUSY_IN: StateFlags = BUSY.union(StateFlags::OPEN_IN);
+const BUSY_OUT: StateFlags = BUSY.union(StateFlags::OPEN_OUT);
+
 impl State {
     /// Notes a packet of this state if that is all there is to do: it belongs there, nothing in it is to be changed, and
-    /// the state stays as it is but for numbers. False, and no change, otherwise; then the long way is to be gone.
+    /// the state stays as it is but for numbers. False, and no change, otherwise; then the long way is to be gone. The packet
+    /// has no options: only the long way knows whether these may pass.
     #[must_use]
     #[inline(always)]
     pub fn note_ordinary(&mut self, way: Way, (epoch, now): (u64, u64), frame: &[u8], parsed: &Parsed) -> bool {
-        if self.flags.intersects(BUSY) || !self.is_of_epoch(epoch) {
+        let busy = if way == Way::In { BUSY_IN } else { BUSY_OUT };
+        if self.flags.intersects(busy) || !self.is_of_epoch(epoch) {
             return false;
         }
-        // Or a routing header: only the long way knows whether these may pass.
-        if parsed.flags.contains(ParsedFlags::IP_OPTIONS) {
+        if parsed.protocol == protocol::TCP && !self.ordinary_segment(self.is_forward(way), frame, parsed) {
             return false;
         }
-        let forward = self.is_forward(way);
-        let ordinary = match parsed.protocol {
-            protocol::TCP => self.ordinary_segment(forward, frame, parsed),
-            _ => self.ordinary_datagram(forward),
-        };
-        if ordinary {
-            self.see(now);
-            self.count(forward, frame.len());
-        }
-        ordinary
-    }
-
-    #[inline(always)]
-    fn ordinary_datagram(&mut self, forward: bool) -> bool {
-        let settled = matches!(
-            self.lifetime,
-            Lifetime::UdpSingle
-                | Lifetime::UdpMultiple
-                | Lifetime::IcmpError
-                | Lifetime::OtherSingle
-                | Lifetime::OtherMultiple
-        );
-        let (sender, receiver) = self.phases(forward);
-        settled && sender >= Phase::SINGLE && receiver != Phase::SINGLE
+        self.see(now);
+        self.count(way, frame.len());
+        true
     }
 
     #[inline(always)]
     fn ordinary_segment(&mut self, forward: bool, frame: &[u8], parsed: &Parsed) -> bool {
-        if self.lifetime != Lifetime::TcpEstablished || parsed.tcp_flags & (SYN | FIN | RST | ACK) != ACK {
+        if parsed.tcp_flags & (SYN | FIN | RST | ACK) != ACK {
             return false;
         }
         let Some(header) = frame.get(usize::from(parsed.l4)..).and_then(TcpHeader::new) else { return false };
-        let is_open = self.phases == [Phase::ESTABLISHED; 2];
         let (mut sender, mut receiver) = self.ends(forward);
-        if !is_open || sender.shift | receiver.shift != 0 || sender.low == 0 {
+        if sender.low == 0 {
             return false;
         }
         // As in `fully`, of which this is what is left.

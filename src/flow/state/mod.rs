@@ -20,7 +20,7 @@ use super::scrub::TcpScrub;
 use super::sources::NodeId;
 use super::table::{BEFORE, BEHIND};
 use crate::wire::icmp::{HEADER_LEN, IcmpHeader, NEIGHBOR_ADVERT, NEIGHBOR_SOLICIT};
-use crate::wire::{Parsed, ParsedFlags, protocol};
+use crate::wire::{Ends, Parsed, ParsedFlags, protocol};
 pub use tcp::{End, Peer, Phase, Segment, Shift, Tracked};
 
 /// Which way a packet goes, seen from the host.
@@ -86,14 +86,11 @@ bitflags! {
         const CONNECTION = 1 << 11;
         /// Its packets are shown to those who watch for copies (`dup-to`).
         const COPY = 1 << 12;
+        /// A packet that comes in may change more of the state than numbers.
+        const OPEN_IN = 1 << 13;
+        /// One that goes out may.
+        const OPEN_OUT = 1 << 14;
     }
-}
-
-/// Packets and bytes, half of each number.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    packets: u32,
-    bytes: u32,
 }
 
 /// One state. What every packet of it reads and writes comes first and ends, behind what a table has in front, with the
@@ -113,8 +110,16 @@ pub struct State {
     epoch: u32,
     /// When the last packet came, the lower half of its ticks; see [`State::seen`].
     seen: u32,
-    /// Lower halves of what came from the end that began, and from the other.
-    low: [Counts; 2],
+    /// Bytes that came in, and that went out.
+    bytes: [u64; 2],
+    /// Packets that came in and that went out, the lower halves.
+    packets: [u32; 2],
+    /// What the wire shows.
+    pub wire: FlowKey,
+    /// What the stack says.
+    pub stack: FlowKey,
+    /// Upper halves of `packets`.
+    more_packets: [u32; 2],
     /// How far the end that began is, and the other.
     pub phases: [Phase; 2],
     /// IP protocol.
@@ -125,12 +130,6 @@ pub struct State {
     pub set_tos: Option<u8>,
     /// `max-mss`; 0 = none.
     pub max_mss: u16,
-    /// What the wire shows.
-    pub wire: FlowKey,
-    /// What the stack says.
-    pub stack: FlowKey,
-    /// Upper halves of `low`.
-    high: [Counts; 2],
     /// `reassemble tcp`: its timestamps.
     pub stamps: TcpScrub,
     /// Node of the source, if sources are tracked.
@@ -171,7 +170,7 @@ impl State {
     /// A new one, without a packet counted.
     #[must_use]
     pub fn new(way: Way, protocol: u8, wire: FlowKey, stack: FlowKey, now: u64) -> Self {
-        let mut flags = StateFlags::empty();
+        let mut flags = StateFlags::OPEN_IN | StateFlags::OPEN_OUT;
         flags.set(StateFlags::TRANSLATED, wire != stack);
         Self {
             flags,
@@ -180,15 +179,16 @@ impl State {
             rule: u32::MAX,
             epoch: 0,
             seen: now as u32,
-            low: [Counts::default(); 2],
+            bytes: [0; 2],
+            packets: [0; 2],
+            wire,
+            stack,
+            more_packets: [0; 2],
             phases: [Phase::CLOSED; 2],
             protocol,
             min_ttl: 0,
             set_tos: None,
             max_mss: 0,
-            wire,
-            stack,
-            high: [Counts::default(); 2],
             stamps: TcpScrub::default(),
             source: None,
             rule_id: 0,
@@ -257,50 +257,49 @@ impl State {
         if forward { (first, second) } else { (second, first) }
     }
 
-    /// The phases of sender and receiver of packets of this way.
-    #[inline(always)]
-    const fn phases(&self, forward: bool) -> (Phase, Phase) {
-        let [first, second] = self.phases;
-        if forward { (first, second) } else { (second, first) }
-    }
-
     /// Counts a packet.
     #[inline(always)]
-    pub fn count(&mut self, forward: bool, len: usize) {
-        let index = usize::from(!forward);
-        let Some(low) = self.low.get_mut(index) else { return };
-        let (packets, more_packets) = low.packets.overflowing_add(1);
-        let (bytes, more_bytes) = low.bytes.overflowing_add(len as u32);
-        *low = Counts { packets, bytes };
-        if more_packets | more_bytes {
-            self.carry(index, more_packets, more_bytes);
+    pub fn count(&mut self, way: Way, len: usize) {
+        let index = usize::from(way == Way::Out);
+        if let (Some(packets), Some(bytes)) = (self.packets.get_mut(index), self.bytes.get_mut(index)) {
+            *bytes = bytes.wrapping_add(len as u64);
+            *packets = packets.wrapping_add(1);
+            if *packets == 0 {
+                self.carry(index);
+            }
         }
     }
 
     #[cold]
-    fn carry(&mut self, index: usize, packets: bool, bytes: bool) {
-        if let Some(high) = self.high.get_mut(index) {
-            high.packets = high.packets.wrapping_add(u32::from(packets));
-            high.bytes = high.bytes.wrapping_add(u32::from(bytes));
+    fn carry(&mut self, index: usize) {
+        if let Some(more) = self.more_packets.get_mut(index) {
+            *more = more.wrapping_add(1);
         }
     }
 
-    fn total(&self, part: impl Fn(&Counts) -> u32) -> [u64; 2] {
-        let [high, low] = [&self.high, &self.low].map(|[first, second]| [part(first), part(second)].map(u64::from));
-        let ([a, b], [c, d]) = (high, low);
-        [a << 32 | c, b << 32 | d]
+    /// Of the end that began, and of the other, what came in and went out.
+    const fn by_end(&self, [came_in, went_out]: [u64; 2]) -> [u64; 2] {
+        if matches!(self.way, Way::In) { [came_in, went_out] } else { [went_out, came_in] }
     }
 
     /// Packets of the end that began, and of the other.
     #[must_use]
     pub fn packets(&self) -> [u64; 2] {
-        self.total(|counts| counts.packets)
+        let ([a, b], [more_a, more_b]) = (self.packets.map(u64::from), self.more_packets.map(u64::from));
+        self.by_end([more_a << 32 | a, more_b << 32 | b])
     }
 
     /// Bytes, the same way.
     #[must_use]
-    pub fn bytes(&self) -> [u64; 2] {
-        self.total(|counts| counts.bytes)
+    pub const fn bytes(&self) -> [u64; 2] {
+        self.by_end(self.bytes)
+    }
+
+    /// Notes the packet, of anything but TCP, that made the state.
+    pub fn open_datagram(&mut self) {
+        let [first, _] = &mut self.phases;
+        *first = Phase::SINGLE;
+        self.lifetime = first_lifetime(self.protocol);
     }
 
     /// Follows a packet of anything but TCP (pf's `pf_test_state_udp`, `pf_test_state_icmp`, `pf_test_state_other`).
@@ -318,6 +317,16 @@ impl State {
             (_, true) => Lifetime::OtherMultiple,
             (_, false) => Lifetime::OtherSingle,
         };
+        let [first, second] = self.phases;
+        let settled = |sender, receiver| sender >= Phase::SINGLE && receiver != Phase::SINGLE;
+        self.settle(settled(first, second), settled(second, first));
+    }
+
+    /// Says of which end another packet as the last one would change nothing but numbers.
+    fn settle(&mut self, first: bool, second: bool) {
+        let (came_in, went_out) = if self.way == Way::In { (first, second) } else { (second, first) };
+        self.flags.set(StateFlags::OPEN_IN, !came_in);
+        self.flags.set(StateFlags::OPEN_OUT, !went_out);
     }
 }
 
@@ -385,6 +394,13 @@ pub fn key(frame: &[u8], parsed: &Parsed, way: Way) -> Option<FlowKey> {
         Way::Out => (&parsed.dst, &parsed.src),
     };
     Some(FlowKey::new((far, far_port), (near, near_port), parsed.protocol, parsed.family, 0))
+}
+
+/// [`key`] of a packet between these ends.
+#[must_use]
+#[inline(always)]
+pub fn key_of(ends: &Ends, way: Way) -> FlowKey {
+    FlowKey::of(ends, way == Way::Out)
 }
 
 /// [`key`] of a packet with ports.

@@ -228,6 +228,9 @@ impl State {
         if matches!(tracked, Tracked::Pass | Tracked::Established) {
             let [first, second] = self.phases;
             self.lifetime = lifetime(first.min(second), first.max(second));
+            let shifted = self.peers.iter().any(|peer| peer.shift != 0);
+            let settled = self.phases == [Phase::ESTABLISHED; 2] && !shifted;
+            self.settle(settled, settled);
         }
         tracked
     }

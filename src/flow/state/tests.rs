@@ -143,15 +143,14 @@ fn after_the_end_a_reset_need_not_be_exact() {
 
 #[test]
 fn counts_go_on_past_32_bits() {
-    let mut state = state();
-    let mut bytes = 0u64;
-    for len in [u32::MAX as usize, 1, u32::MAX as usize, 1500] {
-        state.count(false, len);
-        bytes += len as u64;
-        assert_eq!((state.packets()[0], state.bytes()), (0, [0, bytes]));
+    for way in [Way::In, Way::Out] {
+        let mut state = state();
+        assert_eq!(state.way, Way::Out);
+        state.packets = [u32::MAX; 2];
+        state.count(way, u32::MAX as usize);
+        state.count(way, 60);
+        let (before, after) = ((u64::from(u32::MAX), 0), ((1 << 32) + 1, (1 << 32) + 59));
+        let (first, second) = if way == Way::Out { (after, before) } else { (before, after) };
+        assert_eq!((state.packets(), state.bytes()), ([first.0, second.0], [first.1, second.1]));
     }
-    state.low[1].packets = u32::MAX;
-    state.count(false, 60);
-    state.count(true, 60);
-    assert_eq!((state.packets(), state.bytes()), ([1, 1 << 32], [60, bytes + 60]));
 }

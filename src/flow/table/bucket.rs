@@ -11,15 +11,14 @@ pub(super) const FREE: u8 = 0;
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(super) struct Bucket {
-    /// Eight bits of each entry's hash, or [`FREE`].
-    tags: [u8; WAYS],
-    /// Entries that belong here, found this full, and went on to a later bucket.
-    pub passed: u32,
+    /// Eight bits of each entry's hash, or [`FREE`]; behind them, how many entries that belong here found this full and
+    /// went on to a later bucket.
+    row: [u8; tags::ROW],
     /// What each entry is; see `Reference`.
     references: [u32; WAYS],
 }
 
-const _: () = assert!(size_of::<Bucket>() == 64);
+const _: () = assert!(size_of::<Bucket>() == 64 && WAYS + size_of::<u32>() == tags::ROW && FREE == 0);
 
 /// Which ways of a bucket have a tag: one bit each.
 #[derive(Clone, Copy)]
@@ -40,12 +39,25 @@ impl Iterator for Ways {
 }
 
 impl Bucket {
-    pub const EMPTY: Self = Self { tags: [FREE; WAYS], passed: 0, references: [0; WAYS] };
+    pub const EMPTY: Self = Self { row: [0; tags::ROW], references: [0; WAYS] };
+
+    /// Entries that belong here and are elsewhere.
+    #[inline(always)]
+    pub fn passed(&self) -> u32 {
+        self.row.last_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+    }
+
+    /// Says how many they are.
+    pub fn set_passed(&mut self, passed: u32) {
+        if let Some(bytes) = self.row.last_chunk_mut() {
+            *bytes = passed.to_ne_bytes();
+        }
+    }
 
     /// The ways whose tag is `tag`.
     #[inline(always)]
     pub fn with_tag(&self, tag: u8) -> Ways {
-        Ways(tags::equal(&self.tags, tag))
+        Ways(tags::equal(&self.row, tag))
     }
 
     /// The first free way.
@@ -65,7 +77,7 @@ impl Bucket {
     }
 
     pub fn set(&mut self, way: usize, tag: u8, reference: u32) {
-        if let (Some(t), Some(r)) = (self.tags.get_mut(way), self.references.get_mut(way)) {
+        if let (Some(t), Some(r)) = (self.row.get_mut(way), self.references.get_mut(way)) {
             *t = tag;
             *r = reference;
         }

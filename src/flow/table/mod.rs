@@ -258,7 +258,7 @@ impl<T> FlowTable<T> {
     pub fn candidate(&self, hash: u64, both: bool) -> Candidate {
         let Some(bucket) = self.buckets.get(self.home(hash)) else { return Candidate::SEARCH };
         let Some(reference) = bucket.with_tag(tag(hash)).next().and_then(|way| bucket.reference(way)) else {
-            return if bucket.passed == 0 { Candidate::ABSENT } else { Candidate::SEARCH };
+            return if bucket.passed() == 0 { Candidate::ABSENT } else { Candidate::SEARCH };
         };
         if reference & FURTHER == 0 {
             self.prefetch_slot(reference, both);
@@ -306,7 +306,7 @@ impl<T> FlowTable<T> {
                     return Some(hit);
                 }
             }
-            if bucket.passed == 0 {
+            if bucket.passed() == 0 {
                 return None;
             }
             at = self.after(at);
@@ -419,7 +419,7 @@ impl<T> FlowTable<T> {
                 bucket.set(way, tag(hash), reference);
                 return;
             }
-            bucket.passed += 1;
+            bucket.set_passed(bucket.passed().saturating_add(1));
             at = self.after(at);
         }
         debug_assert!(false, "there are ways for twice the entries");
@@ -434,7 +434,7 @@ impl<T> FlowTable<T> {
                 bucket.set(way, FREE, 0);
                 return;
             }
-            bucket.passed = bucket.passed.saturating_sub(1);
+            bucket.set_passed(bucket.passed().saturating_sub(1));
             at = self.after(at);
         }
         debug_assert!(false, "every entry is behind its home");

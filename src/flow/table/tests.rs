@@ -144,7 +144,7 @@ fn one_bucket_for_all_still_finds_everything() {
     for id in ids.iter().skip(1).step_by(2) {
         table.unlink(hash, id.index);
     }
-    assert!(table.buckets.iter().all(|bucket| bucket.passed == 0 && bucket.free() == Some(0)));
+    assert!(table.buckets.iter().all(|bucket| bucket.passed() == 0 && bucket.free() == Some(0)));
 }
 
 /// Structured keys, as in a scan: buckets fill as if the keys were random.
@@ -165,9 +165,9 @@ fn structured_keys_spread_evenly() {
             table.insert(table.hash(&key), key, n).unwrap();
         }
         // Poisson with a mean of 6: P(more than 12) = 0.9 %, and what passes on makes little more of it.
-        let passed = table.buckets.iter().filter(|bucket| bucket.passed > 0).count();
+        let passed = table.buckets.iter().filter(|bucket| bucket.passed() > 0).count();
         assert!(passed * 50 < table.buckets.len(), "{name}: {passed} of {}", table.buckets.len());
-        let longest = table.buckets.iter().map(|bucket| bucket.passed).max().unwrap();
+        let longest = table.buckets.iter().map(|bucket| bucket.passed()).max().unwrap();
         assert!(longest < 20, "{name}: {longest}");
     }
 }
@@ -300,6 +300,6 @@ proptest! {
             prop_assert_eq!(further, keys[1..].iter().rev().map(|n| key(*n)).collect::<Vec<_>>());
             table.remove(*id);
         }
-        prop_assert!(table.buckets.iter().all(|bucket| bucket.passed == 0 && bucket.free() == Some(0)));
+        prop_assert!(table.buckets.iter().all(|bucket| bucket.passed() == 0 && bucket.free() == Some(0)));
     }
 }

@@ -61,7 +61,7 @@ impl Bursts {
         }
         let mut outcomes = Outcomes::new();
         self.pipeline.begin();
-        self.pipeline.parse(&burst);
+        self.pipeline.parse(&burst, direction);
         self.pipeline.judge((direction, false), now, &mut burst, &self.counters, &mut outcomes);
         let judged = burst.iter().zip(&outcomes).map(|(packet, outcome)| (*outcome, packet.frame().to_vec())).collect();
         for packet in burst {

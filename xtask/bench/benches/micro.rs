@@ -38,7 +38,7 @@ fn parse(c: &mut Criterion) {
     group.bench_function("64 frames", |b| {
         b.iter(|| {
             for frame in &frames {
-                wire::parse_into(&mut parsed, black_box(frame));
+                let _ = wire::parse_into(&mut parsed, black_box(frame));
                 black_box(&mut parsed);
             }
         });

@@ -68,7 +68,7 @@ impl Bed {
             let started = measure::cpu_time();
             for burst in &mut bursts {
                 self.pipeline.begin();
-                self.pipeline.parse(burst);
+                self.pipeline.parse(burst, self.direction);
                 if only_parse {
                     continue;
                 }

@@ -5,11 +5,11 @@ use std::hint::black_box;
 use anyhow::{Result, ensure};
 use clap::Args as ClapArgs;
 use serde_json::{Map, Value, json};
-use weir_core::telemetry::bpf::{Program, Scratch};
+use weir_core::telemetry::bpf::{Instruction, Program, Scratch};
 
-use crate::frames;
+use crate::frames::{self, Random};
 use crate::measure::{self, Times};
-use crate::peer::pcap::Filter;
+use crate::peer::pcap::{Both, Filter};
 
 /// Arguments of `bench bpf`.
 #[derive(ClapArgs)]
@@ -23,7 +23,10 @@ pub struct Args {
     /// Frames of a burst.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=64))]
     batch: u16,
-    /// Seed of the frames.
+    /// Random programs that are compared with libpcap's interpreter first.
+    #[arg(long, default_value_t = 20_000)]
+    programs: usize,
+    /// Seed of the frames and the programs.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// One JSON object instead of the table.
@@ -62,6 +65,7 @@ pub fn run(args: &Args) -> Result<()> {
     let frames = frames::mixed(args.frames, args.seed);
     let slices: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
     let mut scratch = Scratch::default();
+    let programs = compare(args.programs, args.seed, &slices, &mut scratch)?;
     let mut verdicts = [0; BATCH_MAX];
     let batch = usize::from(args.batch);
     let mut rows = Vec::new();
@@ -122,6 +126,7 @@ pub fn run(args: &Args) -> Result<()> {
         println!("{}", Value::Object(rows.iter().map(row).collect::<Map<_, _>>()));
         return Ok(());
     }
+    println!("{programs} random programs on 64 frames each: every verdict is libpcap's");
     println!("{} mixed frames, ns per frame: median (min..max)", frames.len());
     println!("{:50}{:>6}{:>7}{:>22}{:>22}{:>22}", "", "steps", "kept", "weir, bursts", "weir, one by one", "libpcap");
     for row in rows {
@@ -131,4 +136,75 @@ pub fn run(args: &Args) -> Result<()> {
         println!("{expression:50}{steps:>6}{kept:>7}{ours:>22}{single:>22}{theirs:>22}");
     }
     Ok(())
+}
+
+/// Every operation of bpf(4), and those again that compilers make most of.
+const CODES: [u16; 60] = [
+    0x06, 0x16, 0x20, 0x28, 0x30, 0x40, 0x48, 0x50, 0x80, 0x81, 0x00, 0x01, 0x60, 0x61, 0xb1, 0x02, 0x03, 0x04, 0x0c,
+    0x14, 0x1c, 0x24, 0x2c, 0x34, 0x94, 0x3c, 0x9c, 0x44, 0x4c, 0x54, 0x5c, 0xa4, 0xac, 0x64, 0x6c, 0x74, 0x7c, 0x84,
+    0x05, 0x15, 0x1d, 0x25, 0x2d, 0x35, 0x3d, 0x45, 0x4d, 0x07, 0x87, 0x28, 0x30, 0x20, 0x48, 0x50, 0x54, 0x15, 0x25,
+    0x35, 0x45, 0xb1,
+];
+
+/// Runs random programs on frames and pieces of them, one by one and in bursts. How many were valid.
+///
+/// # Errors
+/// A verdict that is not libpcap's, with the program.
+fn compare(count: usize, seed: u64, frames: &[&[u8]], scratch: &mut Scratch) -> Result<usize> {
+    let mut random = Random(seed | 1);
+    let mut verdicts = [0; BATCH_MAX];
+    let mut valid = 0;
+    for _ in 0..count {
+        let instructions = program(&mut random);
+        let Some(both) = Both::new(&instructions) else { continue };
+        valid += 1;
+        let first = random.next() as usize % frames.len().saturating_sub(BATCH_MAX).max(1);
+        let cuts = frames.iter().skip(first).take(BATCH_MAX);
+        let cuts: Vec<&[u8]> = cuts
+            .map(|frame| {
+                let len = if random.next() % 4 == 0 { random.next() as usize % (frame.len() + 1) } else { frame.len() };
+                frame.get(..len).unwrap_or(frame)
+            })
+            .collect();
+        both.program.run_burst(scratch, &cuts, &mut verdicts);
+        for (frame, verdict) in cuts.iter().zip(verdicts) {
+            let (theirs, single) = (both.run_theirs(frame), both.program.run(frame, frame.len()));
+            ensure!(
+                (verdict, single) == (theirs, theirs),
+                "libpcap keeps {theirs} bytes, a burst {verdict}, the interpreter {single}: {instructions:?} on {frame:02x?}"
+            );
+        }
+    }
+    Ok(valid)
+}
+
+/// A random program, nearly always a valid one.
+fn program(random: &mut Random) -> Vec<Instruction> {
+    // libpcap's memory begins with whatever there was.
+    let mut all: Vec<_> = (0..16).map(|k| Instruction { code: 0x02, jt: 0, jf: 0, k }).collect();
+    if !random.next().is_multiple_of(4) {
+        all.clear();
+    }
+    let has_memory = !all.is_empty();
+    for _ in 0..random.next() % 24 {
+        let code = CODES[random.next() as usize % CODES.len()];
+        let (jt, jf) = (random.next() as u8 % 4, random.next() as u8 % 4);
+        let k = match random.next() % 5 {
+            0 => random.next() as u32,
+            1 => 0x0800,
+            _ => random.next() as u32 % 64,
+        };
+        match code {
+            0x60 | 0x61 | 0x02 | 0x03 if !has_memory => {}
+            0x60 | 0x61 | 0x02 | 0x03 => all.push(Instruction { code, jt: 0, jf: 0, k: k % 16 }),
+            // What libpcap makes of more is the compiler's choice.
+            0x64 | 0x74 => all.push(Instruction { code, jt: 0, jf: 0, k: k % 32 }),
+            // Far jumps leave the program.
+            0x05 => all.push(Instruction { code, jt: 0, jf: 0, k: k % 4 }),
+            _ => all.push(Instruction { code, jt, jf, k }),
+        }
+    }
+    // Jumps of the last ones end at a return.
+    all.extend((0..4).map(|_| Instruction { code: 0x16, jt: 0, jf: 0, k: 0 }));
+    all
 }

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 
 use anyhow::{Result, bail};
-use weir_core::telemetry::bpf::Instruction;
+use weir_core::telemetry::bpf::{Instruction, Program};
 
 /// `DLT_EN10MB`.
 const ETHERNET: c_int = 1;
@@ -76,6 +76,30 @@ impl Filter {
     pub fn run(&self, frame: &[u8]) -> u32 {
         // SAFETY: the program is a valid one, and the frame has as many bytes.
         unsafe { bpf_filter(self.0.insns, frame.as_ptr(), frame.len() as c_uint, frame.len() as c_uint) }
+    }
+}
+
+/// Any program, in this project's interpreter and in libpcap's.
+pub struct Both {
+    /// This project's.
+    pub program: Program,
+    insns: Vec<Insn>,
+}
+
+impl Both {
+    /// `None` for a program that is not valid.
+    pub fn new(instructions: &[Instruction]) -> Option<Self> {
+        let program = Program::new(instructions).ok()?;
+        let insns = instructions.iter().map(|&Instruction { code, jt, jf, k }| Insn { code, jt, jf, k }).collect();
+        Some(Self { program, insns })
+    }
+
+    /// Runs it in libpcap's interpreter, which checks nothing.
+    pub fn run_theirs(&self, frame: &[u8]) -> u32 {
+        let len = frame.len() as c_uint;
+        // SAFETY: `Program::new` found the instructions valid: every jump stays inside, every memory word is one of the
+        // sixteen, and the last instruction returns. The frame has as many bytes.
+        unsafe { bpf_filter(self.insns.as_ptr(), frame.as_ptr(), len, len) }
     }
 }
 

@@ -162,7 +162,11 @@ fn compare(count: usize, seed: u64, frames: &[&[u8]], scratch: &mut Scratch) -> 
         let cuts = frames.iter().skip(first).take(BATCH_MAX);
         let cuts: Vec<&[u8]> = cuts
             .map(|frame| {
-                let len = if random.next() % 4 == 0 { random.next() as usize % (frame.len() + 1) } else { frame.len() };
+                let len = if random.next().is_multiple_of(4) {
+                    random.next() as usize % (frame.len() + 1)
+                } else {
+                    frame.len()
+                };
                 frame.get(..len).unwrap_or(frame)
             })
             .collect();

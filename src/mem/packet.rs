@@ -267,7 +267,14 @@ impl Packet {
     /// Longest frame that fits behind the headroom, in bytes.
     #[must_use]
     pub fn room(&self) -> usize {
-        (self.raw.buf_len - self.raw.data_off) as usize
+        self.space() as usize
+    }
+
+    /// The same, as devices are told it.
+    #[must_use]
+    #[inline(always)]
+    pub fn space(&self) -> u32 {
+        self.raw.buf_len - self.raw.data_off
     }
 
     /// Sets the frame's length; bytes that come in are what the buffer held. False, and no change, if it does not
@@ -352,8 +359,26 @@ impl Packet {
     /// As [`Packet::reset`], and gives the end of the headroom to the room: `by` bytes, if there are so many.
     #[inline(always)]
     pub fn empty(&mut self, by: u32) {
-        self.reset();
-        self.raw.data_off = self.raw.data_off.checked_sub(by).unwrap_or(self.raw.data_off);
+        self.raw.len = 0;
+        let _ = self.lay_bare(by);
+    }
+
+    /// As [`Packet::empty`], but that the frame is as long as before. Address and room for a device, if it can reach the buffer.
+    #[inline(always)]
+    pub(super) fn lay_bare(&mut self, by: u32) -> Option<(u64, u64)> {
+        self.clear_meta();
+        self.raw.status = Status::Ok.code();
+        // Numbers of 64 bits all along.
+        let old = u64::from(self.raw.data_off);
+        let start = old.checked_sub(by.into()).unwrap_or(old);
+        self.raw.data_off = start as u32;
+        (self.raw.iova != 0)
+            .then(|| (self.raw.iova.wrapping_add(start), u64::from(self.raw.buf_len).wrapping_sub(start)))
+    }
+
+    /// [`Packet::space`] after [`Packet::empty`].
+    pub(super) fn space_of_empty(&self, by: u32) -> u32 {
+        self.raw.buf_len - self.raw.data_off.checked_sub(by).unwrap_or(self.raw.data_off)
     }
 
     /// Makes `len` bytes, of which the first `skip` are no frame, the contents of a buffer that was empty. False, and no change,
@@ -380,6 +405,26 @@ impl Packet {
         }
         // SAFETY: the type's invariant; `fill` found `N` bytes at `at` inside the buffer.
         Some(unsafe { &*self.raw.base.add(at as usize).cast::<[u8; N]>() })
+    }
+
+    /// As [`Packet::fill`].
+    ///
+    /// # Safety
+    /// There is room for `len` bytes, and `skip` is no more than that.
+    #[inline(always)]
+    pub(super) unsafe fn fill_unchecked(&mut self, skip: u32, len: u32) {
+        self.raw.data_off += skip;
+        self.raw.len = len - skip;
+    }
+
+    /// The first bytes that [`Packet::fill`] would make the contents.
+    ///
+    /// # Safety
+    /// There is room for `N` bytes.
+    #[inline(always)]
+    pub(super) unsafe fn front_of_room<const N: usize>(&self) -> &[u8; N] {
+        // SAFETY: the type's invariant, and the caller's promise.
+        unsafe { &*self.raw.base.add(self.raw.data_off as usize).cast::<[u8; N]>() }
     }
 
     /// The `len` bytes that [`Packet::fill`] would make the contents. `None` if they do not fit.
@@ -420,11 +465,11 @@ impl Packet {
         self.raw.flags = flags.bits();
     }
 
-    /// As [`Packet::set_flags`]; true.
+    /// The frame's length, with the flags above: no more than 32 bits if it asks for nothing and nothing is vouched for.
+    #[must_use]
     #[inline(always)]
-    pub fn vouch(&mut self, flags: PacketFlags) -> bool {
-        self.set_flags(flags);
-        true
+    pub fn bare_len(&self) -> u64 {
+        u64::from(self.raw.len) | u64::from(self.raw.flags) << 32
     }
 
     /// Where the partial checksum goes, when one is asked for and lies inside the frame as it is now.

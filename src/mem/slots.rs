@@ -101,6 +101,12 @@ impl Slots {
 
     /// The place of that number's packet, if it has one.
     #[inline]
+    fn slot(&self, number: u32) -> Option<&Slot> {
+        self.slots.get(self.at(number)).filter(|slot| !slot.is_vacant() && slot.state as u32 == number)
+    }
+
+    /// The same.
+    #[inline]
     fn slot_mut(&mut self, number: u32) -> Option<&mut Slot> {
         let at = self.at(number);
         self.slots.get_mut(at).filter(|slot| !slot.is_vacant() && slot.state as u32 == number)
@@ -150,16 +156,15 @@ impl Slots {
 
     /// The packet with that number, where it is.
     #[inline]
-    pub fn get_mut(&mut self, number: u32) -> Option<&mut Packet> {
+    pub fn get(&self, number: u32) -> Option<&Packet> {
         // SAFETY: a place that is not vacant holds a packet.
-        self.slot_mut(number).map(|slot| unsafe { slot.packet.assume_init_mut() })
+        self.slot(number).map(|slot| unsafe { slot.packet.assume_init_ref() })
     }
 
     /// What was noted of the packet with that number.
     #[must_use]
     pub fn note(&self, number: u32) -> Option<u16> {
-        let slot = self.slots.get(self.at(number))?;
-        (!slot.is_vacant() && slot.state as u32 == number).then_some((slot.state >> NOTE_SHIFT) as u16)
+        self.slot(number).map(|slot| (slot.state >> NOTE_SHIFT) as u16)
     }
 
     /// The packet with that number and its note. The number is not free by that.

@@ -54,22 +54,33 @@ pub(crate) struct Glance<'a> {
     filter: &'a RxFilter,
     /// As the first eight bytes of a frame have it, shifted so that nothing else is left of them.
     mac: u64,
-    longest: usize,
+    longest: u32,
 }
 
 impl Glance<'_> {
-    /// Whether [`Glance::takes`] would take the frame for what it is alone: one for this station that is not long.
+    /// The station's address: the upper six bytes of a word, little-endian, as a frame has them, and nothing below.
     #[inline(always)]
-    pub fn takes_at_once(&self, frame: &[u8]) -> bool {
-        let Some(first) = frame.first_chunk::<14>().and_then(|header| header.first_chunk::<8>()) else { return false };
-        frame.len() <= self.longest && u64::from_le_bytes(*first) << 16 == self.mac
+    pub fn mac(&self) -> u64 {
+        self.mac
+    }
+
+    /// Whether a frame that begins so is for this station alone.
+    #[inline(always)]
+    pub fn is_own(&self, front: &[u8; 8]) -> bool {
+        u64::from_le_bytes(*front) << 16 == self.mac
+    }
+
+    /// Bytes of a frame that is not long: one of these for this station alone is taken.
+    #[inline(always)]
+    pub fn longest(&self) -> u32 {
+        self.longest
     }
 
     /// Whether [`RxFilter::check`] would take the frame, which is no super-frame.
     #[inline(always)]
     pub fn takes(&self, frame: &[u8]) -> bool {
         let Some(first) = frame.first_chunk::<14>().and_then(|header| header.first_chunk::<8>()) else { return false };
-        if frame.len() > self.longest || u64::from_le_bytes(*first) << 16 != self.mac {
+        if frame.len() > self.longest as usize || u64::from_le_bytes(*first) << 16 != self.mac {
             return takes_special(self.filter, frame);
         }
         true
@@ -193,11 +204,7 @@ impl RxFilter {
 
     /// What most frames are judged by, looked up once for a burst.
     pub fn glance(&self) -> Glance<'_> {
-        Glance {
-            filter: self,
-            mac: self.mac.load(Ordering::Relaxed).swap_bytes(),
-            longest: (self.mtu() + OVERHEAD) as usize,
-        }
+        Glance { filter: self, mac: self.mac.load(Ordering::Relaxed).swap_bytes(), longest: self.mtu() + OVERHEAD }
     }
 
     /// Judges a received frame. A super-frame may be longer than the MTU.

@@ -25,13 +25,31 @@ pub(super) struct RxDone {
 
 /// Checksums that were not looked at, or are wrong.
 const ODD: u32 = rx::IGNORE | rx::IP_ERROR | rx::TRANSPORT_ERROR;
-/// What a device that found nothing wrong vouches for, by what it looked at.
-const VOUCHED: [u32; 8] = {
-    let data = PacketFlags::RX_DATA_VALID.bits();
-    let ip = PacketFlags::RX_IP_CHECKED.bits() | PacketFlags::RX_IP_VALID.bits();
-    [0, data, data, data, ip, ip | data, ip | data, ip | data]
+
+/// What a device that found nothing wrong vouches for, by what it looked at: UDP, TCP, IP.
+pub(super) struct UsualFlags([PacketFlags; 8]);
+
+impl UsualFlags {
+    #[inline(always)]
+    pub fn of(&self, status: u32) -> PacketFlags {
+        let looked = status >> rx::UDP_CHECKED.trailing_zeros();
+        self.0.get(looked as usize & 7).copied().unwrap_or_default()
+    }
+}
+
+const NOTHING: UsualFlags = UsualFlags([PacketFlags::empty(); 8]);
+const VOUCHED: UsualFlags = {
+    let data = PacketFlags::RX_DATA_VALID;
+    let ip = PacketFlags::RX_IP_CHECKED.union(PacketFlags::RX_IP_VALID);
+    let both = ip.union(data);
+    UsualFlags([PacketFlags::empty(), data, data, data, ip, both, both, both])
 };
 const _: () = assert!(rx::UDP_CHECKED << 1 == rx::TCP_CHECKED && rx::TCP_CHECKED << 1 == rx::IP_CHECKED);
+
+/// What it vouches for, if that is asked for.
+pub(super) fn usual_flags(vouches: bool) -> &'static UsualFlags {
+    if vouches { &VOUCHED } else { &NOTHING }
+}
 
 /// Extended status and errors (section 7.1.4.2).
 pub(super) mod rx {
@@ -67,6 +85,18 @@ pub(super) fn read_rx(at: Descriptor<'_>) -> RxDone {
     RxDone { status: word as u32, len: (word >> 32) as u16 }
 }
 
+/// How many bytes more than `least` the device wrote, if that is a whole frame with nothing wrong with it, of whose checksums it says
+/// no more than that they are right; else a number of more than 32 bits. And the status.
+#[inline(always)]
+pub(super) fn read_usual(at: Descriptor<'_>, errors: u32, least: u32) -> (u64, u32) {
+    let (checked, right) = (rx::DONE | rx::END | errors | ODD, rx::DONE | rx::END);
+    // Acquire: status and length in one word before the frame.
+    let word = u64::from_le(at.load_u64::<8>(Ordering::Acquire));
+    let said = word & (u64::from(checked) | 0xffff << 32);
+    // Whatever is left of the status is above the rest of the length.
+    (said.wrapping_sub(u64::from(right) | u64::from(least) << 32).rotate_left(32), word as u32)
+}
+
 impl RxDone {
     /// The device has written it.
     #[inline(always)]
@@ -80,26 +110,8 @@ impl RxDone {
         self.status & (rx::DONE | rx::END | errors) == rx::DONE | rx::END
     }
 
-    /// As [`RxDone::is_good_end`], and nothing is said of the checksums but that they are right.
-    #[inline(always)]
-    pub fn is_usual_end(self, errors: u32) -> bool {
-        self.is_good_end(errors | ODD)
-    }
-
-    /// What the device vouches for in a frame with such an end.
-    #[inline(always)]
-    pub fn usual_flags(self) -> PacketFlags {
-        // By what was looked at: UDP, TCP, IP.
-        let looked = (self.status >> rx::UDP_CHECKED.trailing_zeros()) as usize & 7;
-        PacketFlags::from_bits_truncate(VOUCHED.get(looked).copied().unwrap_or(0))
-    }
-
     /// What the device vouches for.
     pub fn flags(self) -> PacketFlags {
-        if self.status & ODD != 0 { self.odd_flags() } else { self.usual_flags() }
-    }
-
-    fn odd_flags(self) -> PacketFlags {
         let mut flags = PacketFlags::empty();
         if self.status & rx::IGNORE != 0 {
             return flags;
@@ -181,7 +193,7 @@ impl Context {
 pub(super) fn write_tx(at: Descriptor<'_>, iova: u64, len: u32, plan: &TxPlan, last: bool) {
     let end = if last { END_OF_PACKET | REPORT } else { 0 };
     at.store_u64::<0>(iova.to_le(), Ordering::Relaxed);
-    let rest = u64::from(plan.command | end | len) | u64::from(plan.options) << 32;
+    let rest = u64::from(plan.command | end) + u64::from(len) + (u64::from(plan.options) << 32);
     at.store_u64::<8>(rest.to_le(), Ordering::Relaxed);
 }
 

@@ -12,14 +12,16 @@ use core::marker::PhantomData;
 use super::desc::{self, Context, Descriptor, OwnedDescriptors, rx};
 use super::family::Family;
 use super::regs::{self, queue};
-use crate::mem::packet::{BURST_MAX, PacketFlags};
+use crate::mem::packet::BURST_MAX;
 use crate::mem::region::Region;
-use crate::mem::row::Row;
+use crate::mem::row::{Lengths, Row};
 use crate::mem::slots::Slots;
 use crate::mem::{Burst, Packet, Status};
 use crate::nic::hw::{self, Port};
 use crate::nic::{NicQueue, Offloads, QueueGauges, Reclaimed, Refused, Registers as _};
 
+/// Bytes of a frame's header (IEEE 802.3 clause 3); a shorter frame is none.
+const ETHERNET: u32 = 14;
 /// Most bytes that one data descriptor is given.
 const DATA_MAX: usize = 8192;
 /// Descriptors of the longest frame, 64 KiB, and one for a context.
@@ -149,6 +151,21 @@ impl<F: Family> IntelQueue<F> {
         debug_assert!(kept.is_ok(), "the descriptor was free");
     }
 
+    /// Fills descriptors with buffers from the front of the burst, at most `max`, until one that the device cannot reach, or that is
+    /// smaller than what it writes. How many.
+    #[inline(always)]
+    fn post_burst(&mut self, burst: &mut Burst, max: usize) -> usize {
+        let each = |iova, _, _: usize, at: Descriptor<'_>| desc::write_rx(at, iova);
+        let (done, more) = self.rx.put_empty(burst, max, &self.rx_ring.rows(), 0, self.buffer_size, each);
+        if more { done + self.post_more(burst, max - done) } else { done }
+    }
+
+    /// The rest of [`IntelQueue::post_burst`].
+    #[inline(never)]
+    fn post_more(&mut self, burst: &mut Burst, max: usize) -> usize {
+        self.post_burst(burst, max)
+    }
+
     fn show_rx(&mut self) {
         let tail = self.rx.tail();
         if self.rx_shown != tail {
@@ -171,18 +188,11 @@ impl<F: Family> IntelQueue<F> {
     }
 
     fn receive(&mut self, out: &mut Burst, budget: usize) {
-        let vouches =
-            if self.port.offloads().contains(Offloads::RX_CSUM) { PacketFlags::all() } else { PacketFlags::empty() };
+        let vouches = self.port.offloads().contains(Offloads::RX_CSUM);
         let mut left = budget.min(BURST_MAX.saturating_sub(out.len()));
-        let max = left.min(self.rx_shown.wrapping_sub(self.rx.head()) & self.mask);
         if !self.rx_skipping {
-            let (size, glance) = (self.buffer_size, self.port.filter.glance());
-            let count = self.rx.take_burst(out, max, &self.rx_ring.rows(), |packet, _, at| {
-                let done = desc::read_rx(at);
-                done.is_usual_end(F::RX_ERRORS)
-                    && take_good(packet, done.len, size, |frame| glance.takes_at_once(frame))
-                    && packet.vouch(done.usual_flags() & vouches)
-            });
+            let max = left.min(self.rx_shown.wrapping_sub(self.rx.head()) & self.mask);
+            let count = self.receive_usual(out, max, vouches);
             if count == max {
                 return;
             }
@@ -194,9 +204,26 @@ impl<F: Family> IntelQueue<F> {
         self.show_rx();
     }
 
+    /// Takes frames as most are, of one buffer and for this station alone, until one that is none. How many.
+    #[inline(always)]
+    fn receive_usual(&mut self, out: &mut Burst, max: usize, vouches: bool) -> usize {
+        let (glance, flags) = (self.port.filter.glance(), desc::usual_flags(vouches));
+        let lengths = Lengths { least: ETHERNET, most: glance.longest().min(self.buffer_size), skip: 0 };
+        let written = |_: usize, at: Descriptor<'_>| desc::read_usual(at, F::RX_ERRORS, ETHERNET);
+        let wanted = |front: &_, status| glance.is_own(front).then(|| Some(flags.of(status)));
+        let (done, more) = self.rx.take_filled(out, max, &self.rx_ring.rows(), lengths, written, wanted);
+        if more { done + self.receive_more(out, max - done, vouches) } else { done }
+    }
+
+    /// Behind the ring's end its first place follows.
+    #[inline(never)]
+    fn receive_more(&mut self, out: &mut Burst, max: usize, vouches: bool) -> usize {
+        self.receive_usual(out, max, vouches)
+    }
+
     /// What is left where the first look ended: how many descriptors were looked at, at least one.
     #[inline(never)]
-    fn receive_rest(&mut self, out: &mut Burst, left: usize, vouches: PacketFlags) -> usize {
+    fn receive_rest(&mut self, out: &mut Burst, left: usize, vouches: bool) -> usize {
         let max = left.min(self.rx_shown.wrapping_sub(self.rx.head()) & self.mask);
         let ring = self.rx_ring.rows();
         // What the device had finished when it was looked at: it may finish more at any moment.
@@ -208,9 +235,11 @@ impl<F: Family> IntelQueue<F> {
             let (size, glance) = (self.buffer_size, self.port.filter.glance());
             count = self.rx.take_burst(out, max, &ring, |packet, _, at| {
                 let done = desc::read_rx(at);
-                let good = done.is_good_end(F::RX_ERRORS)
-                    && take_good(packet, done.len, size, |frame| glance.takes(frame))
-                    && packet.vouch(done.flags() & vouches);
+                let good =
+                    done.is_good_end(F::RX_ERRORS) && take_good(packet, done.len, size, |frame| glance.takes(frame));
+                if good && vouches {
+                    packet.set_flags(done.flags());
+                }
                 odd = Some(done).filter(|_| !good);
                 good
             });
@@ -248,11 +277,10 @@ impl<F: Family> IntelQueue<F> {
     fn send_plain(&mut self, burst: &mut Burst, max: usize) -> usize {
         let ring = self.tx_ring.rows();
         let each = |packet: &mut Packet, at: Descriptor<'_>| {
-            let len = packet.len();
-            let (Some(iova), true) = (packet.frame_iova(), desc::is_plain(packet) && len <= DATA_MAX) else {
-                return false;
-            };
-            desc::write_tx(at, iova, len as u32, &F::plain(len), true);
+            // No flags above it.
+            let len = packet.bare_len();
+            let (Some(iova), true) = (packet.frame_iova(), len <= DATA_MAX as u64) else { return false };
+            desc::write_tx(at, iova, len as u32, &F::plain(len as usize), true);
             true
         };
         let done = if self.tx_slots.is_empty() {
@@ -281,6 +309,29 @@ impl<F: Family> IntelQueue<F> {
         }
         let kept = self.tx_slots.put(last as u16, (span - 1) as u16, packet);
         debug_assert!(kept.is_ok(), "the descriptor was free");
+    }
+
+    /// Describes frames from the front of the burst whatever they ask for, or finishes them, at most `max`; all of them without a
+    /// link. How many.
+    #[inline(never)]
+    fn send_rest(&mut self, burst: &mut Burst, max: usize) -> usize {
+        let (link, offloads) = (self.port.link().up, self.port.offloads());
+        // A super-frame needs more descriptors than others: what does not fit waits.
+        let mut free = self.tx_free;
+        let fits = |packet: &&Packet| {
+            let fits = free > FRAME_DESCRIPTORS;
+            free = free.saturating_sub(packet.len() / DATA_MAX + 2);
+            fits
+        };
+        let count = burst.iter().take(max).take_while(fits).count();
+        for packet in burst.drain(..count) {
+            if link {
+                self.send(packet, offloads);
+            } else {
+                self.finish(packet, Status::NoCarrier);
+            }
+        }
+        count
     }
 
     /// Describes any frame, or finishes it.
@@ -376,6 +427,12 @@ impl<F: Family> IntelQueue<F> {
         last
     }
 
+    /// Frames that may be sent now.
+    fn tx_room(&self) -> usize {
+        // Ordinary frames need two descriptors at most. A super-frame that finds fewer than it needs waits here.
+        (self.tx_free.saturating_sub(FRAME_DESCRIPTORS) / 2).saturating_sub(self.finished.len())
+    }
+
     fn rx_ready(&self) -> bool {
         let head = self.rx.head();
         head != self.rx_shown && desc::read_rx(self.rx_ring.rows().at(head)).is_there()
@@ -410,21 +467,13 @@ impl<F: Family> NicQueue for IntelQueue<F> {
         if !self.awake() {
             return 0;
         }
-        // A buffer that the device cannot reach, or that is smaller than what it writes, is not taken.
-        let (size, space) = (self.buffer_size as usize, self.rx_space());
-        let ring = self.rx_ring.rows();
-        let count = self.rx.put_burst(burst, space, &ring, |packet, _, at| {
-            packet.reset();
-            let (Some(iova), true) = (packet.frame_iova(), packet.room() >= size) else { return false };
-            desc::write_rx(at, iova);
-            true
-        });
+        // Head and tail are equal in an empty ring: one descriptor stays unused (section 7.1.8).
+        let count = self.post_burst(burst, self.mask.saturating_sub(self.rx.len()));
         self.show_rx();
         count
     }
 
     fn rx_space(&mut self) -> usize {
-        // Head and tail are equal in an empty ring: one descriptor stays unused (section 7.1.8).
         if self.awake() { self.mask.saturating_sub(self.rx.len()) } else { 0 }
     }
 
@@ -446,43 +495,23 @@ impl<F: Family> NicQueue for IntelQueue<F> {
     }
 
     fn tx_space(&mut self) -> usize {
-        if !self.awake() {
-            return 0;
-        }
-        // Ordinary frames need two descriptors at most. A super-frame that finds fewer than it needs waits here.
-        let frames = self.tx_free.saturating_sub(FRAME_DESCRIPTORS) / 2;
-        frames.saturating_sub(self.finished.len())
+        if self.awake() { self.tx_room() } else { 0 }
     }
 
     fn tx_burst(&mut self, burst: &mut Burst) -> usize {
         if !self.awake() {
             return 0;
         }
-        let link = self.port.link().up;
-        let offloads = self.port.offloads();
-        let before = self.tx_tail;
-        let space = self.tx_space();
-        let plain = if link { self.send_plain(burst, space) } else { 0 };
-        // A super-frame needs more descriptors than others: what does not fit waits.
-        let mut free = self.tx_free;
-        let fits = |packet: &&Packet| {
-            let fits = free > FRAME_DESCRIPTORS;
-            free = free.saturating_sub(packet.len() / DATA_MAX + 2);
-            fits
-        };
-        let count = burst.iter().take(space - plain).take_while(fits).count();
-        for packet in burst.drain(..count) {
-            if link {
-                self.send(packet, offloads);
-            } else {
-                self.finish(packet, Status::NoCarrier);
-            }
+        let (before, space) = (self.tx_tail, self.tx_room());
+        let mut count = if self.port.link().up { self.send_plain(burst, space) } else { 0 };
+        if !burst.is_empty() {
+            count += self.send_rest(burst, space - count);
         }
         if self.tx_tail != before {
             self.tail(F::TX_QUEUE, self.tx_tail);
         }
         self.port.note_tx(self.index, self.tx.len() + self.tx_slots.len(), 0);
-        plain + count
+        count
     }
 
     fn tx_reap(&mut self, out: &mut Burst) -> usize {

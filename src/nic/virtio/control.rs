@@ -66,7 +66,7 @@ impl Control {
         if !memory.write_bytes(0, &request) || !memory.store_u8(ANSWER, UNANSWERED, Ordering::Relaxed) {
             return false;
         }
-        let first = Part { addr: self.region.iova(), len: request.len() as u32, write: false };
+        let first = Part { addr: self.region.iova(), len: request.len() as u64, write: false };
         let answer = Part { addr: self.region.iova() + ANSWER as u64, len: 1, write: true };
         let Some(id) = self.ring.add(mem, &first, Some(&answer)) else {
             return false;

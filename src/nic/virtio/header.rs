@@ -2,12 +2,52 @@
 
 use super::spec::header::{DATA_VALID, GSO_ECN, GSO_NONE, GSO_TCPV4, GSO_TCPV6, LEN, NEEDS_CSUM};
 use crate::mem::packet::{PacketFlags, PartialCsum};
+use crate::mem::row::Lengths;
 use crate::mem::{Packet, Status};
 use crate::nic::Offloads;
+use crate::nic::rx_filter::Glance;
 use crate::wire::{Family, ParsedFlags, offload, parse_super, tcp};
 
 /// The header of a frame without offloads.
 pub(super) const PLAIN: [u8; LEN] = [0; LEN];
+/// The same, and what may stand in front of it.
+pub(super) const WIDE_PLAIN: [u8; 16] = [0; 16];
+
+/// Bytes of a frame's header (IEEE 802.3 clause 3); a shorter frame is none.
+const ETHERNET: u32 = 14;
+/// Header and frame that a device writes, at least.
+pub(super) const LEAST: u32 = LEN as u32 + ETHERNET;
+
+/// What most frames that arrive look like: the header says nothing of them, they are in one buffer, are for this station alone, and
+/// not long. What is so is known from two words of header and frame.
+pub(super) struct Usual {
+    /// What stands in `num_buffers`, without its lowest bit, and the destination behind it: 1 is what a device shall say of one
+    /// buffer (section 5.1.6.4.1), and 0 what some do.
+    last: u64,
+    /// Header and frame, at most.
+    longest: u32,
+}
+
+impl Usual {
+    /// Bytes that are looked at.
+    pub const LOOK: usize = LEN + 6;
+
+    pub fn of(glance: &Glance<'_>) -> Self {
+        Self { last: glance.mac(), longest: glance.longest().saturating_add(LEN as u32) }
+    }
+
+    #[inline(always)]
+    pub fn lengths(&self) -> Lengths {
+        Lengths { least: LEAST, most: self.longest, skip: LEN as u32 }
+    }
+
+    #[inline(always)]
+    pub fn fits(&self, front: &[u8; Self::LOOK]) -> bool {
+        let [flags, gso_type, ..] = *front;
+        u16::from_ne_bytes([flags, gso_type]) == 0
+            && front.last_chunk().is_some_and(|last| u64::from_le_bytes(*last) & !1 == self.last)
+    }
+}
 
 fn put16(header: &mut [u8; LEN], at: usize, value: u16) {
     for (byte, from) in header.iter_mut().skip(at).zip(value.to_le_bytes()) {

@@ -6,10 +6,13 @@
 use alloc::boxed::Box;
 use core::sync::atomic::{Ordering, fence};
 
-use super::ring::{AnyRing, Buffers, Layout, Memory, Part, Used, Violation};
+use super::header::{LEAST, Usual};
+use super::ring::{AnyRing, Areas, Buffers, Layout, Memory, Part, Used, Violation, receive_part};
+use super::spec::header::LEN;
 use super::spec::packed::{AVAIL, DESC, DISABLE, ENABLE, NEXT, USED, WRITE};
 use crate::mem::packet::BURST_MAX;
-use crate::mem::rows::{Entry, Rows};
+use crate::mem::row::Row;
+use crate::mem::rows::Entry;
 use crate::mem::slots::Stop;
 use crate::mem::{Burst, Packet};
 
@@ -18,11 +21,12 @@ const DESCRIPTOR: usize = 16;
 const FLAGS: usize = 2;
 const WRAP: u16 = 1 << 15;
 
-/// The flags of a descriptor that the device has used, above its number, while the device's wrap counter is 1.
-const TURN: u32 = ((AVAIL | USED) as u32) << 16;
-const NUMBER: u32 = 0xffff;
-/// The same in the word that they are in.
+/// Flags of a descriptor that the device has used while its wrap counter is 1, in the word of length, number and flags.
 const USED_UP: u64 = ((AVAIL | USED) as u64) << 48;
+/// They and the number.
+const KEY: u64 = USED_UP | 0xffff << 32;
+/// They, the number and the length.
+const SAID: u64 = KEY | u32::MAX as u64;
 
 /// See the module.
 pub(super) struct Packed {
@@ -32,20 +36,16 @@ pub(super) struct Packed {
     buffers: Buffers,
     /// Descriptors of the buffer with that number, or of the next one.
     count: Box<[u8]>,
-    /// Free descriptors.
+    /// Free descriptors, unless all buffers have one and are in order.
     room: u16,
-    /// Where the driver writes next, and its wrap counter.
+    /// Where the driver writes next, and the flags that make a descriptor available there, which its wrap counter says.
     next: u16,
-    wrap: bool,
+    turn: u16,
     /// Where the device writes next, and its wrap counter as the driver sees it.
     used: u16,
     used_wrap: bool,
-    /// Head of the first buffer that the device has not been shown: its place and its flags.
-    held: Option<(u16, u16)>,
-    /// Place and wrap counter at the last notification, and descriptors since then.
-    shown: u16,
+    /// Descriptors that the device has not been notified of.
     since: u16,
-    in_flight: u16,
 }
 
 impl Packed {
@@ -59,30 +59,35 @@ impl Packed {
     /// Takes the next place: with the flags that make it available.
     #[inline]
     fn advance(&mut self, part: &Part, next: bool) -> (u16, u16) {
-        let place = self.next;
-        // Section 2.8.1: available is AVAIL equal to, USED unlike the wrap counter.
-        let turn = if self.wrap { AVAIL } else { USED };
-        self.next += 1;
-        if self.next == self.size {
-            self.next = 0;
-            self.wrap = !self.wrap;
-        }
+        let (place, turn) = (self.next, self.turn);
+        self.go_on(1);
         (place, turn | if next { NEXT } else { 0 } | if part.write { WRITE } else { 0 })
     }
 
-    /// Writes a descriptor behind one that the device has not been shown yet.
+    /// Moves the place where the driver writes next, at most to the ring's end: there the next round begins.
     #[inline(always)]
-    fn describe(descriptor: Entry<'_, 16, 8>, flags: u16, id: u16, part: &Part) {
-        let rest = u64::from(part.len) | u64::from(id) << 32 | u64::from(flags) << 48;
-        descriptor.store_u64::<0>(part.addr.to_le(), Ordering::Relaxed);
-        descriptor.store_u64::<8>(rest.to_le(), Ordering::Relaxed);
+    fn go_on(&mut self, descriptors: u16) {
+        self.next += descriptors;
+        if self.next >= self.size {
+            self.next -= self.size;
+            self.turn ^= AVAIL | USED;
+        }
     }
 
-    /// Writes one without its flags, which publish() shows.
-    fn describe_held(descriptor: Entry<'_, 16, 8>, id: u16, part: &Part) {
+    /// From here on numbers are any.
+    #[cold]
+    fn leave_order(&mut self) {
+        self.room = self.buffers.row.room() as u16;
+        self.buffers.leave_order();
+    }
+
+    /// Makes a descriptor available.
+    #[inline(always)]
+    fn describe(descriptor: Entry<'_, 16, 8>, flags: u16, id: usize, part: &Part) {
+        let rest = (u64::from(flags) << 48) + ((id as u64) << 32) + part.len;
         descriptor.store_u64::<0>(part.addr.to_le(), Ordering::Relaxed);
-        descriptor.store_u32::<8>(part.len.to_le(), Ordering::Relaxed);
-        descriptor.store_u16::<12>(id.to_le(), Ordering::Relaxed);
+        // Release: section 2.8.21.1, the flags behind everything else. They are in one word with what they vouch for.
+        descriptor.store_u64::<8>(rest.to_le(), Ordering::Release);
     }
 
     /// Moves the place where the device writes next.
@@ -99,67 +104,76 @@ impl Packed {
         avail == used && used == self.used_wrap
     }
 
-    /// Flags and number of a descriptor that the device has used are these while its wrap counter is as it is.
+    /// The flags of a descriptor that the device has used while its wrap counter is as it is.
     #[inline(always)]
-    fn used_turn(&self) -> u32 {
-        if self.used_wrap { TURN } else { 0 }
+    fn used_turn(&self) -> u64 {
+        if self.used_wrap { USED_UP } else { 0 }
     }
 
     /// Number and flags of a descriptor, as far as they say that it is used, and the bytes that the device wrote.
     #[inline(always)]
-    fn used(descriptor: Entry<'_, 16, 8>) -> (u32, u32) {
+    fn used(descriptor: Entry<'_, 16, 8>) -> (u64, u32) {
         // Acquire: section 2.8.22, flags, number and length in one word before the buffer.
         let word = u64::from_le(descriptor.load_u64::<8>(Ordering::Acquire));
-        ((word >> 32) as u32 & (TURN | NUMBER), word as u32)
+        (word & KEY, word as u32)
     }
 
-    /// Moves finished packets, in order, from the front to the end of `out` until one is not finished or not `wanted`, to the
-    /// ring's end at most. How many, and how many there might have been.
+    /// Lets `take` move finished packets, in order, from the front to the end of `out`, at most as many as it is told, to the ring's
+    /// end at most; it is told the flags that say so, too. How many.
     #[inline(always)]
     fn take_ordered(
         &mut self,
-        descriptors: &Rows<'_, 16, 8>,
         out: &mut Burst,
         max: usize,
-        mut wanted: impl FnMut(&mut Packet, u32) -> bool,
-    ) -> (usize, usize) {
-        let run = max.min(out.capacity() - out.len()).min(self.buffers.row.len());
-        let run = run.min(usize::from(self.size - self.used));
+        take: &mut impl FnMut(&mut Row, &mut Burst, usize, u64) -> (usize, bool),
+    ) -> usize {
         let turn = self.used_turn();
-        let done = self.buffers.row.take_burst(out, run, descriptors, |packet, place, descriptor| {
-            let (key, len) = Self::used(descriptor);
-            key == turn | place as u32 && wanted(packet, len)
-        });
+        let (done, more) = take(&mut self.buffers.row, out, max, turn);
         self.skip(done as u16);
-        self.room += done as u16;
-        self.in_flight -= done as u16;
-        (done, run)
+        if more { done + self.take_more(out, max - done, take) } else { done }
     }
 
-    /// Where [`AnyRing::offer`] begins: the flags of descriptors that are available, and for the first one those to hide it behind.
-    ///
-    /// Section 2.8.21.1.1: the flags of the first descriptor last of all. Until then it has those of the round before, which the
-    /// device stops in front of.
-    #[inline(always)]
-    fn turn(&self) -> (u16, u16) {
-        (if self.wrap { AVAIL } else { USED }, if self.held.is_none() { AVAIL | USED } else { 0 })
+    /// The rest of [`Packed::take_ordered`].
+    #[inline(never)]
+    fn take_more(
+        &mut self,
+        out: &mut Burst,
+        max: usize,
+        take: &mut impl FnMut(&mut Row, &mut Burst, usize, u64) -> (usize, bool),
+    ) -> usize {
+        self.take_ordered(out, max, take)
     }
 
-    /// Where it ended: `done` descriptors from `first` on, with `shown` in the first one's place.
+    /// Whether the device has used the next descriptor, whatever it says of it.
     #[inline(always)]
-    fn offered(&mut self, shown: u16, done: usize) -> usize {
-        if done > 0 && self.held.is_none() {
-            self.held = Some((self.next, shown));
-        }
-        self.next += done as u16;
-        if self.next >= self.size {
-            self.next -= self.size;
-            self.wrap = !self.wrap;
-        }
-        self.room -= done as u16;
+    fn is_next_used(&self, areas: &Areas<'_>) -> bool {
+        Self::used(areas.descriptors.at(self.used.into())).0 & USED_UP == self.used_turn()
+    }
+
+    /// Lets `put` make packets from the front of `burst` available in order, at most as many as it is told, to the ring's end at
+    /// most; it is told the flags that do it. How many.
+    #[inline(always)]
+    fn offer_ordered(
+        &mut self,
+        burst: &mut Burst,
+        max: usize,
+        put: &mut impl FnMut(&mut Row, &mut Burst, usize, u16) -> (usize, bool),
+    ) -> usize {
+        let (done, more) = put(&mut self.buffers.row, burst, max, self.turn);
+        self.go_on(done as u16);
         self.since += done as u16;
-        self.in_flight += done as u16;
-        done
+        if more { done + self.offer_more(burst, max - done, put) } else { done }
+    }
+
+    /// The rest of [`Packed::offer_ordered`].
+    #[inline(never)]
+    fn offer_more(
+        &mut self,
+        burst: &mut Burst,
+        max: usize,
+        put: &mut impl FnMut(&mut Row, &mut Burst, usize, u16) -> (usize, bool),
+    ) -> usize {
+        self.offer_ordered(burst, max, put)
     }
 
     /// [`AnyRing::gather`] of what is left where the first look ended.
@@ -173,27 +187,27 @@ impl Packed {
     ) -> Result<(usize, Option<Used>), Violation> {
         let (areas, mut done) = (memory.areas(), 0);
         while self.buffers.ordered {
-            let (count, run) = self.take_ordered(&areas.descriptors, out, max.saturating_sub(done), &mut wanted);
-            done += count;
-            if count == run {
-                // Behind the ring's end the next round begins.
-                if self.used == 0 && run > 0 {
-                    continue;
-                }
+            done += self.take_ordered(out, max - done, &mut |row, out, run, turn| {
+                row.take_some(out, run, &areas.descriptors, |packet, place, descriptor| {
+                    let (key, len) = Self::used(descriptor);
+                    key == turn + ((place as u64) << 32) && wanted(packet, len)
+                })
+            });
+            if done == max || out.is_full() || self.buffers.row.is_empty() {
                 return Ok((done, None));
             }
             // Looked at again: whatever it says now is checked now.
             let (key, len) = Self::used(areas.descriptors.at(self.used.into()));
             let turn = self.used_turn();
-            if key & TURN != turn {
+            if key & USED_UP != turn {
                 return Ok((done, None));
             }
-            if key == turn | u32::from(self.used) {
+            if key == turn | u64::from(self.used) << 32 {
                 let id = self.used;
                 self.skip(1);
                 return Ok((done, Some(Used { id, len })));
             }
-            self.buffers.leave_order();
+            self.leave_order();
         }
         self.gather_any(memory, out, max - done, wanted).map(|(more, odd)| (done + more, odd))
     }
@@ -208,13 +222,11 @@ impl Packed {
         mut part: impl FnMut(&mut Packet) -> Option<Part>,
     ) -> usize {
         let areas = &memory.areas();
-        let (shown, mut hidden) = self.turn();
-        let (size, mut place, mut turn, mut rest) = (self.size, self.next, shown, 0);
+        let (size, mut place, mut turn) = (self.size, self.next, self.turn);
         let done = self.buffers.slots.put_burst(burst, max.min(self.room.into()), |packet, id| {
             let Some(part) = part(packet) else { return false };
-            rest = if part.write { WRITE } else { 0 };
-            Self::describe(areas.descriptors.at(place.into()), turn ^ hidden | rest, id, &part);
-            hidden = 0;
+            let flags = turn | if part.write { WRITE } else { 0 };
+            Self::describe(areas.descriptors.at(place.into()), flags, id.into(), &part);
             place += 1;
             if place == size {
                 place = 0;
@@ -222,7 +234,10 @@ impl Packed {
             }
             true
         });
-        self.offered(shown | rest, done)
+        self.go_on(done as u16);
+        self.since += done as u16;
+        self.room -= done as u16;
+        done
     }
 
     /// [`AnyRing::gather`] of buffers with any numbers.
@@ -236,7 +251,7 @@ impl Packed {
     ) -> Result<(usize, Option<Used>), Violation> {
         let areas = &memory.areas();
         let (size, mut place) = (self.size, self.used);
-        let mut turn = if self.used_wrap { USED_UP } else { 0 };
+        let mut turn = self.used_turn();
         let next = || {
             // Acquire: section 2.8.22, flags, number and length in one word before the buffer.
             let word = u64::from_le(areas.descriptors.at(place.into()).load_u64::<8>(Ordering::Acquire));
@@ -251,11 +266,10 @@ impl Packed {
             }
             Some((u32::from((word >> 32) as u16), word as u32))
         };
-        let (done, stop) = self.buffers.slots.take_burst(out, max.min(self.in_flight.into()), true, next, wanted);
+        let (done, stop) = self.buffers.slots.take_burst(out, max.min(self.buffers.slots.len()), true, next, wanted);
         self.used = place;
         self.used_wrap = turn != 0;
         self.room += done as u16;
-        self.in_flight -= done as u16;
         match stop {
             Stop::End => Ok((done, None)),
             Stop::Odd(id, len) => {
@@ -281,13 +295,10 @@ impl AnyRing for Packed {
             count: (0..size).map(|_| 1).collect(),
             room: 0,
             next: 0,
-            wrap: true,
+            turn: AVAIL,
             used: 0,
             used_wrap: true,
-            held: None,
-            shown: 0,
             since: 0,
-            in_flight: 0,
         };
         ring.reset(memory);
         ring
@@ -296,9 +307,9 @@ impl AnyRing for Packed {
     fn reset(&mut self, _: &Memory) {
         self.buffers.restart();
         self.count.fill(1);
-        (self.room, self.next, self.used, self.shown, self.since, self.in_flight) = (self.size, 0, 0, 0, 0, 0);
-        // Section 2.8.1: both wrap counters start at 1.
-        (self.wrap, self.used_wrap, self.held) = (true, true, None);
+        (self.room, self.next, self.used, self.since) = (self.size, 0, 0, 0);
+        // Section 2.8.1: both wrap counters start at 1; available is AVAIL equal to, USED unlike the driver's.
+        (self.turn, self.used_wrap) = (AVAIL, true);
     }
 
     fn buffers(&self) -> &Buffers {
@@ -312,21 +323,34 @@ impl AnyRing for Packed {
 
     fn take(&mut self, id: u16) -> Option<Packet> {
         let packet = self.buffers.take(id)?;
-        if self.buffers.ordered {
-            self.room += 1;
-            self.in_flight -= 1;
-        } else {
+        if !self.buffers.ordered {
             self.recycle(id);
         }
         Some(packet)
     }
 
     fn free(&self) -> usize {
-        usize::from(self.room)
+        if self.buffers.ordered { self.buffers.row.room() } else { self.room.into() }
     }
 
-    fn in_flight(&self) -> usize {
-        usize::from(self.in_flight)
+    fn chain_number(&mut self) -> Option<u16> {
+        if self.buffers.ordered {
+            self.leave_order();
+        }
+        self.buffers.slots.peek_number()
+    }
+
+    #[inline(always)]
+    fn offer_empty(&mut self, memory: &Memory, burst: &mut Burst) -> usize {
+        if !self.buffers.ordered {
+            return self.offer_any(memory, burst, BURST_MAX, receive_part);
+        }
+        self.offer_ordered(burst, BURST_MAX, &mut |row, burst, run, turn| {
+            let flags = turn | WRITE;
+            row.put_empty(burst, run, &memory.areas().descriptors, LEN as u32, 0, |addr, len, place, descriptor| {
+                Self::describe(descriptor, flags, place, &Part { addr, len, write: true });
+            })
+        })
     }
 
     #[inline(always)]
@@ -340,24 +364,11 @@ impl AnyRing for Packed {
         if !self.buffers.ordered {
             return self.offer_any(memory, burst, max, part);
         }
-        let (areas, mut all) = (memory.areas(), 0);
-        loop {
-            // Behind the ring's end the next round begins.
-            let run = (max - all).min(self.room.into()).min(usize::from(self.size - self.next));
-            let (shown, mut hidden) = self.turn();
-            let mut rest = 0;
-            let done = self.buffers.row.put_burst(burst, run, &areas.descriptors, |packet, place, descriptor| {
-                let Some(part) = part(packet) else { return false };
-                rest = if part.write { WRITE } else { 0 };
-                Self::describe(descriptor, shown ^ hidden | rest, place as u16, &part);
-                hidden = 0;
-                true
-            });
-            all += self.offered(shown | rest, done);
-            if done < run || run == 0 || burst.is_empty() {
-                return all;
-            }
-        }
+        self.offer_ordered(burst, max, &mut |row, burst, run, turn| {
+            row.put_some(burst, run, &memory.areas().descriptors, |packet, place, descriptor| {
+                part(packet).map(|part| Self::describe(descriptor, turn, place, &part)).is_some()
+            })
+        })
     }
 
     #[inline(always)]
@@ -366,14 +377,24 @@ impl AnyRing for Packed {
         memory: &Memory,
         out: &mut Burst,
         max: usize,
-        mut plain: impl FnMut(&mut Packet, u32) -> bool,
+        usual: &Usual,
         wanted: impl FnMut(&mut Packet, u32) -> bool,
     ) -> Result<(usize, Option<Used>), Violation> {
         let mut done = 0;
         if self.buffers.ordered {
-            (done, _) = self.take_ordered(&memory.areas().descriptors, out, max, &mut plain);
-            let (key, _) = Self::used(memory.areas().descriptors.at(self.used.into()));
-            if done == max || key & TURN != self.used_turn() {
+            let (areas, lengths) = (memory.areas(), usual.lengths());
+            done = self.take_ordered(out, max, &mut |row, out, run, turn| {
+                let expected = turn + u64::from(LEAST);
+                let written = |place: usize, descriptor: Entry<'_, 16, 8>| {
+                    // What is left is the rest of a length if flags and number are those of the place, and else no length.
+                    // Acquire: section 2.8.22, flags, number and length in one word before the buffer.
+                    let word = u64::from_le(descriptor.load_u64::<8>(Ordering::Acquire)) & SAID;
+                    (word.wrapping_sub(expected + ((place as u64) << 32)), ())
+                };
+                let fits = |front: &_, ()| usual.fits(front).then_some(None);
+                row.take_filled(out, run, &areas.descriptors, lengths, written, fits)
+            });
+            if done == max || !self.is_next_used(&areas) {
                 return Ok((done, None));
             }
         }
@@ -382,59 +403,63 @@ impl AnyRing for Packed {
 
     #[inline(always)]
     fn gather_finished(&mut self, memory: &Memory, out: &mut Burst) -> Result<(usize, Option<Used>), Violation> {
-        self.gather(memory, out, BURST_MAX, |_, _| true, |_, _| true)
+        let mut done = 0;
+        if self.buffers.ordered {
+            let areas = memory.areas();
+            done = self.take_ordered(out, BURST_MAX, &mut |row, out, run, turn| {
+                row.take_some(out, run, &areas.descriptors, |_, place, descriptor| {
+                    Self::used(descriptor).0 == turn + ((place as u64) << 32)
+                })
+            });
+            if !self.is_next_used(&areas) {
+                return Ok((done, None));
+            }
+        }
+        self.gather_rest(memory, out, BURST_MAX - done, |_, _| true).map(|(more, odd)| (done + more, odd))
     }
 
     fn add(&mut self, memory: &Memory, first: &Part, then: Option<&Part>) -> Option<u16> {
         let areas = &memory.areas();
         let needed = 1 + u16::from(then.is_some());
         if self.buffers.ordered && needed > 1 {
-            self.buffers.leave_order();
+            self.leave_order();
         }
-        if self.room < needed {
+        if self.free() < needed.into() {
             return None;
         }
         let id = self.buffers.take_number()?;
         let head = self.advance(first, then.is_some());
         if let Some(part) = then {
             let place = self.advance(part, false);
-            Self::describe(areas.descriptors.at(place.0.into()), place.1, id, part);
+            Self::describe(areas.descriptors.at(place.0.into()), place.1, id.into(), part);
         }
         if let Some(count) = self.count.get_mut(usize::from(id)) {
             *count = needed as u8;
         }
-        // Section 2.8.21.1.1: the flags of the first descriptor last of all; the device stops in front of it.
-        if self.held.is_some() {
-            Self::describe(areas.descriptors.at(head.0.into()), head.1, id, first);
-        } else {
-            Self::describe_held(areas.descriptors.at(head.0.into()), id, first);
-            self.held = Some(head);
-        }
-        self.room -= needed;
+        // The first descriptor last: the device stops in front of it until its flags are there.
+        Self::describe(areas.descriptors.at(head.0.into()), head.1, id.into(), first);
         self.since += needed;
-        self.in_flight += 1;
+        if !self.buffers.ordered {
+            self.room -= needed;
+        }
         Some(id)
     }
 
-    /// Section 2.8.21.3.
+    /// Section 2.8.21.3; what was added is there already.
     fn publish(&mut self, memory: &Memory) -> bool {
         let areas = &memory.areas();
-        let Some((place, flags)) = self.held.take() else {
+        let since = core::mem::take(&mut self.since);
+        if since == 0 {
             return false;
-        };
-        // Release: everything behind it first.
-        areas.descriptors.at(place.into()).store_u16::<14>(flags.to_le(), Ordering::Release);
-        let (old, since) = (self.shown, core::mem::take(&mut self.since));
-        self.shown = self.next;
+        }
         // The flags before the device's suppression structure is read (section 2.8.21.3.1).
         fence(Ordering::SeqCst);
         match u16::from_le(areas.device.load_u16::<FLAGS>(Ordering::Relaxed)) {
             DISABLE => false,
             DESC if self.event_idx => {
-                // Section 2.8.14: the place that it waits for was passed. Places are counted from `old` on.
+                // Section 2.8.14: the place that it waits for was passed. Places are counted back from the last one.
                 let event = u16::from_le(areas.device.load_u16::<0>(Ordering::Relaxed)) & !WRAP;
-                let distance = if event >= old { event - old } else { event.saturating_add(self.size) - old };
-                distance < since
+                self.next.wrapping_sub(1).wrapping_sub(event) & (self.size - 1) < since
             }
             _ => true,
         }
@@ -445,19 +470,19 @@ impl AnyRing for Packed {
         let areas = &memory.areas();
         // Acquire: section 2.8.22, the flags before the rest.
         let flags = u16::from_le(areas.descriptors.at(self.used.into()).load_u16::<14>(Ordering::Acquire));
-        Ok(self.in_flight > 0 && self.is_used(flags))
+        Ok(self.buffers.len() > 0 && self.is_used(flags))
     }
 
     fn pop(&mut self, memory: &Memory) -> Result<Option<Used>, Violation> {
         let areas = &memory.areas();
         // Acquire: section 2.8.22, flags, number and length in one word before the buffer.
         let word = u64::from_le(areas.descriptors.at(self.used.into()).load_u64::<8>(Ordering::Acquire));
-        if self.in_flight == 0 || !self.is_used((word >> 48) as u16) {
+        if self.buffers.len() == 0 || !self.is_used((word >> 48) as u16) {
             return Ok(None);
         }
         let (len, id) = (word as u32, (word >> 32) as u16);
         if self.buffers.ordered && usize::from(id) != self.buffers.row.head() {
-            self.buffers.leave_order();
+            self.leave_order();
         }
         // Section 2.8.6: the device skips as many descriptors as the buffer had.
         self.skip(u16::from(*self.count.get(usize::from(id)).ok_or(Violation)?));
@@ -469,7 +494,6 @@ impl AnyRing for Packed {
             self.room += u16::from(*count);
             *count = 1;
             self.buffers.slots.give_number(id);
-            self.in_flight -= 1;
         }
     }
 

@@ -7,8 +7,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::header::{self, Received};
-use super::ring::{AnyRing, Memory, Part, Used, Violation};
+use super::header::{self, LEAST, Received, Usual, WIDE_PLAIN};
+use super::ring::{AnyRing, Memory, Part, Used, Violation, receive_part};
 use super::spec::header::LEN;
 use crate::mem::packet::BURST_MAX;
 use crate::mem::region::Region;
@@ -19,8 +19,8 @@ use crate::nic::{NicQueue, Offloads, QueueGauges, Reclaimed, Refused, Registers 
 /// Bytes between two headers in their region.
 const HEADER_STRIDE: usize = 16;
 const HEADER_LEN: u32 = LEN as u32;
-/// Bytes of a frame's header (IEEE 802.3 clause 3); a shorter frame is none.
-const ETHERNET: u32 = 14;
+/// Bytes of a frame that has no flags.
+const BARE_MAX: u64 = u32::MAX as u64 >> 1;
 
 /// A doorbell that control finds when the device starts: BAR in the upper 16 bits, offset below.
 #[derive(Default)]
@@ -179,9 +179,8 @@ impl<R: AnyRing> VirtioQueue<R> {
         let mut reposted = false;
         while left > 0 {
             let glance = self.port.filter.glance();
-            let usual = |packet: &mut Packet, len| take_usual(packet, len, |frame| glance.takes_at_once(frame));
-            let wanted = |packet: &mut Packet, len| take_usual(packet, len, |frame| glance.takes(frame));
-            let (count, odd) = self.rx_ring.gather(&self.rx.memory, out, left, usual, wanted)?;
+            let wanted = |packet: &mut Packet, len| take_plain(packet, len, |frame| glance.takes(frame));
+            let (count, odd) = self.rx_ring.gather(&self.rx.memory, out, left, &Usual::of(&glance), wanted)?;
             left -= count;
             let Some(used) = odd else { break };
             left -= 1;
@@ -200,9 +199,12 @@ impl<R: AnyRing> VirtioQueue<R> {
         let virtqueue = self.rx.clone();
         let memory = &virtqueue.memory;
         // A buffer of a device that lies stays where it is until the reset.
-        let place = self.rx_ring.buffers_mut().get_mut(used.id).ok_or(Violation)?;
-        let header = Received::read(place.fill_behind(used.len).ok_or(Violation)?);
+        let place = self.rx_ring.buffers().get(used.id).ok_or(Violation)?;
+        let header = Received::read(place.look_behind(used.len).ok_or(Violation)?.0);
         let mut packet = self.rx_ring.take(used.id).ok_or(Violation)?;
+        if !packet.fill(HEADER_LEN, used.len) {
+            return Err(Violation);
+        }
         let judged = self.finish_receive(memory, &mut packet, header);
         if judged == Ok(true) {
             out.extend([packet]);
@@ -262,11 +264,11 @@ impl<R: AnyRing> VirtioQueue<R> {
         let Some(frame) = packet.frame_iova() else {
             return self.finish(packet, Status::BadDescriptor);
         };
-        let len = packet.len() as u32;
+        let len = packet.len() as u64;
         let mut parts = 1;
         let id = if let Some(room) = packet.front_mut::<LEN>() {
             *room = header;
-            let whole = Part { addr: frame - LEN as u64, len: len + HEADER_LEN, write: false };
+            let whole = Part { addr: frame - LEN as u64, len: len + LEN as u64, write: false };
             self.tx_ring.add(memory, &whole, None)
         } else {
             parts = 2;
@@ -279,13 +281,13 @@ impl<R: AnyRing> VirtioQueue<R> {
     }
 
     /// A chain of two whose header stands in the slot of its number: the number is known before the chain is shown.
-    fn send_with_slot(&mut self, memory: &Memory, frame: u64, len: u32, header: &[u8; LEN]) -> Option<u16> {
-        let id = self.tx_ring.buffers_mut().chain_number()?;
+    fn send_with_slot(&mut self, memory: &Memory, frame: u64, len: u64, header: &[u8; LEN]) -> Option<u16> {
+        let id = self.tx_ring.chain_number()?;
         let at = HEADER_STRIDE * usize::from(id);
         if !self.headers.shared().write_bytes(at, header) {
             return None;
         }
-        let first = Part { addr: self.headers.iova() + at as u64, len: HEADER_LEN, write: false };
+        let first = Part { addr: self.headers.iova() + at as u64, len: LEN as u64, write: false };
         self.tx_ring.add(memory, &first, Some(&Part { addr: frame, len, write: false }))
     }
 
@@ -311,16 +313,16 @@ impl<R: AnyRing> VirtioQueue<R> {
     }
 }
 
-/// A frame as it is with the header in front of it, in its own buffer. `None` if it needs more, or there is no room.
+/// A frame as it is with the header in front of it, in its own buffer. `None` if it needs more, or there is little room.
 #[inline(always)]
 fn plain_part(packet: &mut Packet) -> Option<Part> {
-    let frame = packet.frame_iova()?;
-    let len = packet.len() as u32;
-    if !header::is_plain(packet) {
+    let (frame, len) = (packet.frame_iova()?, packet.bare_len());
+    if len > BARE_MAX {
         return None;
     }
-    *packet.front_mut::<LEN>()? = header::PLAIN;
-    Some(Part { addr: frame - LEN as u64, len: len + HEADER_LEN, write: false })
+    // One store; whatever was in front of the header is nobody's.
+    *packet.front_mut()? = WIDE_PLAIN;
+    Some(Part { addr: frame - LEN as u64, len: len + LEN as u64, write: false })
 }
 
 /// As [`plain_part`], with what the device is to finish.
@@ -330,24 +332,16 @@ fn transmit_part(packet: &mut Packet, offloads: Offloads) -> Option<Part> {
     packet.front_mut::<LEN>()?;
     let header = header::for_transmit(packet, offloads).ok()?;
     *packet.front_mut::<LEN>()? = header;
-    Some(Part { addr: frame - LEN as u64, len: packet.len() as u32 + HEADER_LEN, write: false })
+    Some(Part { addr: frame - LEN as u64, len: (packet.len() + LEN) as u64, write: false })
 }
 
 /// Takes a received frame that is in one buffer, of which nothing is said, and which is `wanted`.
 #[inline(always)]
-fn take_usual(packet: &mut Packet, len: u32, wanted: impl Fn(&[u8]) -> bool) -> bool {
+fn take_plain(packet: &mut Packet, len: u32, wanted: impl Fn(&[u8]) -> bool) -> bool {
     // What the device says it wrote is no more than it was given, and at least a header.
-    len >= HEADER_LEN + ETHERNET
+    len >= LEAST
         && packet.look_behind::<LEN>(len).is_some_and(|(header, frame)| Received::is_usual(header) && wanted(frame))
         && packet.fill(HEADER_LEN, len)
-}
-
-/// Makes a buffer empty and what the device may write of it: the header stands in the headroom, where it stood last time, so that
-/// a frame dropped here does not push the next one further back. `None` for memory that the device cannot reach.
-#[inline(always)]
-fn receive_part(packet: &mut Packet) -> Option<Part> {
-    packet.empty(HEADER_LEN);
-    Some(Part { addr: packet.frame_iova()?, len: packet.room() as u32, write: true })
 }
 
 impl<R: AnyRing> NicQueue for VirtioQueue<R> {
@@ -355,7 +349,7 @@ impl<R: AnyRing> NicQueue for VirtioQueue<R> {
         if !self.awake() {
             return 0;
         }
-        let count = self.rx_ring.offer(&self.rx.memory, burst, BURST_MAX, receive_part);
+        let count = self.rx_ring.offer_empty(&self.rx.memory, burst);
         if self.rx_ring.publish(&self.rx.memory) {
             self.rx.bell.ring(&self.port, self.rx.number);
         }
@@ -432,7 +426,7 @@ impl<R: AnyRing> NicQueue for VirtioQueue<R> {
             return false;
         }
         let received = self.rx_ring.arm(&self.rx.memory);
-        let sent = if self.tx_ring.in_flight() > 0 { self.tx_ring.arm(&self.tx.memory) } else { Ok(false) };
+        let sent = if self.tx_ring.buffers().len() > 0 { self.tx_ring.arm(&self.tx.memory) } else { Ok(false) };
         match (received, sent) {
             (Ok(received), Ok(sent)) => {
                 let work = received || sent || !self.finished.is_empty();

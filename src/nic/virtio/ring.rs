@@ -2,7 +2,9 @@
 
 use alloc::sync::Arc;
 
+use super::header::Usual;
 use super::packed::Packed;
+use super::spec::header::LEN;
 use super::split::Split;
 use crate::mem::region::{Dma, Region};
 use crate::mem::row::Row;
@@ -14,9 +16,18 @@ use crate::mem::{Burst, Packet};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
     pub addr: u64,
-    pub len: u32,
+    /// At most 32 bits.
+    pub len: u64,
     /// The device writes it.
     pub write: bool,
+}
+
+/// Makes a buffer empty and what the device may write of it: the header stands in the headroom, where it stood last time, so that
+/// a frame dropped here does not push the next one further back. `None` for memory that the device cannot reach.
+#[inline(always)]
+pub(super) fn receive_part(packet: &mut Packet) -> Option<Part> {
+    packet.empty(LEN as u32);
+    Some(Part { addr: packet.frame_iova()?, len: packet.space().into(), write: true })
 }
 
 /// A finished buffer, as the device says.
@@ -47,7 +58,7 @@ pub(super) struct Areas<'a> {
     pub descriptors: Rows<'a, 16, 8>,
     /// Entries of the available ring and elements of the used ring; a packed ring has neither.
     pub avail: Rows<'a, 2, 2>,
-    pub used: Rows<'a, 8, 4>,
+    pub used: Rows<'a, 8, 8>,
     /// What the driver's and the device's area begin with: flags and index of a split ring (sections 2.7.6, 2.7.8), the event
     /// suppression of a packed one (section 2.8.14).
     pub driver: Entry<'a, 4, 2>,
@@ -61,7 +72,7 @@ pub(super) struct Memory {
     region: Arc<Region>,
     descriptors: OwnedRows<16, 8>,
     avail: OwnedRows<2, 2>,
-    used: OwnedRows<8, 4>,
+    used: OwnedRows<8, 8>,
     driver: OwnedRows<4, 2>,
     device: OwnedRows<4, 2>,
     driver_event: OwnedRows<2, 2>,
@@ -136,7 +147,11 @@ pub(super) trait AnyRing: Send + Sized {
     fn take(&mut self, id: u16) -> Option<Packet>;
     /// Free descriptors.
     fn free(&self) -> usize;
-    fn in_flight(&self) -> usize;
+    /// The number that a buffer of two parts gets next.
+    fn chain_number(&mut self) -> Option<u16>;
+    /// Makes empty buffers from the front of `burst` available to be written, with room for a header in front of the frame: as
+    /// many as there is room for and the device can reach. How many.
+    fn offer_empty(&mut self, memory: &Memory, burst: &mut Burst) -> usize;
     /// Makes packets from the front of `burst` available, each a buffer of the one part that `part` makes of it, until that is
     /// none; at most `max`, and as many as there is room for. How many.
     fn offer(
@@ -147,15 +162,15 @@ pub(super) trait AnyRing: Send + Sized {
         part: impl FnMut(&mut Packet) -> Option<Part>,
     ) -> usize;
     /// Moves finished packets to the end of `out`, at most `max`, if `wanted` says so, which is told of each how many bytes the
-    /// device wrote, and changes those that it wants alone. What `plain` wants it wants, too: that is asked first. How many, and
-    /// the first one that is not `wanted` or has two parts: that was taken out of the ring, and is in its place until
+    /// device wrote, and changes those that it wants alone. What is `usual` it wants, too: that is looked for first. How many,
+    /// and the first one that is not `wanted` or has two parts: that was taken out of the ring, and is in its place until
     /// [`AnyRing::take`].
     fn gather(
         &mut self,
         memory: &Memory,
         out: &mut Burst,
         max: usize,
-        plain: impl FnMut(&mut Packet, u32) -> bool,
+        usual: &Usual,
         wanted: impl FnMut(&mut Packet, u32) -> bool,
     ) -> Result<(usize, Option<Used>), Violation>;
     /// As [`AnyRing::gather`] of all that is finished.
@@ -215,14 +230,14 @@ impl Buffers {
         self.slots.restart();
     }
 
-    /// How many.
+    /// How many: a buffer is the device's as long as it has a packet.
     pub fn len(&self) -> usize {
         self.row.len() + self.slots.len()
     }
 
     /// The packet of a buffer that the ring just gave.
-    pub fn get_mut(&mut self, id: u16) -> Option<&mut Packet> {
-        if self.ordered { self.row.front_mut() } else { self.slots.get_mut(id.into()) }
+    pub fn get(&self, id: u16) -> Option<&Packet> {
+        if self.ordered { self.row.front() } else { self.slots.get(id.into()) }
     }
 
     /// Takes that packet.
@@ -243,14 +258,6 @@ impl Buffers {
     /// The number of the next buffer.
     pub fn take_number(&mut self) -> Option<u16> {
         if self.ordered { Some(self.row.tail() as u16) } else { self.slots.take_number() }
-    }
-
-    /// The number that the ring gives a buffer of two parts next.
-    pub fn chain_number(&mut self) -> Option<u16> {
-        if self.ordered {
-            self.leave_order();
-        }
-        self.slots.peek_number()
     }
 
     /// Takes packets back from a device that stands still, as many as fit into `out`; `each` sees every one.
@@ -299,6 +306,10 @@ impl AnyRing for Ring {
         each!(self, ring => ring.take(id))
     }
 
+    fn offer_empty(&mut self, memory: &Memory, burst: &mut Burst) -> usize {
+        each!(self, ring => ring.offer_empty(memory, burst))
+    }
+
     fn offer(
         &mut self,
         memory: &Memory,
@@ -314,10 +325,10 @@ impl AnyRing for Ring {
         memory: &Memory,
         out: &mut Burst,
         max: usize,
-        plain: impl FnMut(&mut Packet, u32) -> bool,
+        usual: &Usual,
         wanted: impl FnMut(&mut Packet, u32) -> bool,
     ) -> Result<(usize, Option<Used>), Violation> {
-        each!(self, ring => ring.gather(memory, out, max, plain, wanted))
+        each!(self, ring => ring.gather(memory, out, max, usual, wanted))
     }
 
     fn gather_finished(&mut self, memory: &Memory, out: &mut Burst) -> Result<(usize, Option<Used>), Violation> {
@@ -328,8 +339,8 @@ impl AnyRing for Ring {
         each!(self, ring => ring.free())
     }
 
-    fn in_flight(&self) -> usize {
-        each!(self, ring => ring.in_flight())
+    fn chain_number(&mut self) -> Option<u16> {
+        each!(self, ring => ring.chain_number())
     }
 
     fn add(&mut self, memory: &Memory, first: &Part, then: Option<&Part>) -> Option<u16> {

@@ -6,9 +6,12 @@
 use alloc::boxed::Box;
 use core::sync::atomic::{Ordering, fence};
 
-use super::ring::{AnyRing, Areas, Buffers, Layout, Memory, Part, Used, Violation};
+use super::header::{LEAST, Usual};
+use super::ring::{AnyRing, Areas, Buffers, Layout, Memory, Part, Used, Violation, receive_part};
+use super::spec::header::LEN;
 use super::spec::split::{DESCRIPTOR, NEXT, NO_INTERRUPT, NO_NOTIFY, USED_ELEMENT, WRITE};
 use crate::mem::packet::BURST_MAX;
+use crate::mem::row::Row;
 use crate::mem::rows::Entry;
 use crate::mem::slots::Stop;
 use crate::mem::{Burst, Packet};
@@ -31,7 +34,6 @@ pub(super) struct Split {
     /// Next used element to look at, and the device's index as it was seen last.
     used: u16,
     seen: u16,
-    in_flight: u16,
 }
 
 impl Split {
@@ -39,7 +41,8 @@ impl Split {
     pub fn layout(size: u16) -> Layout {
         let n = usize::from(size);
         let driver = DESCRIPTOR * n;
-        let device = (driver + 6 + 2 * n).next_multiple_of(64);
+        // An element of the used ring is one word of 64 bits: it is aligned to them.
+        let device = (driver + 6 + 2 * n).next_multiple_of(64) + 4;
         let (driver_event, device_event) = (driver + 4 + 2 * n, device + 4 + USED_ELEMENT * n);
         Layout { driver, device, driver_event, device_event, len: device_event + 2 }
     }
@@ -48,7 +51,7 @@ impl Split {
     fn describe(descriptor: Entry<'_, 16, 8>, part: &Part, next: u16) {
         let flags = if next == NONE { 0 } else { NEXT } | if part.write { WRITE } else { 0 };
         let next = if next == NONE { 0 } else { next };
-        let rest = u64::from(part.len) | u64::from(flags) << 32 | u64::from(next) << 48;
+        let rest = (u64::from(flags) << 32 | u64::from(next) << 48) + part.len;
         descriptor.store_u64::<0>(part.addr.to_le(), Ordering::Relaxed);
         descriptor.store_u64::<8>(rest.to_le(), Ordering::Relaxed);
     }
@@ -58,26 +61,63 @@ impl Split {
     fn device_index(&self, areas: &Areas<'_>) -> Result<u16, Violation> {
         // Acquire: section 2.7.14, the index before the elements and the buffers.
         let index = u16::from_le(areas.device.load_u16::<2>(Ordering::Acquire));
-        if index.wrapping_sub(self.used) > self.in_flight { Err(Violation) } else { Ok(index) }
+        if usize::from(index.wrapping_sub(self.used)) > self.buffers.len() { Err(Violation) } else { Ok(index) }
     }
 
-    /// Moves finished packets, in order, from the front to the end of `out` until one is not `wanted`, which sees its place and
-    /// used element. How many, and whether these were all that are finished and fit.
+    /// Lets `take` move finished packets, in order, from the front to the end of `out`, at most as many as it is told, until it has
+    /// no more. How many, and whether these were all that are finished and fit.
     #[inline(always)]
     fn take_ordered(
         &mut self,
         areas: &Areas<'_>,
         out: &mut Burst,
         max: usize,
-        wanted: impl FnMut(&mut Packet, usize, Entry<'_, 8, 4>) -> bool,
+        mut take: impl FnMut(&mut Row, &mut Burst, usize) -> (usize, bool),
     ) -> Result<(usize, bool), Violation> {
         self.seen = self.device_index(areas)?;
         let finished = usize::from(self.seen.wrapping_sub(self.used));
         let room = max.min(finished).min(out.capacity() - out.len());
-        let done = self.buffers.row.take_burst(out, room, &areas.used, wanted);
-        self.used = self.used.wrapping_add(done as u16);
-        self.in_flight -= done as u16;
+        let (mut done, more) = self.take_run(out, room, &mut take);
+        if more {
+            done += self.take_again(out, room - done, &mut take);
+        }
         Ok((done, done == room))
+    }
+
+    #[inline(always)]
+    fn take_run(
+        &mut self,
+        out: &mut Burst,
+        max: usize,
+        take: &mut impl FnMut(&mut Row, &mut Burst, usize) -> (usize, bool),
+    ) -> (usize, bool) {
+        let (done, more) = take(&mut self.buffers.row, out, max);
+        self.used = self.used.wrapping_add(done as u16);
+        (done, more)
+    }
+
+    /// Behind the ring's end its first place follows.
+    #[inline(never)]
+    fn take_again(
+        &mut self,
+        out: &mut Burst,
+        max: usize,
+        take: &mut impl FnMut(&mut Row, &mut Burst, usize) -> (usize, bool),
+    ) -> usize {
+        self.take_run(out, max, take).0
+    }
+
+    /// So many more are available.
+    #[inline(always)]
+    fn offered(&mut self, done: usize) -> usize {
+        self.avail = self.avail.wrapping_add(done as u16);
+        done
+    }
+
+    /// The rest of [`AnyRing::offer_empty`].
+    #[inline(never)]
+    fn offer_more(&mut self, memory: &Memory, burst: &mut Burst) -> usize {
+        self.offer_empty(memory, burst)
     }
 
     /// [`AnyRing::gather`] of what is left where the first look ended.
@@ -92,9 +132,12 @@ impl Split {
         let (areas, mut done) = (&memory.areas(), 0);
         if self.buffers.ordered {
             let all;
-            (done, all) = self.take_ordered(areas, out, max, |packet, place, used| {
-                let (id, len) = Self::element(used);
-                id as usize == place && wanted(packet, len)
+            (done, all) = self.take_ordered(areas, out, max, |row, out, room| {
+                let each = |packet: &mut Packet, place: usize, used: Entry<'_, 8, 8>| {
+                    let (id, len) = Self::element(used);
+                    id as usize == place && wanted(packet, len)
+                };
+                row.take_some(out, room, &areas.used, each)
             })?;
             if all {
                 return Ok((done, None));
@@ -129,7 +172,6 @@ impl Split {
             true
         });
         self.avail = avail as u16;
-        self.in_flight += done as u16;
         done
     }
 
@@ -153,7 +195,6 @@ impl Split {
         let finished = usize::from(self.seen.wrapping_sub(self.used));
         let (done, stop) = self.buffers.slots.take_burst(out, max.min(finished), true, next, wanted);
         self.used = used as u16;
-        self.in_flight -= done as u16;
         match stop {
             Stop::End => Ok((done, None)),
             Stop::Odd(id, len) => Ok((done, Some(Used { id: id as u16, len }))),
@@ -163,9 +204,9 @@ impl Split {
 
     /// Section 2.7.8: the number of a used buffer, and the bytes that the device wrote.
     #[inline(always)]
-    fn element(used: Entry<'_, 8, 4>) -> (u32, u32) {
-        let id = u32::from_le(used.load_u32::<0>(Ordering::Relaxed));
-        (id, u32::from_le(used.load_u32::<4>(Ordering::Relaxed)))
+    fn element(used: Entry<'_, 8, 8>) -> (u32, u32) {
+        let word = u64::from_le(used.load_u64::<0>(Ordering::Relaxed));
+        (word as u32, (word >> 32) as u32)
     }
 }
 
@@ -182,7 +223,6 @@ impl AnyRing for Split {
             shown: 0,
             used: 0,
             seen: 0,
-            in_flight: 0,
         };
         ring.reset(memory);
         ring
@@ -191,7 +231,7 @@ impl AnyRing for Split {
     fn reset(&mut self, memory: &Memory) {
         self.buffers.restart();
         self.second.fill(NONE);
-        (self.avail, self.shown, self.used, self.seen, self.in_flight) = (0, 0, 0, 0, 0);
+        (self.avail, self.shown, self.used, self.seen) = (0, 0, 0, 0);
         let avail = memory.areas().avail;
         (0..self.size).for_each(|place| avail.at(place.into()).store_u16::<0>(place.to_le(), Ordering::Relaxed));
     }
@@ -207,9 +247,7 @@ impl AnyRing for Split {
 
     fn take(&mut self, id: u16) -> Option<Packet> {
         let packet = self.buffers.take(id)?;
-        if self.buffers.ordered {
-            self.in_flight -= 1;
-        } else {
+        if !self.buffers.ordered {
             self.recycle(id);
         }
         Some(packet)
@@ -219,8 +257,25 @@ impl AnyRing for Split {
         if self.buffers.ordered { self.buffers.row.room() } else { self.buffers.slots.free() }
     }
 
-    fn in_flight(&self) -> usize {
-        usize::from(self.in_flight)
+    fn chain_number(&mut self) -> Option<u16> {
+        if self.buffers.ordered {
+            self.buffers.leave_order();
+        }
+        self.buffers.slots.peek_number()
+    }
+
+    #[inline(always)]
+    fn offer_empty(&mut self, memory: &Memory, burst: &mut Burst) -> usize {
+        if !self.buffers.ordered {
+            return self.offer_any(memory, burst, BURST_MAX, receive_part);
+        }
+        let descriptors = &memory.areas().descriptors;
+        let each = |addr, len, _: usize, descriptor: Entry<'_, 16, 8>| {
+            Self::describe(descriptor, &Part { addr, len, write: true }, NONE);
+        };
+        let (done, more) = self.buffers.row.put_empty(burst, BURST_MAX, descriptors, LEN as u32, 0, each);
+        self.offered(done);
+        if more { done + self.offer_more(memory, burst) } else { done }
     }
 
     #[inline(always)]
@@ -238,9 +293,7 @@ impl AnyRing for Split {
         let done = self.buffers.row.put_burst(burst, max, &memory.areas().descriptors, |packet, _, descriptor| {
             part(packet).map(|part| Self::describe(descriptor, &part, NONE)).is_some()
         });
-        self.avail = self.avail.wrapping_add(done as u16);
-        self.in_flight += done as u16;
-        done
+        self.offered(done)
     }
 
     #[inline(always)]
@@ -249,15 +302,21 @@ impl AnyRing for Split {
         memory: &Memory,
         out: &mut Burst,
         max: usize,
-        mut plain: impl FnMut(&mut Packet, u32) -> bool,
+        usual: &Usual,
         wanted: impl FnMut(&mut Packet, u32) -> bool,
     ) -> Result<(usize, Option<Used>), Violation> {
         let mut done = 0;
         if self.buffers.ordered {
+            let (areas, lengths) = (memory.areas(), usual.lengths());
             let all;
-            (done, all) = self.take_ordered(&memory.areas(), out, max, |packet, place, used| {
-                let (id, len) = Self::element(used);
-                id as usize == place && plain(packet, len)
+            (done, all) = self.take_ordered(&areas, out, max, |row, out, room| {
+                let written = |place: usize, used: Entry<'_, 8, 8>| {
+                    // Section 2.7.8: the number below, the length above. What is left of the two is the rest of a length if the
+                    // number is the place, and else no length.
+                    let element = u64::from_le(used.load_u64::<0>(Ordering::Relaxed));
+                    (element.wrapping_sub((u64::from(LEAST) << 32) + place as u64).rotate_left(32), ())
+                };
+                row.take_filled(out, room, &areas.used, lengths, written, |front, ()| usual.fits(front).then_some(None))
             })?;
             if all {
                 return Ok((done, None));
@@ -271,8 +330,12 @@ impl AnyRing for Split {
         let mut done = 0;
         if self.buffers.ordered {
             let all;
-            (done, all) = self.take_ordered(&memory.areas(), out, BURST_MAX, |_, place, used| {
-                u32::from_le(used.load_u32::<0>(Ordering::Relaxed)) as usize == place
+            let areas = memory.areas();
+            (done, all) = self.take_ordered(&areas, out, BURST_MAX, |row, out, room| {
+                let each = |_: &mut Packet, place: usize, used: Entry<'_, 8, 8>| {
+                    u32::from_le(used.load_u32::<0>(Ordering::Relaxed)) as usize == place
+                };
+                row.take_some(out, room, &areas.used, each)
             })?;
             if all {
                 return Ok((done, None));
@@ -304,7 +367,6 @@ impl AnyRing for Split {
         // Section 2.7.13.2: the entry first; publish() shows it.
         areas.avail.at(self.avail.into()).store_u16::<0>(head.to_le(), Ordering::Relaxed);
         self.avail = self.avail.wrapping_add(1);
-        self.in_flight += 1;
         Some(head)
     }
 
@@ -361,7 +423,6 @@ impl AnyRing for Split {
                 *second = NONE;
             }
             self.buffers.slots.give_number(id);
-            self.in_flight -= 1;
         }
     }
 

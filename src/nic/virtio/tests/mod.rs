@@ -257,3 +257,27 @@ fn cost_of_packed_rings_at_burst_32() {
 fn cost_of_packed_rings_at_burst_1() {
     cost(true, 1);
 }
+
+/// Finished frames that do not fit into the burst wait, in order and out of it.
+#[test]
+fn a_full_burst_takes_no_more() {
+    each(|model, mut rig| {
+        rig.nic.enable(true).unwrap();
+        for backwards in [false, true] {
+            rig.send(40, |packet| assert!(packet.write(&frame(60))));
+            assert_eq!(if backwards { model.transmit_backwards(&rig.dma) } else { model.transmit(&rig.dma).len() }, 40);
+            for left in [64, 63, 62, 40, 0] {
+                let mut burst = crate::mem::Burst::new();
+                let room = 64 - left;
+                burst.extend((0..left).map(|_| rig.lend().unwrap()));
+                let before = rig.queues[0].gauges().tx_in_flight;
+                let done = rig.queues[0].tx_reap(&mut burst);
+                assert_eq!(done, room.min(before));
+                burst.into_iter().for_each(|packet| rig.came_back(packet));
+            }
+            assert_eq!(rig.queues[0].gauges().tx_in_flight, 0);
+            assert!(!rig.nic.tick(1), "nothing was wrong");
+        }
+        rig.stop();
+    });
+}

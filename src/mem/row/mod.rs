@@ -10,12 +10,17 @@ use core::ptr::copy_nonoverlapping;
 use super::rows::{Entry, Rows};
 use super::{Burst, Packet};
 
+mod buffers;
+pub use buffers::Lengths;
+
 /// See the module.
 pub struct Row {
     /// As many as a power of two. Invariant: the `len` from `head` on, round and round, are initialised.
     places: Box<[MaybeUninit<Packet>]>,
     head: usize,
     len: usize,
+    /// Bytes. Invariant: no packet here has less room.
+    least: u32,
 }
 
 impl Row {
@@ -23,7 +28,7 @@ impl Row {
     #[must_use]
     pub fn new(size: usize) -> Self {
         let size = size.clamp(1, 1 << 15).next_power_of_two();
-        Self { places: (0..size).map(|_| MaybeUninit::uninit()).collect(), head: 0, len: 0 }
+        Self { places: (0..size).map(|_| MaybeUninit::uninit()).collect(), head: 0, len: 0, least: 0 }
     }
 
     /// Packets.
@@ -80,27 +85,57 @@ impl Row {
         ring: &Rows<'_, SIZE, ALIGN>,
         mut each: impl FnMut(&mut Packet, usize, Entry<'_, SIZE, ALIGN>) -> bool,
     ) -> usize {
+        let (done, more) = self.put_some(burst, max, ring, &mut each);
+        if more { done + self.put_rest(burst, max - done, ring, &mut each) } else { done }
+    }
+
+    /// Behind the last place comes the first.
+    #[inline(never)]
+    fn put_rest<const SIZE: usize, const ALIGN: usize>(
+        &mut self,
+        burst: &mut Burst,
+        max: usize,
+        ring: &Rows<'_, SIZE, ALIGN>,
+        each: impl FnMut(&mut Packet, usize, Entry<'_, SIZE, ALIGN>) -> bool,
+    ) -> usize {
+        self.put_some(burst, max, ring, each).0
+    }
+
+    /// As [`Row::put_burst`], to the last place at most: also, whether it ended there and more may follow.
+    #[inline(always)]
+    pub fn put_some<const SIZE: usize, const ALIGN: usize>(
+        &mut self,
+        burst: &mut Burst,
+        max: usize,
+        ring: &Rows<'_, SIZE, ALIGN>,
+        each: impl FnMut(&mut Packet, usize, Entry<'_, SIZE, ALIGN>) -> bool,
+    ) -> (usize, bool) {
+        // Whatever `each` leaves of them.
+        self.least = 0;
+        self.put_run(burst, max, ring, each)
+    }
+
+    /// [`Row::put_some`]; the caller sees to `least`.
+    #[inline(always)]
+    fn put_run<const SIZE: usize, const ALIGN: usize>(
+        &mut self,
+        burst: &mut Burst,
+        max: usize,
+        ring: &Rows<'_, SIZE, ALIGN>,
+        mut each: impl FnMut(&mut Packet, usize, Entry<'_, SIZE, ALIGN>) -> bool,
+    ) -> (usize, bool) {
         if ring.len() != self.places.len() {
-            return 0;
+            return (0, false);
         }
-        let len = burst.len();
+        let (len, first) = (burst.len(), self.tail());
         let count = len.min(max).min(self.room());
+        let run = count.min(self.places.len() - first);
         let (from, places) = (burst.as_mut_ptr(), self.places.as_mut_ptr().cast::<Packet>());
-        let mut done = 0;
-        loop {
-            let first = (self.head + self.len + done) & (self.places.len() - 1);
-            let run = (count - done).min(self.places.len() - first);
-            // SAFETY: the `run` places from `first` on have no packet, and the burst has as many from `done` on. Until `each` wants
-            // them the packets count as the burst's, and the copies are the only ones that are looked at.
-            unsafe { copy_nonoverlapping(from.add(done), places.add(first), run) };
-            // SAFETY: the places of `visit` were just written, and `ring` has a row for each.
-            let wanted = unsafe { visit(places, ring, first, run, &mut each) };
-            done += wanted;
-            // Behind the last place comes the first.
-            if wanted < run || done == count {
-                break;
-            }
-        }
+        // SAFETY: the `run` places from `first` on have no packet, and the burst has as many. Until `each` wants them the packets
+        // count as the burst's, and the copies are the only ones that are looked at.
+        unsafe { copy_nonoverlapping(from, places.add(first), run) };
+        // SAFETY: the places of `visit` were just written, and `ring` has a row for each.
+        let done = unsafe { visit(places, ring, first, run, &mut each) };
         // SAFETY: the packets in front were moved away; the others move up and are as many as the new length says.
         unsafe {
             if done < len {
@@ -109,7 +144,7 @@ impl Row {
             burst.set_len(len - done);
         }
         self.len += done;
-        done
+        (done, done == run && run < count)
     }
 
     /// Moves packets from the front to the end of `out`, at most `max` and as many as fit, until `wanted`, which sees a packet,
@@ -122,40 +157,81 @@ impl Row {
         ring: &Rows<'_, SIZE, ALIGN>,
         mut wanted: impl FnMut(&mut Packet, usize, Entry<'_, SIZE, ALIGN>) -> bool,
     ) -> usize {
+        let (done, more) = self.take_some(out, max, ring, &mut wanted);
+        if more { done + self.take_rest(out, max - done, ring, &mut wanted) } else { done }
+    }
+
+    /// Behind the last place comes the first.
+    #[inline(never)]
+    fn take_rest<const SIZE: usize, const ALIGN: usize>(
+        &mut self,
+        out: &mut Burst,
+        max: usize,
+        ring: &Rows<'_, SIZE, ALIGN>,
+        wanted: impl FnMut(&mut Packet, usize, Entry<'_, SIZE, ALIGN>) -> bool,
+    ) -> usize {
+        self.take_some(out, max, ring, wanted).0
+    }
+
+    /// As [`Row::take_burst`], from the last place at most: also, whether it ended there and more may follow.
+    #[inline(always)]
+    pub fn take_some<const SIZE: usize, const ALIGN: usize>(
+        &mut self,
+        out: &mut Burst,
+        max: usize,
+        ring: &Rows<'_, SIZE, ALIGN>,
+        wanted: impl FnMut(&mut Packet, usize, Entry<'_, SIZE, ALIGN>) -> bool,
+    ) -> (usize, bool) {
+        let done = self.take_run(out, max, ring, wanted);
+        if self.least > 0 {
+            self.expect_front();
+        }
+        done
+    }
+
+    /// Whoever looked at the first packet may have left it less room.
+    #[cold]
+    fn expect_front(&mut self) {
+        self.least = self.front().map_or(0, |packet| self.least.min(packet.space()));
+    }
+
+    /// [`Row::take_some`]; `wanted` gives no packet less room that it does not want.
+    #[inline(always)]
+    fn take_run<const SIZE: usize, const ALIGN: usize>(
+        &mut self,
+        out: &mut Burst,
+        max: usize,
+        ring: &Rows<'_, SIZE, ALIGN>,
+        mut wanted: impl FnMut(&mut Packet, usize, Entry<'_, SIZE, ALIGN>) -> bool,
+    ) -> (usize, bool) {
         if ring.len() != self.places.len() {
-            return 0;
+            return (0, false);
         }
-        let most = out.capacity().saturating_sub(out.len()).min(max).min(self.len);
+        let (len, first) = (out.len(), self.head);
+        let count = (out.capacity() - len).min(max).min(self.len);
+        let run = count.min(self.places.len() - first);
         let places = self.places.as_mut_ptr().cast::<Packet>();
-        let mut done = 0;
-        loop {
-            let (len, first) = (out.len(), self.head);
-            let run = (most - done).min(self.places.len() - first);
-            // SAFETY: the `run` places from `first` on have a packet, and `ring` has a row for each.
-            let taken = unsafe { visit(places, ring, first, run, &mut wanted) };
-            // SAFETY: as above; `out` has room for so many behind its old length. From here on they are nobody else's.
-            unsafe {
-                copy_nonoverlapping(places.add(first), out.as_mut_ptr().add(len), taken);
-                out.set_len(len + taken);
-            }
-            self.head = (first + taken) & (self.places.len() - 1);
-            self.len -= taken;
-            done += taken;
-            // Behind the last place comes the first.
-            if taken < run || done == most {
-                return done;
-            }
+        // SAFETY: the `run` places from `first` on have a packet, and `ring` has a row for each.
+        let done = unsafe { visit(places, ring, first, run, &mut wanted) };
+        // SAFETY: as above; `out` has room for so many behind its old length. From here on they are nobody else's.
+        unsafe {
+            copy_nonoverlapping(places.add(first), out.as_mut_ptr().add(len), done);
+            out.set_len(len + done);
         }
+        self.head = (first + done) & (self.places.len() - 1);
+        self.len -= done;
+        (done, done == run && run < count)
     }
 
     /// The first packet.
+    #[must_use]
     #[inline]
-    pub fn front_mut(&mut self) -> Option<&mut Packet> {
+    pub fn front(&self) -> Option<&Packet> {
         if self.len == 0 {
             return None;
         }
         // SAFETY: there is a packet, and `head` is its place.
-        self.places.get_mut(self.head).map(|place| unsafe { place.assume_init_mut() })
+        self.places.get(self.head).map(|place| unsafe { place.assume_init_ref() })
     }
 
     /// Takes the first packet.
@@ -182,6 +258,7 @@ impl Row {
             return Err(packet);
         }
         if let Some(place) = self.places.get_mut(at) {
+            self.least = self.least.min(packet.space());
             place.write(packet);
             self.len += 1;
         }
@@ -214,13 +291,36 @@ unsafe fn visit<const SIZE: usize, const ALIGN: usize>(
     each: &mut impl FnMut(&mut Packet, usize, Entry<'_, SIZE, ALIGN>) -> bool,
 ) -> usize {
     let (mut at, end) = (first, first + run);
+    macro_rules! look {
+        ($next:literal) => {
+            // SAFETY: the caller's promise.
+            let (packet, row) = unsafe { (&mut *places.add(at + $next), ring.at_unchecked(at + $next)) };
+            if !each(packet, at + $next, row) {
+                return stopped::<$next>(at) - first;
+            }
+        };
+    }
+    while end - at >= 8 {
+        look!(0);
+        look!(1);
+        look!(2);
+        look!(3);
+        look!(4);
+        look!(5);
+        look!(6);
+        look!(7);
+        at += 8;
+    }
     while at < end {
-        // SAFETY: the caller's promise.
-        let (packet, row) = unsafe { (&mut *places.add(at), ring.at_unchecked(at)) };
-        if !each(packet, at, row) {
-            break;
-        }
+        look!(0);
         at += 1;
     }
-    at - first
+    run
+}
+
+/// Which place was not wanted: a call, so that nothing is remembered of it before.
+#[cold]
+#[inline(never)]
+fn stopped<const NEXT: usize>(at: usize) -> usize {
+    at + NEXT
 }

@@ -16,7 +16,7 @@ use crate::nic::{Device, Events, Nic, NicEnv, NicError, NicQueue, Registers};
 pub(crate) const MAC: [u8; 6] = [2, 0, 0, 0, 0, 7];
 pub(crate) const BUF_LEN: u32 = 16384 + 256;
 
-struct Deaf;
+pub(crate) struct Deaf;
 
 impl Events for Deaf {
     fn wake(&self, _queue: u32) {}

@@ -71,6 +71,7 @@ impl Control {
         let Some(id) = self.ring.add(mem, &first, Some(&answer)) else {
             return false;
         };
+        self.ring.buffers_mut().bare = 1;
         if self.ring.publish(mem) {
             queue.bell.ring(&self.port, queue.number);
         }
@@ -81,6 +82,7 @@ impl Control {
                     let used = self.ring.pop(mem);
                     if used.is_ok_and(|used| used.is_some_and(|used| used.id == id)) {
                         self.ring.recycle(id);
+                        self.ring.buffers_mut().bare = 0;
                         return memory.load_u8(ANSWER, Ordering::Acquire) == Some(OK);
                     }
                     self.port.violation();

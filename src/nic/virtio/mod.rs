@@ -156,6 +156,8 @@ pub fn open(given: &VirtioConfig, env: NicEnv) -> Result<Device, NicError> {
         .then(|| transport.config_stable(|t| core::array::from_fn(|i| t.config8(config::MAC + i as u64))));
     let has_pairs = features & (feature::MQ | feature::RSS) != 0;
     let max_pairs = if has_pairs { transport.config16(config::MAX_PAIRS).max(1) } else { 1 };
+    // Section 5.1.2: behind the queues of every pair that the device has; a device of more has no number for it.
+    let control_number = max_pairs.checked_mul(2).ok_or(NicError::State("the device has more queues than numbers"))?;
     let pairs = given.queues.min(usize::from(max_pairs));
     let supported = offloads_of(features);
     let port = Port::new(&env, regs, own_mac.unwrap_or(given.mac), given.mtu.min(mtu_max), pairs, supported)?;
@@ -197,8 +199,7 @@ pub fn open(given: &VirtioConfig, env: NicEnv) -> Result<Device, NicError> {
         shared.push((rx, tx));
     }
     let control = if features & feature::CTRL_VQ != 0 {
-        // Section 5.1.2: behind the queues of every pair that the device has.
-        let queue = virtqueue(2 * max_pairs, 64)?;
+        let queue = virtqueue(control_number, 64)?;
         let region = Region::alloc(env.dma.clone(), control::REGION_LEN, 64).ok_or(NicError::NoMemory)?;
         Some((Control::new(port.clone(), queue.clone(), region, event_idx), queue))
     } else {

@@ -470,14 +470,14 @@ impl AnyRing for Packed {
         let areas = &memory.areas();
         // Acquire: section 2.8.22, the flags before the rest.
         let flags = u16::from_le(areas.descriptors.at(self.used.into()).load_u16::<14>(Ordering::Acquire));
-        Ok(self.buffers.len() > 0 && self.is_used(flags))
+        Ok(self.buffers.in_flight() > 0 && self.is_used(flags))
     }
 
     fn pop(&mut self, memory: &Memory) -> Result<Option<Used>, Violation> {
         let areas = &memory.areas();
         // Acquire: section 2.8.22, flags, number and length in one word before the buffer.
         let word = u64::from_le(areas.descriptors.at(self.used.into()).load_u64::<8>(Ordering::Acquire));
-        if self.buffers.len() == 0 || !self.is_used((word >> 48) as u16) {
+        if self.buffers.in_flight() == 0 || !self.is_used((word >> 48) as u16) {
             return Ok(None);
         }
         let (len, id) = (word as u32, (word >> 32) as u16);

@@ -200,16 +200,19 @@ pub(super) struct Buffers {
     pub ordered: bool,
     pub row: Row,
     pub slots: Slots,
+    /// Buffers that the device has and that have no packet: a command of the control queue.
+    pub bare: usize,
 }
 
 impl Buffers {
     /// Allocates; called at Start.
     pub fn new(size: u16) -> Self {
-        Self { ordered: true, row: Row::new(size.into()), slots: Slots::new(size.into()) }
+        Self { ordered: true, row: Row::new(size.into()), slots: Slots::new(size.into()), bare: 0 }
     }
 
     /// The ring begins anew.
     pub fn restart(&mut self) {
+        self.bare = 0;
         self.slots.restart();
         self.ordered = self.slots.is_empty() && self.row.start_at(0);
         if !self.ordered {
@@ -230,9 +233,14 @@ impl Buffers {
         self.slots.restart();
     }
 
-    /// How many: a buffer is the device's as long as it has a packet.
+    /// How many.
     pub fn len(&self) -> usize {
         self.row.len() + self.slots.len()
+    }
+
+    /// Buffers that the device has.
+    pub fn in_flight(&self) -> usize {
+        self.len() + self.bare
     }
 
     /// The packet of a buffer that the ring just gave.

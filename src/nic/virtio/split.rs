@@ -61,7 +61,7 @@ impl Split {
     fn device_index(&self, areas: &Areas<'_>) -> Result<u16, Violation> {
         // Acquire: section 2.7.14, the index before the elements and the buffers.
         let index = u16::from_le(areas.device.load_u16::<2>(Ordering::Acquire));
-        if usize::from(index.wrapping_sub(self.used)) > self.buffers.len() { Err(Violation) } else { Ok(index) }
+        if usize::from(index.wrapping_sub(self.used)) > self.buffers.in_flight() { Err(Violation) } else { Ok(index) }
     }
 
     /// Lets `take` move finished packets, in order, from the front to the end of `out`, at most as many as it is told, until it has

@@ -68,3 +68,16 @@ fn headers_that_do_not_fit_their_frame_are_refused() {
         rig.stop();
     });
 }
+
+/// Section 5.1.4.1: 1 to 0x8000 pairs. The control queue stands behind them (section 5.1.2), and its number has 16 bits: twice a
+/// number that is too large is a small one.
+#[test]
+fn more_pairs_than_queues_have_numbers_are_refused() {
+    for pairs in [0x8000, 0x8001, u16::MAX] {
+        let events: Arc<dyn crate::nic::Events> = Arc::new(crate::nic::tests::rig::Deaf);
+        let registers = Some(Arc::new(Model::of_pairs(pairs)) as Arc<dyn crate::nic::Registers>);
+        let given = VirtioConfig { queues: 2, ..config() };
+        let opened = open(&given, crate::nic::NicEnv { registers, ..crate::nic::NicEnv::of(events) });
+        assert!(matches!(opened, Err(crate::nic::NicError::State(_))), "{pairs:#x}");
+    }
+}

@@ -40,6 +40,8 @@ struct State {
 pub(super) struct Model {
     packed: bool,
     offered: u64,
+    /// `max_virtqueue_pairs` (section 5.1.4).
+    pairs: u16,
     state: Mutex<State>,
     accesses: AtomicU64,
 }
@@ -66,7 +68,14 @@ impl Model {
             lie: Lie::Truth,
             random: Random(1),
         };
-        Self { packed, offered, state: Mutex::new(state), accesses: AtomicU64::new(0) }
+        Self { packed, offered, pairs: 1, state: Mutex::new(state), accesses: AtomicU64::new(0) }
+    }
+
+    /// As [`Model::new`], of a device that offers a control queue and says that it has so many pairs.
+    pub fn of_pairs(pairs: u16) -> Self {
+        let model = Self::new(false, false);
+        // CTRL_VQ, MQ.
+        Self { offered: model.offered | 1 << 17 | 1 << 22, pairs, ..model }
     }
 
     pub fn accesses(&self) -> u64 {
@@ -239,6 +248,7 @@ impl Registers for Model {
             0x1e => select as u32,
             0x2000..0x2006 => MAC[offset as usize - 0x2000].into(),
             0x2006 => 1,
+            0x2008 => self.pairs.into(),
             _ => 0,
         }
     }

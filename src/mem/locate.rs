@@ -35,19 +35,6 @@ pub struct Locator<'a> {
     pub leaves: &'a [u16],
 }
 
-/// Headers by the words that count here; and the result.
-#[derive(Clone, Debug)]
-pub struct Located {
-    /// Source addresses.
-    pub src: [u32; GROUP],
-    /// Destination addresses.
-    pub dst: [u32; GROUP],
-    /// Classes, of which the lower byte counts.
-    pub class: [u32; GROUP],
-    /// What was found.
-    pub found: [u32; GROUP],
-}
-
 fn read(table: &[u16], index: u32) -> u32 {
     let last = table.len().saturating_sub(2);
     table.get((index as usize).min(last)).copied().unwrap_or(0).into()
@@ -98,18 +85,32 @@ mod x86 {
     use core::arch::x86_64::*;
 
     use super::super::simd::Avx2;
-    use super::{CHUNK, GROUP, KINDS, Located, Locator};
+    use super::{CHUNK, GROUP, KINDS, Locator};
 
     /// Lanes of a vector.
     const LANES: usize = 8;
     const STEPS: usize = GROUP / LANES;
 
     impl Avx2 {
-        /// [`Locator::find`] for a group.
+        /// [`Locator::find`] for the first `len` headers of a group; what is found behind them is anything.
         #[inline(always)]
-        pub fn locate(self, tables: &Locator, headers: &mut Located) {
+        pub fn locate(
+            self,
+            tables: &Locator,
+            src: &[u32; GROUP],
+            dst: &[u32; GROUP],
+            class: &[u32; GROUP],
+            len: usize,
+            found: &mut [u32; GROUP],
+        ) {
             // SAFETY: the token says that the processor has AVX2.
-            unsafe { locate(tables, headers) }
+            unsafe {
+                if len <= LANES {
+                    locate::<1>(tables, [src, dst], class, found);
+                } else {
+                    locate::<STEPS>(tables, [src, dst], class, found);
+                }
+            }
         }
     }
 
@@ -136,18 +137,23 @@ mod x86 {
 
     #[target_feature(enable = "avx2")]
     #[allow(clippy::indexing_slicing, clippy::needless_range_loop, reason = "loop variables below the arrays' lengths")]
-    fn locate(tables: &Locator, headers: &mut Located) {
+    fn locate<const N: usize>(
+        tables: &Locator,
+        addrs: [&[u32; GROUP]; 2],
+        class: &[u32; GROUP],
+        found: &mut [u32; GROUP],
+    ) {
         let byte = _mm256_set1_epi32(0xff);
-        let mut entries = [[_mm256_setzero_si256(); STEPS]; 2];
-        for step in 0..STEPS {
-            entries[0][step] = read(tables.roots[0], _mm256_srli_epi32::<16>(load(&headers.src, step)));
-            entries[1][step] = read(tables.roots[1], _mm256_srli_epi32::<16>(load(&headers.dst, step)));
+        let mut entries = [[_mm256_setzero_si256(); N]; 2];
+        for step in 0..N {
+            entries[0][step] = read(tables.roots[0], _mm256_srli_epi32::<16>(load(addrs[0], step)));
+            entries[1][step] = read(tables.roots[1], _mm256_srli_epi32::<16>(load(addrs[1], step)));
         }
         for shift in [8, 0] {
             let shift = _mm_cvtsi32_si128(shift);
-            for step in 0..STEPS {
+            for step in 0..N {
                 for side in 0..2 {
-                    let addr = load(if side == 0 { &headers.src } else { &headers.dst }, step);
+                    let addr = load(addrs[side], step);
                     let entry = entries[side][step];
                     // The bit that says so moves to the sign.
                     let is_node = _mm256_srai_epi32::<31>(_mm256_slli_epi32::<16>(entry));
@@ -159,7 +165,7 @@ mod x86 {
             }
         }
         let columns = _mm256_set1_epi32(tables.index_columns.cast_signed());
-        for step in 0..STEPS {
+        for step in 0..N {
             let (row, column) = (entries[0][step], entries[1][step]);
             let chunk_column = _mm256_srli_epi32::<{ CHUNK.ilog2() as i32 }>(column);
             let chunk = read(tables.index, _mm256_add_epi32(_mm256_mullo_epi32(row, columns), chunk_column));
@@ -167,12 +173,12 @@ mod x86 {
             let cell = _mm256_or_si256(_mm256_slli_epi32::<{ CHUNK.ilog2() as i32 }>(chunk), within);
             entries[0][step] = read(tables.chunks, cell);
         }
-        for step in 0..STEPS {
-            let kind = read(tables.kinds, _mm256_and_si256(load(&headers.class, step), byte));
+        for step in 0..N {
+            let kind = read(tables.kinds, _mm256_and_si256(load(class, step), byte));
             let leaf = _mm256_slli_epi32::<{ KINDS.ilog2() as i32 }>(entries[0][step]);
-            let found = read(tables.leaves, _mm256_or_si256(leaf, kind));
+            let leaf = read(tables.leaves, _mm256_or_si256(leaf, kind));
             // SAFETY: the array has room for a whole vector at every step; the store needs no alignment.
-            unsafe { _mm256_storeu_si256(headers.found.as_mut_ptr().add(step * LANES).cast(), found) };
+            unsafe { _mm256_storeu_si256(found.as_mut_ptr().add(step * LANES).cast(), leaf) };
         }
     }
 }

@@ -61,6 +61,7 @@ mod x86 {
 
     /// Lanes of a vector.
     const LANES: usize = 8;
+    const STEPS: usize = SIFT / LANES;
 
     /// For each set of lanes, the lanes that are in it, moved to the front.
     static FRONT: [[u32; LANES]; 256] = front();
@@ -106,29 +107,38 @@ mod x86 {
             (enabled & 6 == 6 && __cpuid_count(7, 0).ebx & 1 << 5 != 0).then_some(Self(()))
         }
 
-        /// Hashes headers: for each, the sum of its words, each under its mask and multiplied by its factor, mixed.
+        /// Hashes the first `len` headers: for each, the sum of its words, each under its mask and multiplied by its
+        /// factor, mixed. Hashes behind them may change.
         #[inline(always)]
         pub fn hash<const N: usize>(
             self,
             words: &[[u32; SIFT]],
             masks: [u32; N],
             factors: [u32; N],
+            len: usize,
             hashes: &mut [u32; SIFT],
         ) {
             if let Some(words) = words.first_chunk() {
                 // SAFETY: the token says that the processor has AVX2.
-                unsafe { hash(words, masks, factors, hashes) }
+                unsafe {
+                    if len <= LANES {
+                        hash::<N, 1>(words, masks, factors, hashes);
+                    } else {
+                        hash::<N, STEPS>(words, masks, factors, hashes);
+                    }
+                }
             }
         }
 
-        /// Appends the headers whose slots have the bit that their hashes pick, and in the four bits above the leaf a
-        /// number that is not above `limits`'.
+        /// Appends those of the first `len` headers whose slots have the bit that their hashes pick, and in the four bits
+        /// above the leaf a number that is not above `limits`'; behind them perhaps some that are none.
         #[inline(always)]
         pub fn sift<const N: usize>(
             self,
             sieve: Sieve,
             hashes: &[u32; SIFT],
             limits: &[u32; SIFT],
+            len: usize,
             out: &mut Sifted<N>,
         ) {
             let last = (u32::MAX >> (sieve.shift & 31)) as usize + sieve.base as usize;
@@ -137,7 +147,13 @@ mod x86 {
             }
             // SAFETY: the token says that the processor has AVX2; no hash leads behind the slots, and the output has
             // room for every header.
-            unsafe { sift(sieve, hashes, limits, out) }
+            unsafe {
+                if len <= LANES {
+                    sift::<N, 1>(sieve, hashes, limits, out);
+                } else {
+                    sift::<N, STEPS>(sieve, hashes, limits, out);
+                }
+            }
         }
     }
 
@@ -151,20 +167,25 @@ mod x86 {
 
     #[target_feature(enable = "avx2")]
     #[allow(clippy::indexing_slicing, clippy::needless_range_loop, reason = "loop variables below the arrays' lengths")]
-    fn hash<const N: usize>(words: &[[u32; SIFT]; N], masks: [u32; N], factors: [u32; N], hashes: &mut [u32; SIFT]) {
+    fn hash<const N: usize, const STEPS: usize>(
+        words: &[[u32; SIFT]; N],
+        masks: [u32; N],
+        factors: [u32; N],
+        hashes: &mut [u32; SIFT],
+    ) {
         let splat = |word: u32| _mm256_set1_epi32(word.cast_signed());
-        let mut sums = [_mm256_setzero_si256(); SIFT / LANES];
+        let mut sums = [_mm256_setzero_si256(); STEPS];
         for word in 0..N {
             if masks[word] == 0 {
                 continue;
             }
             let (mask, factor) = (splat(masks[word]), splat(factors[word]));
-            for step in 0..SIFT / LANES {
+            for step in 0..STEPS {
                 let masked = _mm256_and_si256(load(&words[word], step * LANES), mask);
                 sums[step] = _mm256_add_epi32(sums[step], _mm256_mullo_epi32(masked, factor));
             }
         }
-        for step in 0..SIFT / LANES {
+        for step in 0..STEPS {
             let mixed = _mm256_xor_si256(sums[step], _mm256_srli_epi32::<15>(sums[step]));
             let mixed = _mm256_mullo_epi32(mixed, splat(super::MIX));
             // SAFETY: the array has room for a whole vector at every step; the store needs no alignment.
@@ -173,15 +194,20 @@ mod x86 {
     }
 
     /// # Safety
-    /// `base` and any number of `32 - shift` bits together are an index of a slot, and fit into an `i32`; `out` has
+    /// `STEPS` is at most 4; `base` and any number of `32 - shift` bits together are an index of a slot, and fit into an `i32`; `out` has
     /// room for 32 more.
     #[target_feature(enable = "avx2,popcnt")]
-    unsafe fn sift<const N: usize>(sieve: Sieve, hashes: &[u32; SIFT], limits: &[u32; SIFT], out: &mut Sifted<N>) {
+    unsafe fn sift<const N: usize, const STEPS: usize>(
+        sieve: Sieve,
+        hashes: &[u32; SIFT],
+        limits: &[u32; SIFT],
+        out: &mut Sifted<N>,
+    ) {
         let count = |bits: u32| _mm_cvtsi32_si128(bits.cast_signed());
         let (to_slot, to_bit, to_limit) = (count(sieve.shift), count(sieve.shift - 3), count(sieve.leaf_bits));
         let leaf_mask = _mm256_set1_epi32((1i32 << sieve.leaf_bits) - 1);
         let mut numbers = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-        for at in (0..SIFT).step_by(LANES) {
+        for at in (0..STEPS * LANES).step_by(LANES) {
             let hash = load(hashes, at);
             let index = _mm256_add_epi32(_mm256_srl_epi32(hash, to_slot), _mm256_set1_epi32(sieve.base.cast_signed()));
             // SAFETY: the caller's promise: each index is inside.

@@ -57,9 +57,11 @@ impl Vector {
     }
 }
 
-/// The headers of a group, word by word, and what is known about them.
-struct Group {
-    words: [[u32; GROUP]; WORDS],
+/// The headers of a group, word by word in the order in which a mask has them.
+pub(super) struct Words<const N: usize>([[u32; GROUP]; N]);
+
+/// What is known about the headers of a group.
+struct Known {
     hashes: [u32; GROUP],
     /// The best priorities so far as slots know them.
     limits: [u32; GROUP],
@@ -72,7 +74,11 @@ impl<const W: usize> Classifier<W> {
     /// and multiples of that are the cheapest.
     pub fn lookup_burst(&self, keys: &[Key<W>], found: &mut [u32]) {
         for (keys, found) in keys.chunks(GROUP).zip(found.chunks_mut(GROUP)) {
-            self.lookup_group(keys, found);
+            if W == 1 {
+                self.lookup_group::<4>(keys, found);
+            } else {
+                self.lookup_group::<WORDS>(keys, found);
+            }
         }
     }
 
@@ -85,10 +91,27 @@ impl<const W: usize> Classifier<W> {
         found
     }
 
-    fn lookup_group(&self, keys: &[Key<W>], found: &mut [u32]) {
+    fn lookup_group<const N: usize>(&self, keys: &[Key<W>], found: &mut [u32]) {
+        // Packets of one conversation come one behind the other.
+        if let [key, _, ..] = keys
+            && are_alike(keys)
+        {
+            let mut answer = [NONE];
+            self.lookup_different::<N>(core::slice::from_ref(key), &mut answer);
+            let [answer] = answer;
+            found.iter_mut().take(keys.len()).for_each(|found| *found = answer);
+            return;
+        }
+        self.lookup_different::<N>(keys, found);
+    }
+
+    #[inline(always)]
+    fn lookup_different<const N: usize>(&self, keys: &[Key<W>], found: &mut [u32]) {
+        let mut words = Words([[0; GROUP]; N]);
+        words.fill(keys);
         match self.grid.as_ref().filter(|grid| grid.is_active()) {
             Some(grid) => {
-                grid.lookup(self.vector, keys, found);
+                grid.lookup(self.vector, &words, keys, found);
                 if !grid.is_whole() {
                     for (key, found) in keys.iter().zip(&mut *found).filter(|(_, found)| grid.is_dead(**found)) {
                         // What the grid does not know is the next one: all tables have all rules.
@@ -102,19 +125,18 @@ impl<const W: usize> Classifier<W> {
         if tables.peek().is_none() {
             return;
         }
-        let mut group = Group { words: [[0; GROUP]; WORDS], hashes: [0; GROUP], limits: [u32::MAX >> 1; GROUP] };
-        group.fill(keys);
-        for (limit, found) in group.limits.iter_mut().zip(&*found) {
+        let mut known = Known { hashes: [0; GROUP], limits: [u32::MAX >> 1; GROUP] };
+        for (limit, found) in known.limits.iter_mut().zip(&*found) {
             *limit = coarse_of(self.coarse, *found);
         }
         let mut work = Sifted::<WORK>::new();
         let mut is_first = true;
         for (table, mask) in tables {
-            self.sift(&mut group, keys.len(), *table, mask, &mut work);
+            self.sift(&words, &mut known, keys.len(), *table, mask, &mut work);
             if is_first || work.len >= ENOUGH {
                 self.work_off(&mut work, keys, found);
                 is_first = false;
-                for (limit, found) in group.limits.iter_mut().zip(&*found) {
+                for (limit, found) in known.limits.iter_mut().zip(&*found) {
                     *limit = coarse_of(self.coarse, *found);
                 }
             }
@@ -138,45 +160,59 @@ impl<const W: usize> Classifier<W> {
 
     /// Asks a table about a group.
     #[inline(always)]
-    fn sift(&self, group: &mut Group, len: usize, table: Table, mask: &Mask<W>, work: &mut Sifted<WORK>) {
+    fn sift<const N: usize>(
+        &self,
+        words: &Words<N>,
+        known: &mut Known,
+        len: usize,
+        table: Table,
+        mask: &Mask<W>,
+        work: &mut Sifted<WORK>,
+    ) {
         #[cfg(target_arch = "x86_64")]
         if let Some(avx2) = self.vector.avx2 {
-            let Group { words, hashes, limits } = group;
-            if W == 1 {
-                let ([a, b, c, d, ..], [e, f, g, h, ..]) = (mask.words(), FACTORS);
-                avx2.hash(words, [a, b, c, d], [e, f, g, h], hashes);
-            } else {
-                avx2.hash(words, mask.words(), FACTORS, hashes);
+            let Known { hashes, limits } = known;
+            let (masks, factors) = (mask.words(), FACTORS);
+            if let (Some(masks), Some(factors)) = (masks.first_chunk::<N>(), factors.first_chunk()) {
+                avx2.hash(&words.0, *masks, *factors, len, hashes);
             }
             if table.shift < 32 - FAR.ilog2() {
-                for hash in &*hashes {
+                for hash in hashes.iter().take(len) {
                     prefetch::element(&self.slots, table.slot(*hash));
                 }
             }
             let sieve = Sieve { slots: &self.slots, base: table.base, shift: table.shift, leaf_bits: LEAF_BITS };
             let before = work.len;
-            avx2.sift(sieve, hashes, limits, work);
+            avx2.sift(sieve, hashes, limits, len, work);
             // Lanes without a header are the last ones.
             while work.len > before && work.header.get(work.len - 1).is_some_and(|header| *header as usize >= len) {
                 work.len -= 1;
             }
             return;
         }
-        self.sift_portable(group, len, table, mask, work);
+        self.sift_portable(words, known, len, table, mask, work);
     }
 
     #[inline(always)]
-    fn sift_portable(&self, group: &mut Group, len: usize, table: Table, mask: &Mask<W>, work: &mut Sifted<WORK>) {
+    fn sift_portable<const N: usize>(
+        &self,
+        words: &Words<N>,
+        known: &mut Known,
+        len: usize,
+        table: Table,
+        mask: &Mask<W>,
+        work: &mut Sifted<WORK>,
+    ) {
         let masks = mask.words();
-        for (number, hash) in group.hashes.iter_mut().enumerate().take(len) {
-            let words = group.words.iter().take(2 + 2 * W).zip(masks).zip(FACTORS);
+        for (number, hash) in known.hashes.iter_mut().enumerate().take(len) {
+            let words = words.0.iter().take(2 + 2 * W).zip(masks).zip(FACTORS);
             *hash =
                 Mask::<W>::mix(words.map(|((words, mask), factor)| {
                     (words.get(number).copied().unwrap_or(0) & mask).wrapping_mul(factor)
                 }));
             prefetch::element(&self.slots, table.slot(*hash));
         }
-        for ((number, hash), limit) in (0u32..).zip(&group.hashes).zip(&group.limits).take(len) {
+        for ((number, hash), limit) in (0u32..).zip(&known.hashes).zip(&known.limits).take(len) {
             let slot = self.slots.get(table.slot(*hash)).copied().unwrap_or(0);
             if let (Some(header), Some(leaf)) = (work.header.get_mut(work.len), work.leaf.get_mut(work.len)) {
                 (*header, *leaf) = (number, leaf_of(slot));
@@ -206,10 +242,26 @@ impl<const W: usize> Classifier<W> {
     }
 }
 
-impl Group {
+/// True if all headers are the same. The first and the last one tell most bursts apart.
+#[inline(always)]
+fn are_alike<const W: usize>(keys: &[Key<W>]) -> bool {
+    keys.first() == keys.last() && keys.iter().zip(keys.get(1..).unwrap_or(&[])).all(|(before, key)| before == key)
+}
+
+impl<const N: usize> Words<N> {
+    /// Source addresses, destination addresses and classes, if an address has one word.
+    #[inline(always)]
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "vectors ask for them"))]
+    pub(super) fn narrow(&self) -> Option<[&[u32; GROUP]; 4]> {
+        match self.0.as_slice() {
+            [ports, class, src, dst] => Some([ports, class, src, dst]),
+            _ => None,
+        }
+    }
+
     #[inline(always)]
     fn fill<const W: usize>(&mut self, keys: &[Key<W>]) {
-        let [ports, class, addrs @ ..] = &mut self.words;
+        let [ports, class, addrs @ ..] = self.0.as_mut_slice() else { return };
         for ((ports, class), key) in ports.iter_mut().zip(class).zip(keys) {
             let [a, b] = key.ports.map(u32::from);
             (*ports, *class) = (a | b << 16, u32::from(key.class));

@@ -96,6 +96,16 @@ fn agree<const W: usize>(classifier: &Classifier<W>, rules: &[Rule<W>], keys: &[
         assert_eq!(*found, linear(rules, key), "{key:?}");
         assert_eq!(*found, classifier.lookup(key));
     }
+    // Bursts of one header, and such as are interrupted.
+    for keys in keys.chunks(2) {
+        let mut run: Vec<_> = keys.iter().flat_map(|key| core::iter::repeat_n(*key, 40)).collect();
+        run.extend(keys);
+        let mut found = alloc::vec![0; run.len()];
+        classifier.lookup_burst(&run, &mut found);
+        for (key, found) in run.iter().zip(&found) {
+            assert_eq!(*found, linear(rules, key), "{key:?}");
+        }
+    }
 }
 
 proptest! {

@@ -2,7 +2,7 @@
 
 use std::vec::Vec;
 
-use crate::mem::locate::{CHUNK, GROUP, KINDS, Located, Locator, NODE};
+use crate::mem::locate::{CHUNK, GROUP, KINDS, Locator, NODE};
 use crate::mem::simd::Avx2;
 
 #[test]
@@ -36,10 +36,11 @@ fn located_by_vectors_as_one_by_one() {
         };
         for _ in 0..200 {
             let mut words = || [(); GROUP].map(|()| random(u32::MAX));
-            let mut headers = Located { src: words(), dst: words(), class: words(), found: [0; GROUP] };
-            avx2.locate(&tables, &mut headers);
-            let Located { src, dst, class, found } = headers;
-            for (((src, dst), class), found) in src.into_iter().zip(dst).zip(class).zip(found) {
+            let [src, dst, class] = [words(), words(), words()];
+            let len = [1, 8, GROUP][random(3) as usize];
+            let mut found = [0; GROUP];
+            avx2.locate(&tables, &src, &dst, &class, len, &mut found);
+            for (((src, dst), class), found) in src.into_iter().zip(dst).zip(class).zip(found).take(len) {
                 assert_eq!(tables.find(src, dst, class), found, "{src:x} {dst:x} {class:x}");
             }
         }

@@ -11,10 +11,8 @@ mod leaf;
 
 use alloc::vec::Vec;
 
-use super::burst::Vector;
+use super::burst::{Vector, Words};
 use super::{Key, NONE, Rule};
-#[cfg(target_arch = "x86_64")]
-use crate::mem::locate::Located;
 use crate::mem::locate::{GROUP, Locator, NODE};
 use crate::mem::prefetch;
 pub(super) use cells::{build, fits};
@@ -157,19 +155,11 @@ impl<const W: usize> Grid<W> {
     /// The number of the first block for each header.
     #[inline(always)]
     #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "there is nothing in the token"))]
-    fn locate(&self, vector: Vector, keys: &[Key<W>], at: &mut [u32; GROUP]) {
+    fn locate<const N: usize>(&self, vector: Vector, words: &Words<N>, keys: &[Key<W>], at: &mut [u32; GROUP]) {
         let tables = self.locator();
         #[cfg(target_arch = "x86_64")]
-        if W == 1
-            && let Some(avx2) = vector.avx2()
-        {
-            let mut headers = Located { src: [0; GROUP], dst: [0; GROUP], class: [0; GROUP], found: [0; GROUP] };
-            let words = headers.src.iter_mut().zip(&mut headers.dst).zip(&mut headers.class);
-            for (((src, dst), class), key) in words.zip(keys) {
-                (*src, *dst, *class) = (first(&key.src), first(&key.dst), key.class.into());
-            }
-            avx2.locate(&tables, &mut headers);
-            *at = headers.found;
+        if let (Some(avx2), Some([_, class, src, dst])) = (vector.avx2(), words.narrow()) {
+            avx2.locate(&tables, src, dst, class, keys.len(), at);
             return;
         }
         let mut entries = [[0u16; 2]; GROUP];
@@ -194,9 +184,9 @@ impl<const W: usize> Grid<W> {
     }
 
     /// The best priority of the rules that match each header, dead or not.
-    pub(super) fn lookup(&self, vector: Vector, keys: &[Key<W>], found: &mut [u32]) {
+    pub(super) fn lookup<const N: usize>(&self, vector: Vector, words: &Words<N>, keys: &[Key<W>], found: &mut [u32]) {
         let mut at = [0u32; GROUP];
-        self.locate(vector, keys, &mut at);
+        self.locate(vector, words, keys, &mut at);
         if self.is_far {
             for (at, _) in at.iter().zip(keys) {
                 self.prefetch(*at);

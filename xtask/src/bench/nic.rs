@@ -10,6 +10,8 @@ use crate::sh;
 
 /// Frames that a `cost_` test moves: 2048 each way.
 const FRAMES: f64 = 2.0 * 2048.0;
+/// The device model's registers: what stands there for the glue's is not the back end's.
+const MODEL: &str = "*model::Model*Registers*";
 /// Calls of the data path.
 const CALLS: [&str; 5] = ["rx_post", "rx_burst", "tx_burst", "tx_reap", "arm"];
 /// Frames a burst.
@@ -40,7 +42,9 @@ pub fn run(json: bool) -> Result<()> {
     for (name, test, queue) in BACK_ENDS {
         for burst in BURSTS {
             let test = format!("{test}_at_burst_{burst}");
-            let counts = CALLS.iter().map(|call| count(&program, &test, queue, call)).collect::<Result<Vec<_>>>()?;
+            let model = count(&program, &test, &[MODEL])?;
+            let alone = |call| count_alone(&program, &test, &format!("*{queue}*NicQueue*::{call}*"), model);
+            let counts = CALLS.iter().map(alone).collect::<Result<Vec<_>>>()?;
             let per_frame: Vec<f64> = counts.iter().map(|n| *n as f64 / FRAMES).collect();
             let sum: f64 = per_frame.iter().sum();
             // What one frame costs each way: half of all were received, half sent.
@@ -94,11 +98,20 @@ fn test_program() -> Result<String> {
     executables.next_back().context("cargo names no test program")
 }
 
-/// Instructions inside one call of the back end, over the whole test.
-fn count(program: &str, test: &str, queue: &str, call: &str) -> Result<u64> {
+/// Instructions inside one call of the back end over the whole test, without those of the model's registers, `model` in all.
+fn count_alone(program: &str, test: &str, call: &str, model: u64) -> Result<u64> {
+    let inclusive = count(program, test, &[call])?;
+    // Each function's entry and exit turn collecting over: this has the call without its registers, and the registers that
+    // are not the call's.
+    let turned = count(program, test, &[call, MODEL])?;
+    Ok((inclusive + turned).saturating_sub(model) / 2)
+}
+
+/// Instructions inside functions, by pattern.
+fn count(program: &str, test: &str, functions: &[&str]) -> Result<u64> {
     let run = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no"])
-        .arg(format!("--toggle-collect=*{queue}*NicQueue*::{call}*"))
+        .args(functions.iter().map(|function| format!("--toggle-collect={function}")))
         .args([program, test, "--exact", "--test-threads=1"])
         .output()
         .context("valgrind")?;

@@ -17,8 +17,8 @@ pub struct Lengths {
 impl Row {
     /// Moves buffers from the front of `burst` behind the last packet here, emptied as [`Packet::empty`] does it, at most `max` and
     /// as many as there is room for, to the last place at most, until one that no device can reach or that has less room than
-    /// `least`: that one stays what it was. How long a frame they hold says nothing here. `each` sees address and room for the device, the place, and what is in `ring` there,
-    /// which has a row for each place. How many, and whether more may follow.
+    /// `least`: that one stays what it was. How long a frame they hold says nothing here. `each` sees address and room for the
+    /// device, the place, and what is in `ring` there, which has a row for each place. How many, and whether more may follow.
     ///
     /// [`Packet::empty`]: super::Packet::empty
     #[inline(always)]

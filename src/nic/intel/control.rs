@@ -465,7 +465,7 @@ impl<F: Family> Adapter for Intel<F> {
 
     fn interrupt(&mut self, vector: u32) -> u32 {
         let all = self.port.all_queues();
-        if vector + 1 != self.vectors {
+        if vector.checked_add(1) != Some(self.vectors) {
             return all & 1u32.checked_shl(vector).unwrap_or(0);
         }
         F::acknowledge(self);

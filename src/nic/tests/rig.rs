@@ -209,7 +209,7 @@ pub(crate) fn fuzz(rig: &mut Rig, device: &dyn Hostile, seed: u64, steps: usize)
                 rig.queues[0].arm();
             }
             7 => {
-                rig.nic.interrupt(random.below(3) as u32);
+                rig.nic.interrupt(if random.one_in(9) { u32::MAX } else { random.below(3) as u32 });
                 rig.queues[0].take_refused();
             }
             8 if random.one_in(20) => device.lie(match random.below(24) {

@@ -451,7 +451,7 @@ impl Adapter for Virtio {
 
     fn interrupt(&mut self, vector: u32) -> u32 {
         let all = self.port.all_queues();
-        if vector + 1 == self.vectors {
+        if vector.checked_add(1) == Some(self.vectors) {
             self.read_link();
             if self.vectors == 1 { all } else { 0 }
         } else {

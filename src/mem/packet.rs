@@ -394,19 +394,6 @@ impl Packet {
         true
     }
 
-    /// Makes `len` bytes, of which the first `N` are a header and no frame, the contents of a buffer that was empty, and gives the
-    /// header. `None`, and no change, if they do not fit or are fewer than `N`.
-    #[must_use]
-    #[inline(always)]
-    pub fn fill_behind<const N: usize>(&mut self, len: u32) -> Option<&[u8; N]> {
-        let at = self.raw.data_off;
-        if !self.fill(N as u32, len) {
-            return None;
-        }
-        // SAFETY: the type's invariant; `fill` found `N` bytes at `at` inside the buffer.
-        Some(unsafe { &*self.raw.base.add(at as usize).cast::<[u8; N]>() })
-    }
-
     /// As [`Packet::fill`].
     ///
     /// # Safety
@@ -439,7 +426,7 @@ impl Packet {
         Some(unsafe { core::slice::from_raw_parts(self.raw.base.add(at as usize), len as usize) })
     }
 
-    /// What [`Packet::fill_behind`] would make of the buffer: header and frame.
+    /// The same, as a header of `N` bytes and the frame behind it.
     #[must_use]
     #[inline(always)]
     pub fn look_behind<const N: usize>(&self, len: u32) -> Option<(&[u8; N], &[u8])> {

@@ -45,7 +45,7 @@ use crate::flow::state::Way;
 use crate::mem::packet::BURST_MAX;
 use crate::mem::{Burst, Packet, PacketFlags, prefetch};
 use crate::telemetry::{DropReason, ShardCounters};
-use crate::wire::{self, Parsed};
+use crate::wire::{self, Ends, Parsed};
 
 /// Shortest frame that anything is done with: an Ethernet header (`WEIR_FRAME_MIN`), bytes.
 pub const FRAME_MIN: usize = 14;
@@ -286,10 +286,7 @@ impl Pipeline {
 
     /// Parses the burst, and begins to look for the states of its frames, which all go one way.
     pub fn parse(&mut self, burst: &Burst, direction: Direction) {
-        // As many as frames, which fit. What is there is overwritten.
-        if self.parsed.len() != burst.len() {
-            let _ = self.parsed.resize_default(burst.len());
-        }
+        self.make_room(burst);
         match direction {
             Direction::In => self.parse_going(Way::In, burst),
             Direction::Out => self.parse_going(Way::Out, burst),
@@ -299,41 +296,35 @@ impl Pipeline {
     /// [`Pipeline::parse`], made for each way anew.
     #[inline(always)]
     fn parse_going(&mut self, way: Way, burst: &Burst) {
-        for packet in burst.iter().take(FETCH_AHEAD) {
-            prefetch::line_of(packet.frame());
-        }
         let look = Look::new(&self.tracker.table, way);
         let places = self.parsed.iter_mut().zip(&mut self.aheads);
-        for (number, (packet, (parsed, ahead))) in burst.iter().zip(places).enumerate() {
-            if let Some(later) = burst.get(number + FETCH_AHEAD) {
-                prefetch::line_of(later.frame());
-            }
-            let frame = packet.frame();
-            let ends = if packet.flags().intersects(PacketFlags::TX_TSO | PacketFlags::RX_LRO) {
-                *parsed = wire::parse_super(frame);
-                None
-            } else {
-                wire::parse_into(parsed, frame)
-            };
-            match ends {
-                Some(ends) => look.at_ends(way, ahead, &ends),
-                None => look.at(way, ahead, frame, parsed),
-            }
+        parse_each(burst, places, |frame, parsed, ahead, ends| match ends {
+            Some(ends) => look.at_ends(way, ahead, &ends),
+            None => look.at(way, ahead, frame, parsed),
+        });
+    }
+
+    /// As many places as frames, which fit. What is there is overwritten.
+    fn make_room(&mut self, burst: &Burst) {
+        if self.parsed.len() != burst.len() {
+            let _ = self.parsed.resize_default(burst.len());
         }
     }
 
-    /// Keeps in `burst` the frames whose flow belongs to this shard, and gives each of the others to `elsewhere`
-    /// with its shard's number. Needs [`Pipeline::parse`].
+    /// Parses the burst, whose frames go out, keeps those whose flow belongs to this shard, and gives each of the others to
+    /// `elsewhere` with its shard's number. Only for those that are kept begins to look for states, where
+    /// [`Pipeline::looks_at_frames`].
     pub fn steer(&mut self, burst: &mut Burst, shards: usize, mut elsewhere: impl FnMut(usize, Packet)) {
+        self.make_room(burst);
+        parse_each(burst, self.parsed.iter_mut().map(|parsed| (parsed, ())), |_, _, (), _| ());
+        let look = self.looks_at_frames().then(|| Look::new(&self.tracker.table, Way::Out));
         let packets = core::mem::take(burst);
         let parsed = core::mem::take(&mut self.parsed);
-        for (from, (packet, parsed)) in packets.into_iter().zip(parsed).enumerate() {
+        for (packet, parsed) in packets.into_iter().zip(parsed) {
             let target = wire::shard_of(wire::flow_hash(packet.frame(), &parsed, STEER_SEED), shards);
             if target == self.shard {
-                if let Some(ahead) = self.aheads.get(from).copied()
-                    && let Some(place) = self.aheads.get_mut(burst.len())
-                {
-                    *place = ahead;
+                if let (Some(look), Some(ahead)) = (&look, self.aheads.get_mut(burst.len())) {
+                    look.at(Way::Out, ahead, packet.frame(), &parsed);
                 }
                 // Both have room: they held at least as many before.
                 let _ = burst.push(packet);
@@ -408,5 +399,30 @@ impl Pipeline {
             Way::In => judge.burst(Way::In, burst, &mut self.parsed, aheads, outcomes, marks),
             Way::Out => judge.burst(Way::Out, burst, &mut self.parsed, aheads, outcomes, marks),
         }
+    }
+}
+
+/// Parses the frames of a burst into their places, with the memory of those that follow fetched, and hands each on.
+#[inline(always)]
+fn parse_each<'a, T>(
+    burst: &Burst,
+    places: impl Iterator<Item = (&'a mut Parsed, T)>,
+    mut then: impl FnMut(&[u8], &Parsed, T, Option<Ends>),
+) {
+    for packet in burst.iter().take(FETCH_AHEAD) {
+        prefetch::line_of(packet.frame());
+    }
+    for (number, (packet, (parsed, place))) in burst.iter().zip(places).enumerate() {
+        if let Some(later) = burst.get(number + FETCH_AHEAD) {
+            prefetch::line_of(later.frame());
+        }
+        let frame = packet.frame();
+        let ends = if packet.flags().intersects(PacketFlags::TX_TSO | PacketFlags::RX_LRO) {
+            *parsed = wire::parse_super(frame);
+            None
+        } else {
+            wire::parse_into(parsed, frame)
+        };
+        then(frame, parsed, place, ends);
     }
 }

@@ -9,7 +9,7 @@ use crate::filter::{Bound, Timeout};
 use crate::flow::frag::Ranges;
 use crate::flow::index::{Claim, Index, Owner};
 use crate::flow::sources::{Node, NodeId, Sources};
-use crate::flow::state::{Lifetime, State, StateFlags, inside};
+use crate::flow::state::{State, StateFlags, inside};
 use crate::flow::table::{FlowId, FlowTable};
 use crate::flow::wheel::Wheel;
 use crate::flow::{FlowKey, Secret};
@@ -251,8 +251,7 @@ impl Tracker {
                 found = self.look(inner.unwrap_or_else(|| self.table.hash(&key)), &key);
             }
         }
-        let id = found?;
-        (self.table.get(id)?.lifetime != Lifetime::Purge).then_some(id)
+        found
     }
 
     #[inline]
@@ -405,9 +404,6 @@ impl Tracker {
     /// many states (pf.conf(5), `adaptive.start`).
     #[must_use]
     pub fn expiry(&self, bound: &Bound, state: &State) -> u64 {
-        if state.lifetime == Lifetime::Purge {
-            return 0;
-        }
         let options = &bound.ruleset().options;
         let number =
             if state.is_of_epoch(self.epoch) { Some(state.rule) } else { bound.counters().number_of(state.rule_id) };

@@ -311,7 +311,6 @@ impl Shard {
         }
         self.pipeline.begin();
         if self.tx.has_lanes() {
-            self.pipeline.parse(burst, Direction::Out);
             let mut refused = Burst::new();
             let tx = &mut self.tx;
             self.pipeline.steer(burst, common.shards(), |target, packet| {

@@ -250,8 +250,8 @@ fn are_alike<const W: usize>(keys: &[Key<W>]) -> bool {
 
 impl<const N: usize> Words<N> {
     /// Source addresses, destination addresses and classes, if an address has one word.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "vectors ask for them"))]
     pub(super) fn narrow(&self) -> Option<[&[u32; GROUP]; 4]> {
         match self.0.as_slice() {
             [ports, class, src, dst] => Some([ports, class, src, dst]),

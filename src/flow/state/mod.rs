@@ -52,8 +52,6 @@ pub enum Lifetime {
     OtherFirst = 11,
     OtherSingle = 12,
     OtherMultiple = 13,
-    /// Gone at the next look: killed.
-    Purge = 255,
 }
 
 bitflags! {

@@ -188,7 +188,7 @@ impl Rig {
 
 /// Plays a device that obeys no rule for `steps` steps: nothing panics, no buffer is lost or given out twice. True if the
 /// driver is enabled again at the end, with an honest device; false if it was told that the device is gone.
-pub(crate) fn fuzz(rig: &mut Rig, device: &dyn Hostile, seed: u64, steps: usize) -> bool {
+fn fuzz(rig: &mut Rig, device: &dyn Hostile, seed: u64, steps: usize) -> bool {
     let mut random = Random(seed | 1);
     let dma = rig.dma.clone();
     for step in 0..steps {
@@ -232,6 +232,18 @@ pub(crate) fn fuzz(rig: &mut Rig, device: &dyn Hostile, seed: u64, steps: usize)
     device.lie(Lie::Truth);
     rig.stop();
     rig.start()
+}
+
+/// Plays `rounds` lives of a device that obeys no rule, with `pass` by an honest one after each, until the driver takes it for gone.
+pub(crate) fn lives(rig: &mut Rig, device: &dyn Hostile, seed: u64, rounds: usize, mut pass: impl FnMut(&mut Rig)) {
+    assert!(rig.start());
+    for round in 0..rounds as u64 {
+        if !fuzz(rig, device, (seed ^ round << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15), 400) {
+            break;
+        }
+        pass(rig);
+    }
+    rig.stop();
 }
 
 /// Plays seeds from 1 on: `least` of them, and as many as go into `WEIR_FUZZ_SECONDS` of the process's own time; or only

@@ -10,7 +10,7 @@ use self::model::{Kind, Model};
 use super::{IntelConfig, e1000e, igc};
 use crate::mem::packet::{PacketFlags, PartialCsum};
 use crate::nic::Offloads;
-use crate::nic::tests::rig::{BUF_LEN, MAC, Rig, fuzz, seeds};
+use crate::nic::tests::rig::{BUF_LEN, MAC, Rig, lives, seeds};
 use crate::wire::tso::Segmenter;
 use crate::wire::{self, offload};
 
@@ -258,14 +258,7 @@ fn a_hung_transmitter_is_noticed() {
 fn hostile(kind: Kind) {
     seeds(200, |seed, rounds| {
         let (model, mut rig) = rig_of(kind);
-        assert!(rig.start());
-        for round in 0..rounds as u64 {
-            if !fuzz(&mut rig, &*model, (seed ^ round << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15), 400) {
-                break;
-            }
-            pass(&model, &mut rig, 8, 60);
-        }
-        rig.stop();
+        lives(&mut rig, &*model, seed, rounds, |rig| pass(&model, rig, 8, 60));
     });
 }
 

@@ -286,7 +286,10 @@ impl Pipeline {
 
     /// Parses the burst, and begins to look for the states of its frames, which all go one way.
     pub fn parse(&mut self, burst: &Burst, direction: Direction) {
-        self.make_room(burst);
+        // As many as frames, which fit. What is there is overwritten.
+        if self.parsed.len() != burst.len() {
+            let _ = self.parsed.resize_default(burst.len());
+        }
         match direction {
             Direction::In => self.parse_going(Way::In, burst),
             Direction::Out => self.parse_going(Way::Out, burst),
@@ -296,18 +299,19 @@ impl Pipeline {
     /// [`Pipeline::parse`], made for each way anew.
     #[inline(always)]
     fn parse_going(&mut self, way: Way, burst: &Burst) {
+        for packet in burst.iter().take(FETCH_AHEAD) {
+            prefetch::line_of(packet.frame());
+        }
         let look = Look::new(&self.tracker.table, way);
         let places = self.parsed.iter_mut().zip(&mut self.aheads);
-        parse_each(burst, places, |frame, parsed, ahead, ends| match ends {
-            Some(ends) => look.at_ends(way, ahead, &ends),
-            None => look.at(way, ahead, frame, parsed),
-        });
-    }
-
-    /// As many places as frames, which fit. What is there is overwritten.
-    fn make_room(&mut self, burst: &Burst) {
-        if self.parsed.len() != burst.len() {
-            let _ = self.parsed.resize_default(burst.len());
+        for (number, (packet, (parsed, ahead))) in burst.iter().zip(places).enumerate() {
+            if let Some(later) = burst.get(number + FETCH_AHEAD) {
+                prefetch::line_of(later.frame());
+            }
+            match parse_one(parsed, packet) {
+                Some(ends) => look.at_ends(way, ahead, &ends),
+                None => look.at(way, ahead, packet.frame(), parsed),
+            }
         }
     }
 
@@ -315,18 +319,20 @@ impl Pipeline {
     /// `elsewhere` with its shard's number. Only for those that are kept begins to look for states, where
     /// [`Pipeline::looks_at_frames`].
     pub fn steer(&mut self, burst: &mut Burst, shards: usize, mut elsewhere: impl FnMut(usize, Packet)) {
-        self.make_room(burst);
-        parse_each(burst, self.parsed.iter_mut().map(|parsed| (parsed, ())), |_, _, (), _| ());
         let look = self.looks_at_frames().then(|| Look::new(&self.tracker.table, Way::Out));
-        let packets = core::mem::take(burst);
-        let parsed = core::mem::take(&mut self.parsed);
-        for (packet, parsed) in packets.into_iter().zip(parsed) {
+        self.parsed.clear();
+        for packet in &*burst {
+            prefetch::line_of(packet.frame());
+        }
+        for packet in core::mem::take(burst) {
+            let mut parsed = Parsed::default();
+            let _ = parse_one(&mut parsed, &packet);
             let target = wire::shard_of(wire::flow_hash(packet.frame(), &parsed, STEER_SEED), shards);
             if target == self.shard {
                 if let (Some(look), Some(ahead)) = (&look, self.aheads.get_mut(burst.len())) {
                     look.at(Way::Out, ahead, packet.frame(), &parsed);
                 }
-                // Both have room: they held at least as many before.
+                // Both have room: the burst held at least as many before.
                 let _ = burst.push(packet);
                 let _ = self.parsed.push(parsed);
             } else {
@@ -402,27 +408,12 @@ impl Pipeline {
     }
 }
 
-/// Parses the frames of a burst into their places, with the memory of those that follow fetched, and hands each on.
+/// Parses a frame; see [`wire::parse_into`].
 #[inline(always)]
-fn parse_each<'a, T>(
-    burst: &Burst,
-    places: impl Iterator<Item = (&'a mut Parsed, T)>,
-    mut then: impl FnMut(&[u8], &Parsed, T, Option<Ends>),
-) {
-    for packet in burst.iter().take(FETCH_AHEAD) {
-        prefetch::line_of(packet.frame());
+fn parse_one(parsed: &mut Parsed, packet: &Packet) -> Option<Ends> {
+    if packet.flags().intersects(PacketFlags::TX_TSO | PacketFlags::RX_LRO) {
+        *parsed = wire::parse_super(packet.frame());
+        return None;
     }
-    for (number, (packet, (parsed, place))) in burst.iter().zip(places).enumerate() {
-        if let Some(later) = burst.get(number + FETCH_AHEAD) {
-            prefetch::line_of(later.frame());
-        }
-        let frame = packet.frame();
-        let ends = if packet.flags().intersects(PacketFlags::TX_TSO | PacketFlags::RX_LRO) {
-            *parsed = wire::parse_super(frame);
-            None
-        } else {
-            wire::parse_into(parsed, frame)
-        };
-        then(frame, parsed, place, ends);
-    }
+    wire::parse_into(parsed, packet.frame())
 }

@@ -49,11 +49,17 @@ impl<const N: usize> Default for Sifted<N> {
     }
 }
 
+/// Something that is compiled anew for the instructions that it may use. Not a closure, as that is not inlined for sure.
+pub trait Work {
+    /// Does it. Always inlined, with all that is to use the instructions.
+    fn run(self);
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use core::arch::x86_64::*;
 
-    use super::{SIFT, Sieve, Sifted};
+    use super::{SIFT, Sieve, Sifted, Work};
 
     /// The processor and the operating system know AVX2.
     #[derive(Clone, Copy, Debug)]
@@ -107,6 +113,13 @@ mod x86 {
             (enabled & 6 == 6 && __cpuid_count(7, 0).ebx & 1 << 5 != 0).then_some(Self(()))
         }
 
+        /// Does `work`; what is inlined into it is compiled for these instructions.
+        #[inline(always)]
+        pub fn within(self, work: impl Work) {
+            // SAFETY: the token says that the processor has AVX2.
+            unsafe { within(work) }
+        }
+
         /// Hashes the first `len` headers: for each, the sum of its words, each under its mask and multiplied by its
         /// factor, mixed. Hashes behind them may change.
         #[inline(always)]
@@ -155,6 +168,11 @@ mod x86 {
                 }
             }
         }
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn within(work: impl Work) {
+        work.run();
     }
 
     #[target_feature(enable = "avx2")]

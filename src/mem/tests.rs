@@ -1,5 +1,6 @@
 //! Packets, rings, pools, regions: what they do at their edges. Interleavings are in `loom_tests`.
 
+mod columns;
 pub(crate) mod dma;
 #[cfg(target_arch = "x86_64")]
 mod locate;

@@ -1,68 +1,49 @@
-//! A plan asks a burst: one column of values for all frames at a time, and of every answer one bit for each frame.
+//! A plan asks a burst: one column of words for all frames at a time, and of every answer one bit for each frame.
 //!
 //! Which way a frame takes through a program no processor guesses where traffic is mixed, and every wrong guess costs as
 //! much as twenty instructions. Here the ways of up to 32 frames are bits of one word, and nothing depends on one frame.
 
-use super::plan::{Plan, STEPS, Size, Step, Test, VALUES, Value};
+use super::graph::{Operand, Test, VALUES};
+use super::plan::{Field, Plan, STEPS, Source, Step, WORDS};
 use super::{Program, alu, compile::code};
+use crate::mem::columns::{BITS, Column, Compare, Frames, LANES, Task, gather, padded};
 
-/// Frames that are asked at once.
-const LANES: usize = 32;
+/// Fewer frames are asked one by one: a column costs the same for one frame as for all.
+const FEW: usize = 4;
 
-type Column = [u32; LANES];
+const ALL: u32 = u32::MAX;
 
-/// Bytes of the shortest Ethernet frame without its check sequence (IEEE Std 802.3, 4A.2.3.2.4's minFrameSize less 4): what
-/// is read of these needs no look at each frame's length.
-const HEAD: usize = 60;
-
-/// Up to [`LANES`] frames.
-struct Frames<'a> {
-    all: &'a [&'a [u8]],
-    /// Their beginnings, if none is shorter.
-    heads: Option<[&'a [u8; HEAD]; LANES]>,
-}
-
-impl<'a> Frames<'a> {
-    #[inline(always)]
-    fn new(all: &'a [&'a [u8]]) -> Self {
-        let mut heads = [&[0; HEAD]; LANES];
-        let mut is_short = false;
-        for (head, frame) in heads.iter_mut().zip(all) {
-            match frame.first_chunk() {
-                Some(chunk) => *head = chunk,
-                None => is_short = true,
-            }
-        }
-        Self { all, heads: (!is_short).then_some(heads) }
-    }
-}
-
-/// The bit of each frame.
-#[rustfmt::skip]
-const BITS: Column = [
-    1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 6, 1 << 7,
-    1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15,
-    1 << 16, 1 << 17, 1 << 18, 1 << 19, 1 << 20, 1 << 21, 1 << 22, 1 << 23,
-    1 << 24, 1 << 25, 1 << 26, 1 << 27, 1 << 28, 1 << 29, 1 << 30, 1 << 31,
-];
-
-/// Memory for the values of a burst; what is left in it does not matter.
+/// Memory for a burst; what is left in it does not matter.
 #[derive(Clone, Debug)]
 pub struct Scratch {
+    words: [Column; WORDS],
+    /// Frames whose word is there.
+    loaded: [u32; WORDS],
+    /// The base that all of these have.
+    starts: [Option<u32>; WORDS],
     columns: [Column; VALUES],
+    /// Frames whose value is there.
+    computed: [u32; VALUES],
     /// Frames that have no such value.
     missing: [u32; VALUES],
-    /// Values that were computed.
-    done: u32,
-    /// Frames whose way leads to a step.
+    /// Frames whose way leads to a step. All zero in between.
     reached: [u32; STEPS],
     kept: Column,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        let columns = [[0; LANES]; VALUES];
-        Self { columns, missing: [0; VALUES], done: 0, reached: [0; STEPS], kept: [0; LANES] }
+        let column = Column([0; LANES]);
+        Self {
+            words: [column; WORDS],
+            loaded: [0; WORDS],
+            starts: [None; WORDS],
+            columns: [column; VALUES],
+            computed: [0; VALUES],
+            missing: [0; VALUES],
+            reached: [0; STEPS],
+            kept: column,
+        }
     }
 }
 
@@ -70,230 +51,265 @@ impl Program {
     /// [`Program::run`] for every frame of a burst, all of which is there: how many bytes to keep of each.
     #[inline]
     pub fn run_burst(&self, scratch: &mut Scratch, frames: &[&[u8]], kept: &mut [u32]) {
-        let Some(plan) = &self.plan else {
-            for (frame, kept) in frames.iter().zip(kept) {
-                *kept = self.run(frame, frame.len());
-            }
-            return;
-        };
         for (frames, kept) in frames.chunks(LANES).zip(kept.chunks_mut(LANES)) {
-            scratch.run(plan, &Frames::new(frames));
-            for (kept, found) in kept.iter_mut().zip(scratch.kept) {
+            let plan = self.plan.as_ref().filter(|_| frames.len() >= FEW);
+            let Some(plan) = plan else {
+                for (frame, kept) in frames.iter().zip(kept) {
+                    *kept = self.run(frame, frame.len());
+                }
+                continue;
+            };
+            plan.way.run(Asked { scratch, plan, frames });
+            for (kept, found) in kept.iter_mut().zip(scratch.kept.0) {
                 *kept = found;
             }
         }
     }
 }
 
+struct Asked<'a> {
+    scratch: &'a mut Scratch,
+    plan: &'a Plan,
+    frames: &'a [&'a [u8]],
+}
+
+impl Task for Asked<'_> {
+    #[inline(always)]
+    fn run(self, compare: impl Compare) {
+        self.scratch.ask_all(compare, self.plan, &Frames::new(self.frames));
+    }
+}
+
+#[allow(clippy::indexing_slicing, reason = "remainders of the arrays' lengths")]
 impl Scratch {
-    fn run(&mut self, plan: &Plan, frames: &Frames<'_>) {
-        self.done = 0;
-        self.kept = [0; LANES];
-        for reached in self.reached.iter_mut().take(plan.steps.len()) {
-            *reached = 0;
-        }
-        let all = if frames.all.len() >= LANES { u32::MAX } else { (1 << frames.all.len()) - 1 };
+    #[inline(always)]
+    fn ask_all(&mut self, compare: impl Compare, plan: &Plan, frames: &Frames<'_>) {
+        self.loaded = [0; WORDS];
+        self.computed = [0; VALUES];
+        self.kept = Column([0; LANES]);
+        let all = if frames.all().len() >= LANES { ALL } else { (1 << frames.all().len()) - 1 };
         self.lead(0, all);
         for (at, step) in plan.steps.iter().enumerate() {
-            let here = self.reached.get(at).copied().unwrap_or(0);
+            let here = self.reached.get_mut(at).map_or(0, core::mem::take);
             if here == 0 {
                 continue;
             }
-            match *step {
+            match step {
+                Step::Is { field, mask, keys, yes, no } => {
+                    let column = self.word(compare, plan, field.word, here, frames);
+                    let keys = plan.keys.get(keys.clone()).unwrap_or_default();
+                    let answer = any_of(compare, column, *mask, keys);
+                    let here = here & !self.lacking(compare, plan, field, here, frames);
+                    self.lead(*yes, here & answer);
+                    self.lead(*no, here & !answer);
+                }
                 Step::Compute { value, next } => {
-                    self.compute(plan, value, frames);
-                    let missing = self.missing.get(usize::from(value)).copied().unwrap_or(u32::MAX);
-                    self.lead(next, here & !missing);
+                    self.compute(compare, plan, *value, here, frames);
+                    let missing = match plan.values.get(usize::from(*value)) {
+                        Some(Source::Field(field) | Source::Header(field)) => {
+                            self.lacking(compare, plan, field, here, frames)
+                        }
+                        Some(Source::Of { operation: code::DIV | code::MOD, .. }) => {
+                            self.missing.get(usize::from(*value)).copied().unwrap_or(ALL)
+                        }
+                        _ => 0,
+                    };
+                    self.lead(*next, here & !missing);
+                }
+                Step::Need { field, next } => {
+                    let missing = self.lacking(compare, plan, field, here, frames);
+                    self.lead(*next, here & !missing);
                 }
                 Step::Ask { test, a, b, yes, no } => {
-                    let answer = self.ask(plan, test, a, b, frames);
-                    self.lead(yes, here & answer);
-                    self.lead(no, here & !answer);
+                    let answer = self.ask(compare, plan, *test, *a, *b, frames);
+                    self.lead(*yes, here & answer);
+                    self.lead(*no, here & !answer);
                 }
-                Step::Return(value) => self.keep(plan, value, here, frames),
+                Step::Return(Operand::Number(0)) => {}
+                Step::Return(Operand::Number(number)) => compare.put(*number, here, &mut self.kept),
+                Step::Return(Operand::Value(value)) => {
+                    let column = *self.column(plan, *value, frames);
+                    for ((kept, value), bit) in self.kept.0.iter_mut().zip(column.0).zip(BITS) {
+                        *kept = if here & bit == 0 { *kept } else { value };
+                    }
+                }
             }
         }
     }
 
     #[inline(always)]
-    fn lead(&mut self, step: u8, frames: u32) {
+    fn lead(&mut self, step: u16, frames: u32) {
         if let Some(reached) = self.reached.get_mut(usize::from(step)) {
             *reached |= frames;
         }
     }
 
+    /// A word of the frames whose bits are `here`; of those that end before, zeros.
+    #[inline(always)]
+    fn word(&mut self, compare: impl Compare, plan: &Plan, number: u8, here: u32, frames: &Frames<'_>) -> &Column {
+        let at = usize::from(number) % WORDS;
+        if here & !self.loaded[at] != 0 {
+            self.load(compare, plan, at, here | self.loaded[at], frames);
+        }
+        &self.words[at]
+    }
+
+    #[inline(always)]
+    fn load(&mut self, compare: impl Compare, plan: &Plan, at: usize, wanted: u32, frames: &Frames<'_>) {
+        let Some(word) = plan.words.get(at) else { return };
+        let offset = word.offset as usize;
+        let Some(base) = word.base else {
+            frames.load(offset, word.is_whole, &mut self.words[at % WORDS]);
+            self.loaded[at % WORDS] = ALL;
+            return;
+        };
+        // Nearly all IPv4 headers have the same length: all frames are read where the first one is, the others once more.
+        let bases = *self.column(plan, base, frames);
+        let column = &mut self.words[at % WORDS];
+        let start = bases.0[wanted.trailing_zeros() as usize % LANES];
+        let mut others = wanted & !compare.equal(&bases, ALL, start);
+        frames.load(offset.saturating_add(start as usize), word.is_whole, column);
+        self.starts[at % WORDS] = (others == 0).then_some(start);
+        self.loaded[at % WORDS] = wanted;
+        while others != 0 {
+            let lane = others.trailing_zeros() as usize % LANES;
+            others &= others - 1;
+            if let Some(frame) = frames.all().get(lane) {
+                column.0[lane] = padded(frame, offset.saturating_add(bases.0[lane] as usize));
+            }
+        }
+    }
+
+    /// Frames that do not have a field, of those whose bits are `here`.
+    #[inline(always)]
+    fn lacking(&mut self, compare: impl Compare, plan: &Plan, field: &Field, here: u32, frames: &Frames<'_>) -> u32 {
+        let at = usize::from(field.word) % WORDS;
+        let Some(base) = field.base else {
+            return if field.end <= frames.shortest() { 0 } else { short(compare, frames, field.end) };
+        };
+        if here & !self.loaded[at] == 0
+            && let Some(start) = self.starts[at]
+            && field.end.saturating_add(start) <= frames.shortest()
+        {
+            return 0;
+        }
+        let bases = self.column(plan, base, frames);
+        short(compare, frames, field.end)
+            | gather(bases, frames.lengths(), |base, len| base > len.wrapping_sub(field.end))
+    }
+
     /// The frames whose answer is yes, whether their way leads here or not.
     #[inline(always)]
-    fn ask(&mut self, plan: &Plan, test: Test, a: u8, b: u8, frames: &Frames<'_>) -> u32 {
-        if let Some(Value::Number(k)) = plan.values.get(usize::from(b)) {
-            let (k, a) = (*k, self.column(plan, a, frames));
-            match test {
-                Test::Equal => gather(a, |a| a == k),
-                Test::Greater => gather(a, |a| a > k),
-                Test::GreaterOrEqual => gather(a, |a| a >= k),
-                Test::AnyOf => gather(a, |a| a & k != 0),
+    fn ask(&mut self, compare: impl Compare, plan: &Plan, test: Test, a: u8, b: Operand, frames: &Frames<'_>) -> u32 {
+        match b {
+            Operand::Number(k) => {
+                let a = self.column(plan, a, frames);
+                match test {
+                    Test::Equal => compare.equal(a, ALL, k),
+                    Test::AnyOf => !compare.equal(a, k, 0),
+                    Test::Greater => compare.above(a, k),
+                    Test::GreaterOrEqual => k.checked_sub(1).map_or(ALL, |k| compare.above(a, k)),
+                }
             }
-        } else {
-            let (a, b) = (*self.column(plan, a, frames), self.column(plan, b, frames));
-            let mut yes = 0;
-            for ((a, b), bit) in a.iter().zip(b).zip(BITS) {
-                let answer = match test {
-                    Test::Equal => a == b,
-                    Test::Greater => a > b,
-                    Test::GreaterOrEqual => a >= b,
-                    Test::AnyOf => a & b != 0,
-                };
-                yes |= if answer { bit } else { 0 };
+            Operand::Value(b) => {
+                let a = *self.column(plan, a, frames);
+                let b = self.column(plan, b, frames);
+                match test {
+                    Test::Equal => gather(&a, b, |a, b| a == b),
+                    Test::AnyOf => gather(&a, b, |a, b| a & b != 0),
+                    Test::Greater => gather(&a, b, |a, b| a > b),
+                    Test::GreaterOrEqual => gather(&a, b, |a, b| a >= b),
+                }
             }
-            yes
         }
     }
 
-    fn keep(&mut self, plan: &Plan, value: u8, here: u32, frames: &Frames<'_>) {
-        // Dropped, as all are from the beginning.
-        if plan.values.get(usize::from(value)) == Some(&Value::Number(0)) {
-            return;
-        }
-        let column = *self.column(plan, value, frames);
-        for ((kept, value), bit) in self.kept.iter_mut().zip(column).zip(BITS) {
-            *kept = if here & bit == 0 { *kept } else { value };
-        }
-    }
-
-    /// A value of all frames; numbers and lengths, for which no step asked, are filled in.
+    /// A value that was computed for all frames whose way leads here; numbers and lengths, for which no step asks, are
+    /// filled in.
     #[inline(always)]
     fn column(&mut self, plan: &Plan, value: u8, frames: &Frames<'_>) -> &Column {
-        self.compute(plan, value, frames);
-        // There are as many columns as values.
-        self.columns.get(usize::from(value)).unwrap_or(&BITS)
+        let at = usize::from(value) % VALUES;
+        match plan.values.get(at) {
+            Some(Source::Number(number)) => self.columns[at] = Column([*number; LANES]),
+            Some(Source::Len) => self.columns[at] = *frames.lengths(),
+            _ => {}
+        }
+        &self.columns[at]
+    }
+
+    /// What a value is made of was computed before it for all frames whose way leads here.
+    #[inline(always)]
+    fn compute(&mut self, compare: impl Compare, plan: &Plan, value: u8, here: u32, frames: &Frames<'_>) {
+        let at = usize::from(value) % VALUES;
+        if here & !self.computed[at] == 0 {
+            return;
+        }
+        let wanted = here | self.computed[at];
+        self.computed[at] = wanted;
+        match plan.values.get(at) {
+            Some(Source::Field(field) | Source::Header(field)) => {
+                let unit = if matches!(plan.values.get(at), Some(Source::Header(_))) { 4 } else { 1 };
+                self.word(compare, plan, field.word, wanted, frames);
+                let word = usize::from(field.word) % WORDS;
+                for (out, word) in self.columns[at].0.iter_mut().zip(self.words[word].0) {
+                    *out = field.number(word) * unit;
+                }
+                self.computed[at] = self.loaded[word];
+            }
+            Some(Source::Of { operation, a, b }) => self.operate(plan, at, *operation, *a, *b, frames),
+            _ => {}
+        }
     }
 
     #[inline(always)]
-    fn compute(&mut self, plan: &Plan, value: u8, frames: &Frames<'_>) {
-        if self.done >> (value & 31) & 1 == 0 {
-            self.compute_anew(plan, value, frames);
-            self.done |= 1 << (value & 31);
-        }
-    }
-
-    #[inline(never)]
-    fn compute_anew(&mut self, plan: &Plan, value: u8, frames: &Frames<'_>) {
-        let Some(&what) = plan.values.get(usize::from(value)) else { return };
-        // What a value is made of was computed before it, where any frame's way leads here, or is filled in now.
-        if let Value::LoadAt { base: a, .. } | Value::Of { a, .. } = what {
-            self.fill(plan, a, frames);
-        }
-        if let Value::Of { b, .. } = what {
-            self.fill(plan, b, frames);
-        }
-        self.fill(plan, value, frames);
-        let (before, from) = self.columns.split_at_mut_checked(usize::from(value)).unwrap_or_default();
-        let Some(column) = from.first_mut() else { return };
-        let of = |number: u8| before.get(usize::from(number)).unwrap_or(&BITS);
-        let missing = match what {
-            Value::Number(_) | Value::Len => 0,
-            Value::Load { size, offset } => match size {
-                Size::Byte => load(column, frames, offset, |[byte]: [u8; 1]| byte.into()),
-                Size::Half => load(column, frames, offset, |bytes: [u8; 2]| u16::from_be_bytes(bytes).into()),
-                Size::Word => load(column, frames, offset, u32::from_be_bytes),
-            },
-            Value::Header(offset) => load(column, frames, offset, |[byte]: [u8; 1]| u32::from(byte & 15) * 4),
-            Value::LoadAt { size, base, offset } => match size {
-                Size::Byte => load_at(column, frames, of(base), offset, |[byte]: [u8; 1]| byte.into()),
-                Size::Half => {
-                    load_at(column, frames, of(base), offset, |bytes: [u8; 2]| u16::from_be_bytes(bytes).into())
+    fn operate(&mut self, plan: &Plan, at: usize, operation: u16, a: u8, b: Operand, frames: &Frames<'_>) {
+        let a = *self.column(plan, a, frames);
+        let b = match b {
+            Operand::Number(number) => Column([number; LANES]),
+            Operand::Value(b) => *self.column(plan, b, frames),
+        };
+        let column = &mut self.columns[at % VALUES];
+        macro_rules! each {
+            ($with:expr) => {
+                for ((out, a), b) in column.0.iter_mut().zip(a.0).zip(b.0) {
+                    *out = $with(a, b);
                 }
-                Size::Word => load_at(column, frames, of(base), offset, u32::from_be_bytes),
-            },
-            Value::Of { operation: code::AND, a, b } => {
-                for ((out, a), b) in column.iter_mut().zip(of(a)).zip(of(b)) {
-                    *out = a & b;
-                }
-                0
-            }
-            Value::Of { operation, a, b } => {
+            };
+        }
+        match operation {
+            code::AND => each!(|a, b| a & b),
+            code::OR => each!(|a, b| a | b),
+            code::ADD => each!(u32::wrapping_add),
+            code::SUB => each!(u32::wrapping_sub),
+            code::MUL => each!(u32::wrapping_mul),
+            code::LSH => each!(|a: u32, b| a.checked_shl(b).unwrap_or(0)),
+            code::RSH => each!(|a: u32, b| a.checked_shr(b).unwrap_or(0)),
+            _ => {
                 let mut missing = 0;
-                for (((out, a), b), bit) in column.iter_mut().zip(of(a)).zip(of(b)).zip(BITS) {
-                    match alu(operation, *a, *b) {
+                for (((out, a), b), bit) in column.0.iter_mut().zip(a.0).zip(b.0).zip(BITS) {
+                    match alu(operation, a, b) {
                         Some(result) => *out = result,
                         None => missing |= bit,
                     }
                 }
-                missing
+                self.missing[at % VALUES] = missing;
             }
-        };
-        if let Some(place) = self.missing.get_mut(usize::from(value)) {
-            *place = missing;
-        }
-    }
-
-    /// Numbers and lengths have no step that computes them.
-    fn fill(&mut self, plan: &Plan, value: u8, frames: &Frames<'_>) {
-        let Some(column) = self.columns.get_mut(usize::from(value)) else { return };
-        match plan.values.get(usize::from(value)) {
-            Some(Value::Number(number)) => *column = [*number; LANES],
-            Some(Value::Len) => {
-                for (out, frame) in column.iter_mut().zip(frames.all) {
-                    *out = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-                }
-            }
-            _ => {}
         }
     }
 }
 
-/// The frames for which a condition holds.
+/// Frames without that many bytes.
 #[inline(always)]
-fn gather(column: &Column, condition: impl Fn(u32) -> bool) -> u32 {
-    let mut yes = 0;
-    for (value, bit) in column.iter().zip(BITS) {
-        yes |= if condition(*value) { bit } else { 0 };
-    }
-    yes
+fn short(compare: impl Compare, frames: &Frames<'_>, end: u32) -> u32 {
+    end.checked_sub(1).map_or(0, |last| !compare.above(frames.lengths(), last))
 }
 
-/// Loads from an offset of all frames; those that end before.
+/// The frames whose word under a mask is one of some keys.
 #[inline(always)]
-fn load<const N: usize>(column: &mut Column, frames: &Frames<'_>, offset: u32, number: impl Fn([u8; N]) -> u32) -> u32 {
-    let offset = offset as usize;
-    let Some(end) = offset.checked_add(N) else { return u32::MAX };
-    if let Some(heads) = &frames.heads
-        && end <= HEAD
-    {
-        for (out, head) in column.iter_mut().zip(heads) {
-            if let Some(bytes) = head.get(offset..end).and_then(|bytes| bytes.first_chunk::<N>()) {
-                *out = number(*bytes);
-            }
-        }
-        return 0;
+fn any_of(compare: impl Compare, column: &Column, mask: u32, keys: &[u32]) -> u32 {
+    if let [key] = keys {
+        return compare.equal(column, mask, *key);
     }
-    let mut missing = 0;
-    for ((out, frame), bit) in column.iter_mut().zip(frames.all).zip(BITS) {
-        match frame.get(offset..end).and_then(|bytes| bytes.first_chunk::<N>()) {
-            Some(bytes) => *out = number(*bytes),
-            None => missing |= bit,
-        }
-    }
-    missing
-}
-
-/// The same where each frame has an offset of its own.
-#[inline(always)]
-fn load_at<const N: usize>(
-    column: &mut Column,
-    frames: &Frames<'_>,
-    base: &Column,
-    offset: u32,
-    number: impl Fn([u8; N]) -> u32,
-) -> u32 {
-    let mut missing = 0;
-    for (((out, frame), base), bit) in column.iter_mut().zip(frames.all).zip(base).zip(BITS) {
-        let at = u64::from(*base) + u64::from(offset);
-        let bytes = usize::try_from(at).ok().and_then(|at| frame.get(at..)?.first_chunk::<N>());
-        match bytes {
-            Some(bytes) => *out = number(*bytes),
-            None => missing |= bit,
-        }
-    }
-    missing
+    let (keys, _) = keys.as_chunks();
+    keys.iter().fold(0, |yes, keys| yes | compare.any(column, mask, keys))
 }

@@ -12,6 +12,7 @@
 
 mod burst;
 mod compile;
+mod graph;
 mod plan;
 #[cfg(test)]
 mod tests;

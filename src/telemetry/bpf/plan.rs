@@ -1,361 +1,395 @@
-//! A program as a graph of questions about a frame, so that a burst can be asked each of them at once.
+//! A graph of questions, made into what a burst is asked.
 //!
-//! Jumps go forward only, so all ways to an instruction are known before it, and with them what the registers and the
-//! scratch words hold there: numbers, or what is computed of the frame. An instruction that is come to with different
-//! contents, of which something is still to be read, is as many steps. Where that makes too many there is no plan, and
-//! frames are asked one by one.
+//! What a program loads are fields of words: four bytes each, so that one load of every frame serves several fields. A
+//! field that is compared with constants is not taken out of its word; the constants are put where the field stands. A
+//! chain of such comparisons that lead to the same place is one question.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::ops::Range;
 
-use super::compile::code::*;
-use super::{Instruction, MEMORY};
+use super::Instruction;
+use super::compile::code;
+use super::graph::{Draft, Graph, Operand, Size, Test, VALUES, Value, filled};
+use crate::mem::columns::{KEYS as KEYS_AT_ONCE, Way};
 
-/// Most values of a plan: as many as a word has bits.
-pub(super) const VALUES: usize = 32;
+/// Most words of a plan.
+pub(super) const WORDS: usize = 32;
 /// Most steps of a plan.
-pub(super) const STEPS: usize = 64;
-/// Most instructions with different contents that are looked at.
-const VISITS: usize = 128;
-/// Most instructions that are looked at.
-const INSTRUCTIONS: usize = 256;
+pub(super) const STEPS: usize = 256;
+/// Most constants of all questions together.
+const KEYS: usize = 4096;
+/// Bytes of the shortest Ethernet frame without its check sequence (IEEE Std 802.3, 4A.2.3.2.4's minFrameSize less 4), and
+/// those of them behind the shortest IPv4 header (RFC 791, 3.1).
+const HEAD: u32 = 60;
+const BEHIND_HEADER: u32 = HEAD - 20;
 
-/// Bytes that a load reads.
+/// Four bytes of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Size {
-    Byte,
-    Half,
-    Word,
+pub(super) struct Word {
+    /// The offset is behind this value.
+    pub base: Option<u8>,
+    pub offset: u32,
+    /// A frame that does not have all of it has none of its fields.
+    pub is_whole: bool,
 }
 
-/// Something that is computed of a frame; others are named by number and come before.
+/// Bits of a word that are read together, most significant byte first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value {
+pub(super) struct Field {
+    pub word: u8,
+    /// How far it is shifted up.
+    pub shift: u8,
+    pub mask: u32,
+    /// A frame without this many bytes (behind the base) does not have it.
+    pub end: u32,
+    /// The word's.
+    pub base: Option<u8>,
+}
+
+impl Field {
+    /// What a word holds in place of `number`; words are as they stand in the frame.
+    fn place(&self, number: u32) -> u32 {
+        (number << (self.shift & 31)).swap_bytes()
+    }
+
+    /// What is in a word.
+    #[inline(always)]
+    pub fn number(&self, word: u32) -> u32 {
+        word.swap_bytes() >> (self.shift & 31) & self.mask
+    }
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source {
     Number(u32),
-    /// The frame's length on the wire.
     Len,
-    Load {
-        size: Size,
-        offset: u32,
-    },
-    /// The offset is behind another value.
-    LoadAt {
-        size: Size,
-        base: u8,
-        offset: u32,
-    },
-    /// Length of the IPv4 header at an offset.
-    Header(u32),
-    /// An operation of `ALU`.
-    Of {
-        operation: u16,
-        a: u8,
-        b: u8,
-    },
-}
-
-/// What is asked of a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Test {
-    Equal,
-    Greater,
-    GreaterOrEqual,
-    AnyOf,
+    Field(Field),
+    Header(Field),
+    Of { operation: u16, a: u8, b: Operand },
 }
 
 /// What is done for the frames whose way leads here; the steps after it have greater numbers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Step {
     /// Compute a value; frames that have none are dropped.
-    Compute { value: u8, next: u8 },
+    Compute { value: u8, next: u16 },
+    /// Only drop the frames that do not have a field.
+    Need { field: Field, next: u16 },
     /// Ask and go on.
-    Ask { test: Test, a: u8, b: u8, yes: u8, no: u8 },
-    /// Keep as many bytes as the value says.
-    Return(u8),
+    Ask { test: Test, a: u8, b: Operand, yes: u16, no: u16 },
+    /// Ask whether a field's word under a mask is one of these keys, of frames that have it.
+    Is { field: Field, mask: u32, keys: Range<usize>, yes: u16, no: u16 },
+    /// Keep so many bytes.
+    Return(Operand),
 }
 
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
-    pub values: Box<[Value]>,
+    pub values: Box<[Source]>,
+    pub words: Box<[Word]>,
     pub steps: Box<[Step]>,
+    /// Of a question with more than one key a multiple of [`KEYS_AT_ONCE`].
+    pub keys: Box<[u32]>,
+    pub way: Way,
 }
 
-/// What registers and scratch memory hold: numbers of values, or [`UNREAD`].
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Held {
-    a: u8,
-    x: u8,
-    memory: [u8; MEMORY],
-}
-
-/// Of something that is not read before it is written again.
-const UNREAD: u8 = u8::MAX;
-
-/// Bits of what an instruction and those after it read: scratch words, then A and X.
-type Read = u32;
-const READS_A: Read = 1 << MEMORY;
-const READS_X: Read = 1 << (MEMORY + 1);
-
-/// What is read from an instruction on, if `after` is read behind it.
-fn read(i: &Instruction, after: Read) -> Read {
-    let word = 1u32.checked_shl(i.k).unwrap_or(0);
-    let operand = if i.code & X == 0 { 0 } else { READS_X };
-    match i.code & CLASS {
-        class @ (LD | LDX) => {
-            let after = after & !if class == LD { READS_A } else { READS_X };
-            match i.code & MODE {
-                IND => after | READS_X,
-                MEM => after | word,
-                _ => after,
-            }
-        }
-        ST => after & !word | READS_A,
-        STX => after & !word | READS_X,
-        ALU if i.code & OPERATION == NEG => after | READS_A,
-        ALU => after | READS_A | operand,
-        JMP if i.code & OPERATION == JA => after,
-        JMP => after | READS_A | operand,
-        RET if i.code & A == 0 => 0,
-        RET => READS_A,
-        _ if i.code & TXA == 0 => after & !READS_X | READS_A,
-        _ => after & !READS_A | READS_X,
-    }
-}
-
-impl Held {
-    /// Only what is read counts.
-    fn keep(mut self, read: Read) -> Self {
-        let forget = |value: &mut u8, bit: Read| {
-            if read & bit == 0 {
-                *value = UNREAD;
-            }
-        };
-        forget(&mut self.a, READS_A);
-        forget(&mut self.x, READS_X);
-        for (number, word) in self.memory.iter_mut().enumerate() {
-            forget(word, 1 << number);
-        }
-        self
-    }
-}
-
-/// An instruction that is come to with these contents, and what it becomes.
-#[derive(Clone, Copy)]
-struct Visit {
-    at: usize,
-    held: Held,
-    draft: Draft,
-}
-
-/// A step whose next ones are visits' numbers yet (instructions' while it is made); of instructions that leave no step,
-/// the way on.
-#[derive(Clone, Copy)]
-enum Draft {
-    Pass { next: usize },
+/// A step while they are made; next ones are numbers in the graph.
+#[derive(Clone)]
+enum Folded {
     Compute { value: u8, next: usize },
-    Ask { test: Test, a: u8, b: u8, yes: usize, no: usize },
-    Return(u8),
+    Need { field: Field, next: usize },
+    Ask { test: Test, a: u8, b: Operand, yes: usize, no: usize },
+    Is { field: Field, mask: u32, keys: Range<usize>, yes: usize, no: usize },
+    Return(Operand),
 }
 
-#[derive(Default)]
-struct Maker {
-    values: Vec<Value>,
-}
-
-impl Maker {
-    /// The number of a value.
-    fn value(&mut self, value: Value) -> Option<u8> {
-        let place = match self.values.iter().position(|have| *have == value) {
-            Some(place) => place,
-            None if self.values.len() < VALUES => {
-                self.values.push(value);
-                self.values.len() - 1
-            }
-            None => return None,
-        };
-        u8::try_from(place).ok()
-    }
-
-    /// What an instruction does to what is held.
-    fn instruction(&mut self, i: &Instruction, at: usize, held: &mut Held) -> Option<Draft> {
-        let next = at + 1;
-        let computed = |value| Some(Draft::Compute { value, next });
-        match i.code & CLASS {
-            LD | LDX => {
-                let (value, computes) = match i.code & MODE {
-                    IMM => (self.value(Value::Number(i.k))?, false),
-                    LEN => (self.value(Value::Len)?, false),
-                    MEM => (*held.memory.get(i.k as usize)?, false),
-                    MSH => (self.value(Value::Header(i.k))?, true),
-                    mode => {
-                        let size = match i.code & SIZE {
-                            W => Size::Word,
-                            H => Size::Half,
-                            _ => Size::Byte,
-                        };
-                        let offset = i.k;
-                        let value = match mode {
-                            IND => Value::LoadAt { size, base: held.x, offset },
-                            _ => Value::Load { size, offset },
-                        };
-                        (self.value(value)?, true)
-                    }
-                };
-                *(if i.code & CLASS == LD { &mut held.a } else { &mut held.x }) = value;
-                if computes { computed(value) } else { Some(Draft::Pass { next }) }
-            }
-            ST | STX => {
-                let value = if i.code & CLASS == ST { held.a } else { held.x };
-                *held.memory.get_mut(i.k as usize)? = value;
-                Some(Draft::Pass { next })
-            }
-            ALU => {
-                let operation = i.code & OPERATION;
-                let b = if operation == NEG { held.a } else { self.operand(i, held)? };
-                let value = self.value(Value::Of { operation, a: held.a, b })?;
-                held.a = value;
-                computed(value)
-            }
-            JMP if i.code & OPERATION == JA => Some(Draft::Pass { next: next.checked_add(i.k as usize)? }),
-            JMP => {
-                let test = match i.code & OPERATION {
-                    JEQ => Test::Equal,
-                    JGT => Test::Greater,
-                    JGE => Test::GreaterOrEqual,
-                    _ => Test::AnyOf,
-                };
-                let (yes, no) = (next + usize::from(i.jt), next + usize::from(i.jf));
-                Some(Draft::Ask { test, a: held.a, b: self.operand(i, held)?, yes, no })
-            }
-            RET => Some(Draft::Return(if i.code & A == 0 { self.value(Value::Number(i.k))? } else { held.a })),
-            _ => {
-                if i.code & TXA == 0 {
-                    held.x = held.a;
-                } else {
-                    held.a = held.x;
-                }
-                Some(Draft::Pass { next })
-            }
+impl Folded {
+    fn next(&self) -> [Option<usize>; 2] {
+        match self {
+            Self::Compute { next, .. } | Self::Need { next, .. } => [Some(*next), None],
+            Self::Ask { yes, no, .. } | Self::Is { yes, no, .. } => [Some(*yes), Some(*no)],
+            Self::Return(_) => [None, None],
         }
-    }
-
-    fn operand(&mut self, i: &Instruction, held: &Held) -> Option<u8> {
-        if i.code & X == 0 { self.value(Value::Number(i.k)) } else { Some(held.x) }
-    }
-}
-
-/// The visits of a program, in the order in which they were found.
-struct Visits {
-    all: Vec<Visit>,
-    /// What is read from each instruction on.
-    read: Vec<Read>,
-}
-
-impl Visits {
-    /// The number of a visit, a new one if there is none of its kind.
-    fn number(&mut self, at: usize, held: Held) -> Option<usize> {
-        let held = held.keep(*self.read.get(at)?);
-        if let Some(number) = self.all.iter().position(|visit| visit.at == at && visit.held == held) {
-            return Some(number);
-        }
-        if self.all.len() == self.all.capacity() {
-            return None;
-        }
-        self.all.push(Visit { at, held, draft: Draft::Pass { next: usize::MAX } });
-        Some(self.all.len() - 1)
     }
 }
 
 impl Plan {
     /// The plan of a program that was checked, if it is not too large. Allocates.
     pub(super) fn new(instructions: &[Instruction]) -> Option<Self> {
-        if instructions.len() > INSTRUCTIONS {
-            return None;
-        }
-        let mut maker = Maker::default();
-        maker.values.try_reserve_exact(VALUES).ok()?;
-        let mut visits = Visits { all: Vec::new(), read: filled(0, instructions.len())? };
-        visits.all.try_reserve_exact(VISITS).ok()?;
-        for (at, i) in instructions.iter().enumerate().rev() {
-            let of = |next: usize| visits.read.get(next).copied().unwrap_or(0);
-            let next = at + 1;
-            let after = match i.code & CLASS {
-                RET => 0,
-                JMP if i.code & OPERATION == JA => of(next.saturating_add(i.k as usize)),
-                JMP => of(next + usize::from(i.jt)) | of(next + usize::from(i.jf)),
-                _ => of(next),
-            };
-            let read = read(i, after);
-            *visits.read.get_mut(at)? = read;
-        }
-        let zero = maker.value(Value::Number(0))?;
-        visits.number(0, Held { a: zero, x: zero, memory: [zero; MEMORY] })?;
-        for (at, i) in instructions.iter().enumerate() {
-            let mut number = 0;
-            while let Some(&Visit { at: place, mut held, .. }) = visits.all.get(number) {
-                if place == at {
-                    let draft = match maker.instruction(i, at, &mut held)? {
-                        Draft::Pass { next } => Draft::Pass { next: visits.number(next, held)? },
-                        Draft::Compute { value, next } => Draft::Compute { value, next: visits.number(next, held)? },
-                        Draft::Ask { test, a, b, yes, no } => {
-                            let (yes, no) = (visits.number(yes, held)?, visits.number(no, held)?);
-                            Draft::Ask { test, a, b, yes, no }
-                        }
-                        Draft::Return(value) => Draft::Return(value),
-                    };
-                    visits.all.get_mut(number)?.draft = draft;
-                }
-                number += 1;
-            }
-        }
-        let steps = Self::steps(&visits.all)?;
-        Some(Self { values: maker.values.into_boxed_slice(), steps })
-    }
-
-    /// Gives the steps that are left numbers, in the order of their instructions.
-    fn steps(visits: &[Visit]) -> Option<Box<[Step]>> {
-        let mut order = Vec::new();
-        order.try_reserve_exact(visits.len()).ok()?;
-        order.extend(0..visits.len());
-        order.sort_unstable_by_key(|number| visits.get(*number).map(|visit| visit.at));
-        let is_step = |visit: &&Visit| !matches!(visit.draft, Draft::Pass { .. });
-        let count = visits.iter().filter(is_step).count();
-        if count > STEPS {
-            return None;
-        }
-        // From the end, as what a visit leads to comes after it.
-        let mut numbers: Vec<u8> = filled(0, visits.len())?;
-        let mut left = count;
-        for visit in order.iter().rev() {
-            let number = match visits.get(*visit)?.draft {
-                Draft::Pass { next } => *numbers.get(next)?,
-                _ => {
-                    left = left.checked_sub(1)?;
-                    u8::try_from(left).ok()?
-                }
-            };
-            *numbers.get_mut(*visit)? = number;
-        }
-        let mut steps = Vec::new();
-        steps.try_reserve_exact(count).ok()?;
-        for visit in order {
-            steps.push(match visits.get(visit)?.draft {
-                Draft::Pass { .. } => continue,
-                Draft::Compute { value, next } => Step::Compute { value, next: *numbers.get(next)? },
-                Draft::Ask { test, a, b, yes, no } => {
-                    Step::Ask { test, a, b, yes: *numbers.get(yes)?, no: *numbers.get(no)? }
-                }
-                Draft::Return(value) => Step::Return(value),
-            });
-        }
-        Some(steps.into_boxed_slice())
+        let graph = Graph::new(instructions)?;
+        let mut words = Vec::new();
+        words.try_reserve_exact(WORDS).ok()?;
+        let values = sources(&graph.values, &mut words)?;
+        let (steps, keys) = Fold { graph: &graph, values: &values, words: &words, keys: Vec::new() }.steps()?;
+        Some(Self {
+            values: values.into_boxed_slice(),
+            words: words.into_boxed_slice(),
+            steps: steps.into_boxed_slice(),
+            keys: keys.into_boxed_slice(),
+            way: Way::detect(),
+        })
     }
 }
 
-fn filled<T: Clone>(value: T, count: usize) -> Option<Vec<T>> {
-    let mut all = Vec::new();
-    all.try_reserve_exact(count).ok()?;
-    all.resize(count, value);
-    Some(all)
+/// Base, offset and bytes of what is loaded.
+fn extent(value: &Value) -> Option<(Option<u8>, u32, u32)> {
+    match *value {
+        Value::Load { size, base, offset } => {
+            let bytes = match size {
+                Size::Byte => 1,
+                Size::Half => 2,
+                Size::Word => 4,
+            };
+            Some((base, offset, bytes))
+        }
+        Value::Header(offset) => Some((None, offset, 1)),
+        _ => None,
+    }
+}
+
+/// Puts all fields into words.
+fn sources(values: &[Value], words: &mut Vec<Word>) -> Option<Vec<Source>> {
+    let mut sources = Vec::new();
+    sources.try_reserve_exact(values.len()).ok()?;
+    sources.extend(values.iter().map(|value| match *value {
+        Value::Number(number) => Source::Number(number),
+        Value::Of { operation, a, b } => Source::Of { operation, a, b },
+        _ => Source::Len,
+    }));
+    let mut left: Vec<bool> = filled(false, values.len())?;
+    for (left, value) in left.iter_mut().zip(values) {
+        *left = extent(value).is_some();
+    }
+    loop {
+        let all = || values.iter().zip(&left).filter(|(_, left)| **left).filter_map(|(value, _)| extent(value));
+        // The first field that has no word yet, and those that fit into one with it. Words that not all frames may have end
+        // where their fields do: what stands there if there is no field does not matter.
+        let Some((base, first, bytes)) = all().min_by_key(|(base, offset, _)| (*base, *offset)) else { break };
+        let (least, head) = (first.saturating_add(bytes), if base.is_none() { HEAD } else { BEHIND_HEADER });
+        let most = if least > head { least } else { first.saturating_add(4).min(head) };
+        let fits = |(other, offset, bytes): (Option<u8>, u32, u32)| {
+            other == base && offset >= first && offset.saturating_add(bytes) <= most
+        };
+        let end = all().filter(|extent| fits(*extent)).map(|(_, offset, bytes)| offset.saturating_add(bytes)).max()?;
+        let offset = end.saturating_sub(4);
+        let is_whole =
+            all().filter(|extent| fits(*extent)).all(|(_, offset, bytes)| offset.saturating_add(bytes) == end);
+        if words.len() == words.capacity() {
+            return None;
+        }
+        let word = u8::try_from(words.len()).ok()?;
+        words.push(Word { base, offset, is_whole: is_whole && end >= 4 });
+        for ((value, left), source) in values.iter().zip(&mut left).zip(&mut sources) {
+            let Some((other, start, bytes)) = extent(value).filter(|extent| *left && fits(*extent)) else { continue };
+            debug_assert_eq!(other, base);
+            let end = start.saturating_add(bytes);
+            // No frame has what ends behind the greatest number; where it would stand does not matter.
+            let shift = offset.saturating_add(4).saturating_sub(end) * 8;
+            let mask = if bytes == 4 { u32::MAX } else { (1 << (8 * bytes)) - 1 };
+            let field = Field { word, shift: (shift & 31) as u8, mask, end, base };
+            *source = match value {
+                Value::Header(_) => Source::Header(Field { mask: 15, ..field }),
+                _ => Source::Field(field),
+            };
+            *left = false;
+        }
+    }
+    Some(sources)
+}
+
+struct Fold<'a> {
+    graph: &'a Graph,
+    values: &'a [Source],
+    words: &'a [Word],
+    keys: Vec<u32>,
+}
+
+impl Fold<'_> {
+    fn source(&self, value: u8) -> Option<&Source> {
+        self.values.get(usize::from(value))
+    }
+
+    /// The field, and the mask in its word, if a question is one whether a field has certain bits.
+    fn field(&self, a: u8) -> Option<(Field, u32)> {
+        match self.source(a)? {
+            Source::Field(field) => Some((*field, field.mask)),
+            Source::Of { operation: code::AND, a, b: Operand::Number(mask) } => match self.source(*a)? {
+                Source::Field(field) => Some((*field, field.mask & mask)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// A question about bits of a field: the field, the mask, the key if there is any, and whether the answer is the
+    /// opposite.
+    fn is(&self, test: Test, a: u8, b: Operand) -> Option<(Field, u32, Option<u32>, bool)> {
+        let ((field, mask), Operand::Number(k)) = (self.field(a)?, b) else { return None };
+        match test {
+            Test::Equal => Some((field, field.place(mask), (k & !mask == 0).then(|| field.place(k)), false)),
+            Test::AnyOf => Some((field, field.place(mask & k), Some(0), true)),
+            _ => None,
+        }
+    }
+
+    /// Which values have to be there as numbers.
+    fn needed(&self) -> u64 {
+        let mut needed = 0u64;
+        let need = |needed: &mut u64, value: u8| *needed |= 1u64.checked_shl(value.into()).unwrap_or(0);
+        for step in &self.graph.steps {
+            match *step {
+                Draft::Ask { test, a, b, .. } if self.is(test, a, b).is_none() => {
+                    need(&mut needed, a);
+                    if let Operand::Value(b) = b {
+                        need(&mut needed, b);
+                    }
+                }
+                Draft::Return(Operand::Value(value)) => need(&mut needed, value),
+                _ => {}
+            }
+        }
+        for base in self.words.iter().filter_map(|word| word.base) {
+            need(&mut needed, base);
+        }
+        for (number, source) in (0..).zip(self.values) {
+            // There may be none.
+            if matches!(source, Source::Of { operation: code::DIV | code::MOD, .. }) {
+                need(&mut needed, number);
+            }
+        }
+        // What a value is made of comes before it.
+        for (number, source) in self.values.iter().enumerate().take(VALUES).rev() {
+            if needed >> number & 1 == 0 {
+                continue;
+            }
+            if let Source::Of { a, b, .. } = source {
+                need(&mut needed, *a);
+                if let Operand::Value(b) = b {
+                    need(&mut needed, *b);
+                }
+            }
+        }
+        needed
+    }
+
+    /// What is left of a step that computes a value.
+    fn compute(&self, value: u8, is_needed: bool, next: usize, then: Option<&Folded>) -> Option<Folded> {
+        if is_needed {
+            return Some(Folded::Compute { value, next });
+        }
+        match *self.source(value)? {
+            Source::Field(field) | Source::Header(field) => {
+                let is_asked = matches!(then, Some(Folded::Is { field: asked, .. } | Folded::Need { field: asked, .. })
+                    if asked.base == field.base && asked.end >= field.end);
+                (!is_asked).then_some(Folded::Need { field, next })
+            }
+            _ => None,
+        }
+    }
+
+    /// Appends the keys of a question.
+    fn key(&mut self, key: Option<u32>, more: Range<usize>) -> Option<Range<usize>> {
+        let count = usize::from(key.is_some()) + more.len();
+        if self.keys.len() + count > KEYS {
+            return None;
+        }
+        let start = self.keys.len();
+        self.keys.try_reserve(count).ok()?;
+        self.keys.extend(key);
+        self.keys.extend_from_within(more);
+        Some(start..self.keys.len())
+    }
+
+    fn steps(mut self) -> Option<(Vec<Step>, Vec<u32>)> {
+        let needed = self.needed();
+        let count = self.graph.steps.len();
+        let mut folded: Vec<Option<Folded>> = filled(None, count)?;
+        // Where each step's way goes on; from the end, as that comes after it.
+        let mut ways: Vec<usize> = filled(0, count)?;
+        for (at, step) in self.graph.steps.iter().enumerate().rev() {
+            let way = |next: usize| ways.get(next).copied();
+            let new = match *step {
+                Draft::Pass { .. } => return None,
+                Draft::Return(value) => Some(Folded::Return(value)),
+                Draft::Compute { value, next } => {
+                    let next = way(next)?;
+                    let is_needed = needed.checked_shr(value.into()).unwrap_or(0) & 1 != 0;
+                    let left = self.compute(value, is_needed, next, folded.get(next)?.as_ref());
+                    if left.is_none() {
+                        *ways.get_mut(at)? = next;
+                        continue;
+                    }
+                    left
+                }
+                Draft::Ask { test, a, b, yes, no } => {
+                    let (yes, no) = (way(yes)?, way(no)?);
+                    Some(match self.is(test, a, b) {
+                        None => Folded::Ask { test, a, b, yes, no },
+                        Some((field, mask, key, is_opposite)) => {
+                            let (yes, no) = if is_opposite { (no, yes) } else { (yes, no) };
+                            match folded.get(no)? {
+                                Some(Folded::Is { field: other, mask: under, keys, yes: there, no: else_ })
+                                    if *other == field && *under == mask && *there == yes =>
+                                {
+                                    let (keys, no) = (keys.clone(), *else_);
+                                    Folded::Is { field, mask, keys: self.key(key, keys)?, yes, no }
+                                }
+                                _ => Folded::Is { field, mask, keys: self.key(key, 0..0)?, yes, no },
+                            }
+                        }
+                    })
+                }
+            };
+            *folded.get_mut(at)? = new;
+            *ways.get_mut(at)? = at;
+        }
+        self.finish(*ways.first()?, &folded)
+    }
+
+    /// Gives the steps that a way leads to numbers.
+    fn finish(&self, first: usize, folded: &[Option<Folded>]) -> Option<(Vec<Step>, Vec<u32>)> {
+        let mut numbers: Vec<Option<u16>> = filled(None, folded.len())?;
+        *numbers.get_mut(first)? = Some(0);
+        let mut count = 0;
+        for (at, step) in folded.iter().enumerate() {
+            if numbers.get(at)?.is_none() {
+                continue;
+            }
+            if usize::from(count) == STEPS {
+                return None;
+            }
+            *numbers.get_mut(at)? = Some(count);
+            count += 1;
+            for next in step.as_ref()?.next().into_iter().flatten() {
+                *numbers.get_mut(next)? = Some(0);
+            }
+        }
+        let mut keys = Vec::new();
+        let mut steps = Vec::new();
+        steps.try_reserve_exact(usize::from(count)).ok()?;
+        for (step, number) in folded.iter().zip(&numbers) {
+            let (Some(step), Some(_)) = (step, number) else { continue };
+            let to = |next: usize| numbers.get(next).copied().flatten();
+            steps.push(match step.clone() {
+                Folded::Compute { value, next } => Step::Compute { value, next: to(next)? },
+                Folded::Need { field, next } => Step::Need { field, next: to(next)? },
+                Folded::Ask { test, a, b, yes, no } => Step::Ask { test, a, b, yes: to(yes)?, no: to(no)? },
+                Folded::Return(value) => Step::Return(value),
+                Folded::Is { field, mask, keys: range, yes, no } => {
+                    let from = self.keys.get(range)?;
+                    let start = keys.len();
+                    keys.try_reserve(from.len() + KEYS_AT_ONCE).ok()?;
+                    keys.extend_from_slice(from);
+                    if let (true, Some(last)) = (from.len() > 1, from.last()) {
+                        keys.resize(start + from.len().next_multiple_of(KEYS_AT_ONCE), *last);
+                    }
+                    Step::Is { field, mask, keys: start..keys.len(), yes: to(yes)?, no: to(no)? }
+                }
+            });
+        }
+        Some((steps, keys))
+    }
 }

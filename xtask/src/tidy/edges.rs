@@ -11,7 +11,7 @@ use super::source::{Source, is_test_only};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("mem", &[]),
     ("wire", &[]),
-    ("telemetry", &[]),
+    ("telemetry", &["mem"]),
     ("nic", &["mem", "wire"]),
     ("filter", &["mem", "wire", "telemetry"]),
     ("flow", &["mem", "wire"]),

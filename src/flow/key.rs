@@ -111,15 +111,18 @@ impl FlowKey {
         self.rest as u8 != Family::V4 as u8
     }
 
-    /// `==` with the parts of a key, without a call.
+    /// Its first 16 bytes are these.
     #[inline(always)]
-    pub(super) const fn is(&self, head: &Head, tail: &Tail) -> bool {
+    pub(super) const fn has_head(&self, head: &Head) -> bool {
         let [first, rest] = *head;
-        if (self.first ^ first) | (self.rest ^ rest) != 0 {
-            return false;
-        }
+        (self.first ^ first) | (self.rest ^ rest) == 0
+    }
+
+    /// What comes behind them is this.
+    #[inline(always)]
+    pub(super) const fn has_tail(&self, tail: &Tail) -> bool {
         let ([a, b, c], [x, y, z]) = (self.tail, *tail);
-        !self.is_long() || (a ^ x) | (b ^ y) | (c ^ z) == 0
+        (a ^ x) | (b ^ y) | (c ^ z) == 0
     }
 
     /// The same key in another zone.

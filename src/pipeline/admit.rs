@@ -81,13 +81,13 @@ impl<R: Recorder> Judge<'_, R> {
                 // The handshake is proxied: the SYN ends here.
                 return Outcome::Drop(DropReason::Synproxy);
             };
-            let Some(state) = self.help.tracker.table.get_mut(id) else { return Outcome::Drop(DropReason::Memory) };
+            let Some(state) = self.help.tracker.table.state_mut(id) else { return Outcome::Drop(DropReason::Memory) };
             let shift = state.peers.first().map_or(0, |peer| peer.shift);
             if let Some(mut edit) = Edit::new(frame, parsed, partial) {
-                if state.flags.contains(StateFlags::TIMESTAMPS) {
-                    let moment = moment(self.now_ns, bound, state, true, &self.help.tracker.stamps);
+                if state.hot.flags.contains(StateFlags::TIMESTAMPS) {
+                    let moment = moment(self.now_ns, bound, state.as_ref(), true, &self.help.tracker.stamps);
                     // The first segment of a connection contradicts nothing.
-                    let _ = state.stamps.segment(&mut edit, true, &moment);
+                    let _ = state.more.stamps.segment(&mut edit, true, &moment);
                 }
                 if target != key {
                     change::translate(&mut edit, way, &target);
@@ -202,12 +202,12 @@ impl<R: Recorder> Judge<'_, R> {
         }
         let (wire, stack) = if way == Way::In { (key, target) } else { (target, key) };
         let mut state = State::new(way, parsed.protocol, wire, stack, self.help.tracker.now);
-        state.set_epoch(self.help.tracker.epoch);
-        state.rule = number;
-        state.rule_id = life.map_or(0, |life| life.id);
-        state.translation = translation;
-        state.tag = tag;
-        let mut set = |flag, on: bool| state.flags.set(flag, on);
+        state.hot.set_epoch(self.help.tracker.epoch);
+        state.hot.rule = number;
+        state.more.rule_id = life.map_or(0, |life| life.id);
+        state.more.translation = translation;
+        state.more.tag = tag;
+        let mut set = |flag, on: bool| state.hot.flags.set(flag, on);
         let flags = rule.map_or(RuleFlags::empty(), |rule| rule.flags);
         set(StateFlags::SLOPPY, options.sloppy);
         set(StateFlags::LOG_ALL, flags.contains(RuleFlags::LOG_ALL) || verdict.copy);
@@ -216,13 +216,13 @@ impl<R: Recorder> Judge<'_, R> {
         set(StateFlags::SCRUB, verdict.scrub != Scrub::NONE);
         set(StateFlags::NO_DF, verdict.scrub.no_df);
         set(StateFlags::RANDOM_ID, verdict.scrub.random_id);
-        (state.min_ttl, state.max_mss) = (verdict.scrub.min_ttl, verdict.scrub.max_mss);
-        state.set_tos = verdict.scrub.set_tos;
+        (state.more.min_ttl, state.more.max_mss) = (verdict.scrub.min_ttl, verdict.scrub.max_mss);
+        state.more.set_tos = verdict.scrub.set_tos;
         let segment = if parsed.protocol == protocol::TCP { Segment::read(frame, parsed) } else { None };
         let mut proxied = false;
         if let Some(segment) = &segment {
-            state.open(segment);
-            state.flags.set(StateFlags::TIMESTAMPS, scrub.reassemble_tcp);
+            state.as_mut().open(segment);
+            state.hot.flags.set(StateFlags::TIMESTAMPS, scrub.reassemble_tcp);
             let is_syn = segment.flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
             proxied = is_syn && options.mode == StateMode::Synproxy && way == Way::In;
             if is_syn && options.mode == StateMode::Modulate {
@@ -233,19 +233,19 @@ impl<R: Recorder> Judge<'_, R> {
                 }
             }
         } else {
-            state.open_datagram();
+            state.as_mut().open_datagram();
         }
-        state.count(way, frame.len());
+        state.as_mut().count(way, frame.len());
         if options.source_track != SourceTrack::No {
-            state.source = self.track_source(&options, parsed, &state)?;
+            state.more.source = self.track_source(&options, parsed, state.as_ref())?;
         }
         if let Some(life) = life
             && !life.add_state(options.max)
         {
-            self.forget_source(state.source);
+            self.forget_source(state.more.source);
             return Err(DropReason::StateLimit);
         }
-        let source = state.source;
+        let source = state.more.source;
         let id = match self.help.tracker.insert(bound, state) {
             Ok(id) => id,
             Err(refused) => {

@@ -8,8 +8,8 @@ use super::Recorder;
 use super::judge::{Judge, state_key};
 use crate::filter::Foreseen;
 use crate::flow::FlowKey;
-use crate::flow::state::{State, Way, inside, key_of, key_of_ports};
-use crate::flow::table::{Candidate, FlowTable};
+use crate::flow::state::{StateTable, Way, inside, key_of, key_of_ports};
+use crate::flow::table::Candidate;
 use crate::mem::packet::BURST_MAX;
 use crate::wire::{self, Ends, Parsed, ParsedFlags, protocol};
 
@@ -76,7 +76,7 @@ fn has_ports(parsed: &Parsed) -> bool {
 
 /// The first look at the frames of a burst: key, hash, and the way to the table's bucket.
 pub struct Look<'a> {
-    table: &'a FlowTable<State>,
+    table: &'a StateTable,
     /// There is nothing to find.
     is_empty: bool,
     /// Of outgoing packets the key of a translated state is looked up, too.
@@ -86,7 +86,7 @@ pub struct Look<'a> {
 impl<'a> Look<'a> {
     /// At frames that go this way.
     #[inline(always)]
-    pub fn new(table: &'a FlowTable<State>, way: Way) -> Self {
+    pub fn new(table: &'a StateTable, way: Way) -> Self {
         Self { table, is_empty: table.is_empty(), inner: way == Way::Out && table.further_len() != 0 }
     }
 
@@ -134,26 +134,37 @@ impl<'a> Look<'a> {
         ahead.inner = None;
         if self.inner {
             let inner = self.table.hash(&inside(&key));
-            self.table.prefetch(inner);
+            self.table.prefetch_further(inner);
             ahead.inner = Some(inner);
+        }
+    }
+
+    /// The second look: the states that the buckets name.
+    #[inline(always)]
+    pub fn closer(&self, aheads: &mut [Ahead]) {
+        if !self.is_empty {
+            for ahead in aheads {
+                self.at_bucket(ahead);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn at_bucket(&self, ahead: &mut Ahead) {
+        if ahead.hints.contains(Hints::HASHED) {
+            let both = ahead.hints.contains(Hints::BOTH);
+            ahead.candidate = self.table.candidate(ahead.hash, both);
+            if let Some(inner) = ahead.inner
+                && ahead.is_absent()
+                && self.table.may_find_further(inner)
+            {
+                ahead.candidate = Candidate::SEARCH;
+            }
         }
     }
 }
 
 impl<R: Recorder> Judge<'_, R> {
-    /// The second look: the state that the bucket names.
-    #[inline(always)]
-    pub fn look_closer(&self, ahead: &mut Ahead) {
-        if ahead.hints.contains(Hints::HASHED) {
-            let table = &self.help.tracker.table;
-            let both = ahead.hints.contains(Hints::BOTH);
-            ahead.candidate = table.candidate(ahead.hash, both);
-            if let Some(inner) = ahead.inner.filter(|_| ahead.is_absent()) {
-                ahead.candidate = table.candidate(inner, both);
-            }
-        }
-    }
-
     /// The third look: what rules will say of packets without a state.
     #[inline(always)]
     pub fn foresee(&self, aheads: &mut [Ahead], parsed: &[Parsed]) {

@@ -4,12 +4,12 @@
 use alloc::boxed::Box;
 
 use super::note::{Listed, StateFilter, number_of};
-use super::tracker::{Tracker, ticks_of_seconds};
+use super::tracker::{Tracker, find_in, ticks_of_seconds};
 use crate::filter::{Bound, Timeout};
 use crate::flow::FlowKey;
 use crate::flow::Secret;
-use crate::flow::state::{Phase, State};
-use crate::flow::table::{FlowId, FlowTable};
+use crate::flow::state::{Phase, StateRef, StateTable};
+use crate::flow::table::FlowId;
 use crate::flow::wheel::Wheel;
 use crate::wire::Family;
 
@@ -46,7 +46,7 @@ pub struct Flush {
 
 /// A larger table in the place of a shard's, made by control; and the smaller one, to be freed by control.
 pub struct Memory {
-    table: FlowTable<State>,
+    table: StateTable,
     wheel: Wheel,
 }
 
@@ -54,12 +54,12 @@ impl Memory {
     /// For `capacity` states of a shard with this seed. `None` without memory. Allocates.
     #[must_use]
     pub fn new(capacity: usize, seed: u64) -> Option<Self> {
-        let table = FlowTable::new(capacity, capacity, Secret::from_seed(seed))?;
+        let table = StateTable::with_parts(capacity, capacity, Secret::from_seed(seed))?;
         Some(Self { table, wheel: Wheel::new(capacity, 0)? })
     }
 
     /// What a tracker works with.
-    pub fn into_parts(self) -> (FlowTable<State>, Wheel) {
+    pub fn into_parts(self) -> (StateTable, Wheel) {
         (self.table, self.wheel)
     }
 
@@ -103,7 +103,7 @@ impl Chores {
 
     /// The table before, with states that have not moved yet.
     #[inline]
-    pub fn old(&self) -> Option<&FlowTable<State>> {
+    pub fn old(&self) -> Option<&StateTable> {
         self.old.as_ref().map(|old| &old.table)
     }
 }
@@ -151,7 +151,7 @@ impl Tracker {
         self.chores.waits = false;
         for at in first..end {
             let Some(id) = self.table.id_at(at) else { continue };
-            if self.table.get(id).is_some_and(|state| !self.list(number_of(self.shard, id), state, bound)) {
+            if self.table.state(id).is_some_and(|state| !self.list(number_of(self.shard, id), state, bound)) {
                 (self.chores.list_at, self.chores.waits) = (Some(at), true);
                 return;
             }
@@ -171,13 +171,13 @@ impl Tracker {
 
     /// One state of a walk.
     fn step(&mut self, chore: Chore, id: FlowId, bound: Option<&Bound>) {
-        let Some(state) = self.table.get(id) else { return };
+        let Some(state) = self.table.state(id) else { return };
         let goes = match chore {
             Chore::Kill(filter) => filter.matches(number_of(self.shard, id), state),
             Chore::Flush(flush) => {
-                let ends = [state.wire.src(), state.stack.dst()];
-                let is_his = state.wire.family() == flush.family && ends.contains(&flush.addr);
-                is_his && flush.rule_id.is_none_or(|rule| rule == state.rule_id)
+                let ends = [state.more.wire.src(), state.more.stack.dst()];
+                let is_his = state.more.wire.family() == flush.family && ends.contains(&flush.addr);
+                is_his && flush.rule_id.is_none_or(|rule| rule == state.more.rule_id)
             }
             Chore::Rearm => {
                 if let Some(bound) = bound {
@@ -210,22 +210,22 @@ impl Tracker {
     }
 
     /// Puts one state on control's list; false if there is no room.
-    fn list(&self, id: u64, state: &State, bound: Option<&Bound>) -> bool {
+    fn list(&self, id: u64, state: StateRef<'_>, bound: Option<&Bound>) -> bool {
         let expires = bound.map_or(0, |bound| self.expiry(bound, state));
-        let number = bound.and_then(|bound| bound.counters().number_of(state.rule_id));
+        let number = bound.and_then(|bound| bound.counters().number_of(state.more.rule_id));
         let listed = Listed {
             id,
             rule: number.unwrap_or(u32::MAX),
             epoch: self.epoch,
-            way: state.way as u8,
-            protocol: state.protocol,
-            phases: state.phases.map(Phase::number),
-            wire: state.wire,
-            stack: state.stack,
-            age: self.now.saturating_sub(state.made),
+            way: state.hot.way as u8,
+            protocol: state.more.protocol,
+            phases: state.more.phases.map(Phase::number),
+            wire: state.more.wire,
+            stack: state.more.stack,
+            age: self.now.saturating_sub(state.more.made),
             expires: expires.saturating_sub(self.now),
             packets: state.packets(),
-            bytes: state.bytes(),
+            bytes: state.hot.bytes(),
         };
         self.shared.listed.push(listed).is_ok()
     }
@@ -250,18 +250,17 @@ impl Tracker {
 
     /// Moves the state with this key, if it is still in the table before.
     #[cold]
-    pub fn fetch(&mut self, hash: u64, key: &FlowKey) -> Option<FlowId> {
-        let id = self.chores.old()?.find(hash, key)?;
+    pub fn fetch(&mut self, hash: u64, key: &FlowKey, inner: bool) -> Option<FlowId> {
+        let id = find_in(self.chores.old()?, hash, key, inner)?;
         self.move_one(id)
     }
 
     fn move_one(&mut self, old_id: FlowId) -> Option<FlowId> {
         let old = self.chores.old.as_mut()?;
         old.wheel.cancel(old_id);
-        let state = old.table.remove(old_id)?;
-        let (wire, stack) = (state.wire, state.stack);
+        let state = old.table.take(old_id)?;
         // The new table has room for more than the old one had.
-        let id = self.place(wire, stack, state)?;
+        let id = self.place(state)?;
         self.has_made = true;
         // Its time is worked out when this one comes, at once.
         self.wheel.schedule(id, self.now);

@@ -25,11 +25,11 @@ impl<R: Recorder> Judge<'_, R> {
         let (bound, way) = (self.help.bound, self.help.way);
         let (key, hash, mut inner) = self.error_key(frame, parsed)?;
         let id = self.help.tracker.find(hash, &key, way == Way::In)?;
-        let state = self.help.tracker.table.get_mut(id)?;
-        if state.protocol == protocol::TCP && !state.flags.contains(StateFlags::SLOPPY) {
+        let mut state = self.help.tracker.table.state_mut(id)?;
+        if state.more.protocol == protocol::TCP && !state.hot.flags.contains(StateFlags::SLOPPY) {
             let bytes = frame.get(usize::from(inner.l4)..)?;
             let seq = u32::from_be_bytes(*bytes.get(4..)?.first_chunk()?);
-            let forward = state.is_forward(other(way));
+            let forward = state.hot.is_forward(other(way));
             let (sender, receiver) = state.ends(forward);
             let seq = seq.wrapping_sub(sender.shift);
             let reach = u32::from(receiver.window) << receiver.scale();
@@ -39,10 +39,10 @@ impl<R: Recorder> Judge<'_, R> {
                 return Some(Outcome::Drop(DropReason::StateMismatch));
             }
         }
-        let rule = bound.counters().number_of(state.rule_id).unwrap_or(Verdict::NO_RULE);
-        let (flags, scrub) = (state.flags, scrub_of(state));
+        let rule = bound.counters().number_of(state.more.rule_id).unwrap_or(Verdict::NO_RULE);
+        let (flags, scrub) = (state.hot.flags, scrub_of(state.as_ref()));
         if flags.contains(StateFlags::TRANSLATED) {
-            let (from, to) = (*state.key(way), *state.target(way));
+            let (from, to) = (*state.more.key(way), *state.more.target(way));
             change::translate_error(frame, parsed, &mut inner, way, &from, &to);
         }
         if flags.contains(StateFlags::SCRUB)

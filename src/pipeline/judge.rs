@@ -12,7 +12,7 @@ use crate::filter::{
 };
 use crate::flow::frag::Arrival;
 use crate::flow::scrub::{Moment, normalize};
-use crate::flow::state::{self, Phase, Segment, State, StateFlags, Tracked, Way};
+use crate::flow::state::{self, Phase, Segment, StateFlags, StateRef, Tracked, Way};
 use crate::flow::table::FlowId;
 use crate::flow::{FlowKey, Secret};
 use crate::mem::packet::BURST_MAX;
@@ -157,8 +157,9 @@ impl<'a, R: Recorder> Judge<'a, R> {
     /// Judges a frame that comes alone, and changes it.
     pub fn alone(&mut self, frame: &mut [u8], parsed: &mut Parsed, partial: bool) -> Outcome {
         let mut ahead = Ahead::default();
-        Look::new(&self.help.tracker.table, self.help.way).at(self.help.way, &mut ahead, frame, parsed);
-        self.look_closer(&mut ahead);
+        let look = Look::new(&self.help.tracker.table, self.help.way);
+        look.at(self.help.way, &mut ahead, frame, parsed);
+        look.closer(core::slice::from_mut(&mut ahead));
         self.foresee(core::slice::from_mut(&mut ahead), core::slice::from_ref(parsed));
         self.frame(self.help.way, frame, parsed, partial, &ahead)
     }
@@ -174,12 +175,7 @@ impl<'a, R: Recorder> Judge<'a, R> {
         outcomes: &mut Outcomes,
         mut marks: Option<&mut heapless::Vec<Mark, BURST_MAX>>,
     ) -> bool {
-        let mut is_known = true;
-        for ahead in &mut *aheads {
-            self.look_closer(ahead);
-            is_known &= !ahead.is_absent();
-        }
-        if !is_known {
+        if aheads.iter().any(Ahead::is_absent) {
             self.foresee(aheads, parsed);
         }
         // As many as frames, which fit.
@@ -205,8 +201,8 @@ impl<'a, R: Recorder> Judge<'a, R> {
         if self.is_plain && ahead.hints.contains(Hints::ORDINARY) {
             let tracker = &mut *self.help.tracker;
             let moment = (tracker.epoch, tracker.now);
-            if let Some(state) = tracker.table.candidate_mut(ahead.candidate, &ahead.key)
-                && state.note_ordinary(way, moment, frame, parsed)
+            if let Some((state, peers)) = tracker.table.candidate_mut(ahead.candidate, &ahead.key)
+                && state.note_ordinary(peers, way, moment, frame, parsed)
             {
                 self.mark = Mark { rule: state.rule, copied: false };
                 self.tally.count(state.rule, frame.len());
@@ -382,23 +378,24 @@ impl<'a, R: Recorder> Judge<'a, R> {
         let (bound, way) = (self.help.bound, self.help.way);
         let epoch = self.help.tracker.epoch;
         let now = self.help.tracker.now;
-        let state = self.help.tracker.table.get_mut(id)?;
-        if !state.is_of_epoch(epoch) {
+        let mut state = self.help.tracker.table.state_mut(id)?;
+        if !state.hot.is_of_epoch(epoch) {
             // Another ruleset: the rule may have another number, or be gone; the state stays (pf_ioctl.c, DIOCXCOMMIT).
-            state.rule = bound.counters().number_of(state.rule_id).unwrap_or(Verdict::NO_RULE);
-            state.set_epoch(epoch);
+            state.hot.rule = bound.counters().number_of(state.more.rule_id).unwrap_or(Verdict::NO_RULE);
+            state.hot.set_epoch(epoch);
         }
-        let forward = state.is_forward(way);
-        let before = state.lifetime;
+        let forward = state.hot.is_forward(way);
+        let before = state.hot.lifetime;
         let mut shifts = (0, 0);
         let mut established = false;
         // What a segment with a bad timestamp has changed by then is put back.
-        let saved = (state.flags.contains(StateFlags::TIMESTAMPS)).then_some((state.peers, state.phases, before));
-        if state.protocol == protocol::TCP {
+        let saved =
+            (state.hot.flags.contains(StateFlags::TIMESTAMPS)).then_some((*state.peers, state.more.phases, before));
+        if state.more.protocol == protocol::TCP {
             let Some(segment) = Segment::read(frame, parsed) else {
                 return Some(Outcome::Drop(DropReason::Short));
             };
-            if state.flags.intersects(StateFlags::PROXY_CLIENT | StateFlags::PROXY_SERVER) {
+            if state.hot.flags.intersects(StateFlags::PROXY_CLIENT | StateFlags::PROXY_SERVER) {
                 return Some(self.proxy(id, forward, frame, parsed, &segment));
             }
             let (sender, receiver) = state.ends(forward);
@@ -423,22 +420,22 @@ impl<'a, R: Recorder> Judge<'a, R> {
         } else {
             state.track_datagram(forward);
         }
-        if filter::has_dangerous_options(parsed) && !state.flags.contains(StateFlags::ALLOW_OPTS) {
+        if filter::has_dangerous_options(parsed) && !state.hot.flags.contains(StateFlags::ALLOW_OPTS) {
             return Some(Outcome::Drop(DropReason::IpOption));
         }
-        state.see(now);
+        state.hot.see(now);
         state.count(way, frame.len());
-        let (rule, flags, lifetime) = (state.rule, state.flags, state.lifetime);
+        let (rule, flags, lifetime) = (state.hot.rule, state.hot.flags, state.hot.lifetime);
         let changes = StateFlags::TRANSLATED | StateFlags::SCRUB | StateFlags::TIMESTAMPS;
         if flags.intersects(changes) || shifts != (0, 0) {
-            let target = *state.target(way);
-            let scrub = scrub_of(state);
+            let target = *state.more.target(way);
+            let scrub = scrub_of(state.as_ref());
             if let Some(mut edit) = Edit::new(frame, parsed, partial) {
                 if flags.contains(StateFlags::TIMESTAMPS) {
-                    let moment = moment(self.now_ns, bound, state, forward, &self.help.tracker.stamps);
-                    if state.stamps.segment(&mut edit, forward, &moment).is_err() {
+                    let moment = moment(self.now_ns, bound, state.as_ref(), forward, &self.help.tracker.stamps);
+                    if state.more.stamps.segment(&mut edit, forward, &moment).is_err() {
                         if let Some(saved) = saved {
-                            (state.peers, state.phases, state.lifetime) = saved;
+                            (*state.peers, state.more.phases, state.hot.lifetime) = saved;
                         }
                         return Some(Outcome::Drop(DropReason::BadTimestamp));
                     }
@@ -508,32 +505,32 @@ impl<'a, R: Recorder> Judge<'a, R> {
 
 /// What surrounds a segment whose timestamps are looked at. What is added to them is a matter of both addresses and of
 /// nothing else: to who reuses a port, the next connection's have to be later than the last one's (RFC 6191).
-pub(super) fn moment(now: u64, bound: &Bound, state: &State, forward: bool, secret: &Secret) -> Moment {
-    let [first, second] = state.phases;
-    let modulation = if state.stamps.has_begun(forward) {
+pub(super) fn moment(now: u64, bound: &Bound, state: StateRef<'_>, forward: bool, secret: &Secret) -> Moment {
+    let [first, second] = state.more.phases;
+    let modulation = if state.more.stamps.has_begun(forward) {
         0
     } else {
-        let (far, near) = (state.wire.src(), state.wire.dst());
-        let (from, to) = if forward == (state.way == Way::In) { (far, near) } else { (near, far) };
-        let between = FlowKey::new((&from, 0), (&to, 0), protocol::TCP, state.wire.family(), 0);
+        let (far, near) = (state.more.wire.src(), state.more.wire.dst());
+        let (from, to) = if forward == (state.hot.way == Way::In) { (far, near) } else { (near, far) };
+        let between = FlowKey::new((&from, 0), (&to, 0), protocol::TCP, state.more.wire.family(), 0);
         secret.hash(&between) as u32
     };
     Moment {
         now,
-        created: time_of(state.made),
+        created: time_of(state.more.made),
         established: first.min(second) >= Phase::ESTABLISHED,
         leeway: bound.ruleset().options.timeouts.get(Timeout::TcpTsDiff),
         modulation,
     }
 }
 
-pub(super) fn scrub_of(state: &State) -> Scrub {
+pub(super) fn scrub_of(state: StateRef<'_>) -> Scrub {
     Scrub {
-        no_df: state.flags.contains(StateFlags::NO_DF),
-        random_id: state.flags.contains(StateFlags::RANDOM_ID),
-        min_ttl: state.min_ttl,
-        max_mss: state.max_mss,
-        set_tos: state.set_tos,
+        no_df: state.hot.flags.contains(StateFlags::NO_DF),
+        random_id: state.hot.flags.contains(StateFlags::RANDOM_ID),
+        min_ttl: state.more.min_ttl,
+        max_mss: state.more.max_mss,
+        set_tos: state.more.set_tos,
         ..Scrub::NONE
     }
 }

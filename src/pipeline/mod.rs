@@ -54,6 +54,9 @@ pub const FRAME_MIN: usize = 14;
 /// of many compete for the same few places of the innermost cache.
 const FETCH_AHEAD: usize = 16;
 
+/// How many frames behind the first look at a frame the second one comes, which needs what the first one fetches.
+const LOOK_BEHIND: usize = 16;
+
 /// Key of the hash that flows are spread over shards by. The same everywhere: both ends of a virtual cable must come
 /// to the same queue for a flow. Whoever picks addresses to crowd one queue loses only speed, and that of a queue.
 pub const STEER_SEED: u64 = 0;
@@ -303,16 +306,24 @@ impl Pipeline {
             prefetch::line_of(packet.frame());
         }
         let look = Look::new(&self.tracker.table, way);
-        let places = self.parsed.iter_mut().zip(&mut self.aheads);
-        for (number, (packet, (parsed, ahead))) in burst.iter().zip(places).enumerate() {
-            if let Some(later) = burst.get(number + FETCH_AHEAD) {
-                prefetch::line_of(later.frame());
+        let mut number = 0;
+        let mut before: &mut [Ahead] = &mut [];
+        let groups = burst.chunks(LOOK_BEHIND).zip(self.parsed.chunks_mut(LOOK_BEHIND));
+        for ((packets, parsed), aheads) in groups.zip(self.aheads.chunks_mut(LOOK_BEHIND)) {
+            let aheads = aheads.get_mut(..packets.len()).unwrap_or_default();
+            for ((packet, parsed), ahead) in packets.iter().zip(parsed).zip(&mut *aheads) {
+                if let Some(later) = burst.get(number + FETCH_AHEAD) {
+                    prefetch::line_of(later.frame());
+                }
+                number += 1;
+                match parse_one(parsed, packet) {
+                    Some(ends) => look.at_ends(way, ahead, &ends),
+                    None => look.at(way, ahead, packet.frame(), parsed),
+                }
             }
-            match parse_one(parsed, packet) {
-                Some(ends) => look.at_ends(way, ahead, &ends),
-                None => look.at(way, ahead, packet.frame(), parsed),
-            }
+            look.closer(core::mem::replace(&mut before, aheads));
         }
+        look.closer(before);
     }
 
     /// Parses the burst, whose frames go out, keeps those whose flow belongs to this shard, and gives each of the others to
@@ -338,6 +349,9 @@ impl Pipeline {
             } else {
                 elsewhere(target, packet);
             }
+        }
+        if let Some(look) = &look {
+            look.closer(self.aheads.get_mut(..burst.len()).unwrap_or_default());
         }
     }
 

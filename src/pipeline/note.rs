@@ -5,7 +5,7 @@ use super::Pipeline;
 use super::chores::Chore;
 use super::tracker::Tracker;
 use crate::filter::Family;
-use crate::flow::state::State;
+use crate::flow::state::StateRef;
 use crate::flow::table::{FlowId, FlowTable};
 use crate::flow::{FlowKey, Secret};
 use crate::wire;
@@ -136,8 +136,8 @@ fn covers(host: &(Family, [u8; 16], u8), key: &FlowKey, addr: &[u8; 16]) -> bool
 }
 
 impl StateFilter {
-    pub(super) fn matches(&self, id: u64, state: &State) -> bool {
-        let keys = [&state.wire, &state.stack];
+    pub(super) fn matches(&self, id: u64, state: StateRef<'_>) -> bool {
+        let keys = [&state.more.wire, &state.more.stack];
         let ends = |host: &Option<(Family, [u8; 16], u8)>, peer: &Option<(Family, [u8; 16], u8)>| {
             keys.iter().any(|key| {
                 let of = |test: &Option<(Family, [u8; 16], u8)>, addr: [u8; 16]| {
@@ -147,7 +147,7 @@ impl StateFilter {
             })
         };
         self.id.is_none_or(|wanted| wanted == id)
-            && self.rule_id.is_none_or(|wanted| wanted == state.rule_id)
+            && self.rule_id.is_none_or(|wanted| wanted == state.more.rule_id)
             && ends(&self.host, &self.peer)
     }
 }

@@ -10,7 +10,7 @@ use super::note::{Addition, Note};
 use super::tracker::ticks;
 use crate::filter::{Family, SourceTrack, StateOptions};
 use crate::flow::sources::{NodeId, Wanted};
-use crate::flow::state::{State, StateFlags};
+use crate::flow::state::{StateFlags, StateRef};
 use crate::flow::table::FlowId;
 use crate::telemetry::DropReason;
 use crate::wire::{self, Parsed};
@@ -21,19 +21,19 @@ impl<R: Recorder> Judge<'_, R> {
         &mut self,
         options: &StateOptions,
         parsed: &Parsed,
-        state: &State,
+        state: StateRef<'_>,
     ) -> Result<Option<NodeId>, DropReason> {
         let bound = self.help.bound;
         let by_rule = options.source_track == SourceTrack::Rule;
         let wanted = Wanted {
             addr: &parsed.src,
             family: parsed.family,
-            rule_id: if by_rule { state.rule_id } else { 0 },
+            rule_id: if by_rule { state.more.rule_id } else { 0 },
             max_states: options.max_src_states,
             limit: bound.ruleset().options.limits.src_nodes as usize,
             now: self.help.tracker.now,
         };
-        let life = bound.counters().life(state.rule).filter(|_| by_rule);
+        let life = bound.counters().life(state.hot.rule).filter(|_| by_rule);
         let reserve = || life.is_none_or(|life| life.add_node(options.max_src_nodes));
         self.help.tracker.sources.count(&wanted, reserve).map(Some).ok_or(DropReason::SrcLimit)
     }
@@ -50,21 +50,22 @@ impl<R: Recorder> Judge<'_, R> {
         let bound = self.help.bound;
         let tracker = &mut self.help.tracker;
         let now = tracker.now;
-        let Some(state) = tracker.table.get_mut(id) else { return true };
-        let (Some(node), Some(rule)) = (state.source, bound.rule(state.rule)) else { return true };
+        let Some(state) = tracker.table.state_mut(id) else { return true };
+        let (Some(node), Some(rule)) = (state.more.source, bound.rule(state.hot.rule)) else { return true };
         let options = rule.state;
-        let is_new = !state.flags.contains(StateFlags::CONNECTION);
+        let is_new = !state.hot.flags.contains(StateFlags::CONNECTION);
         let rate = options
             .max_src_conn_rate
             .map(|rate| (rate.limit, ticks(u64::from(rate.seconds).saturating_mul(1_000_000_000))));
         let Some((connections, too_fast)) = tracker.sources.connected(node, is_new, rate, now) else { return true };
-        state.flags |= StateFlags::CONNECTION;
+        state.hot.flags |= StateFlags::CONNECTION;
         let too_many = options.max_src_conn != 0 && connections > options.max_src_conn;
         if !too_many && !too_fast {
             return true;
         }
-        let (wire_family, rule_id) = (state.wire.family(), state.rule_id);
-        let addr = if state.way == crate::flow::state::Way::In { state.wire.src() } else { state.stack.dst() };
+        let (wire_family, rule_id) = (state.more.wire.family(), state.more.rule_id);
+        let addr =
+            if state.hot.way == crate::flow::state::Way::In { state.more.wire.src() } else { state.more.stack.dst() };
         tracker.remove(Some(bound), id);
         if let Some(overload) = options.overload {
             let family = if wire_family == wire::Family::V4 { Family::V4 } else { Family::V6 };

@@ -18,9 +18,9 @@ impl<R: Recorder> Judge<'_, R> {
         let default = if parsed.family == Family::V4 { build::MSS_DEFAULT } else { build::MSS_DEFAULT_V6 };
         let mss = build::mss_of(frame, parsed).unwrap_or(default);
         let number = self.help.random.bits();
-        let Some(state) = self.help.tracker.table.get_mut(id) else { return };
-        state.flags |= StateFlags::PROXY_CLIENT;
-        state.proxy_mss = mss;
+        let Some(mut state) = self.help.tracker.table.state_mut(id) else { return };
+        state.hot.flags |= StateFlags::PROXY_CLIENT;
+        state.more.proxy_mss = mss;
         let (mut client, mut server) = state.ends(true);
         // Of the client: its number, and the one that it was given. Of the server: nothing yet.
         (client.low, client.high, client.scale) = (segment.seq, number, None);
@@ -46,11 +46,11 @@ impl<R: Recorder> Judge<'_, R> {
         let way = self.help.way;
         let now = self.help.tracker.now;
         let random = self.help.random.bits();
-        let Some(state) = self.help.tracker.table.get_mut(id) else { return ended };
-        state.see(now);
-        let mss = state.proxy_mss;
-        let target = *state.target(way);
-        let is_client_phase = state.flags.contains(StateFlags::PROXY_CLIENT);
+        let Some(mut state) = self.help.tracker.table.state_mut(id) else { return ended };
+        state.hot.see(now);
+        let mss = state.more.proxy_mss;
+        let target = *state.more.target(way);
+        let is_client_phase = state.hot.flags.contains(StateFlags::PROXY_CLIENT);
         let (mut client, mut server) = state.ends(true);
         if forward {
             if segment.flags & SYN != 0 && is_client_phase {
@@ -75,8 +75,8 @@ impl<R: Recorder> Judge<'_, R> {
             }
             let number = server.high;
             if is_client_phase {
-                state.flags.remove(StateFlags::PROXY_CLIENT);
-                state.flags.insert(StateFlags::PROXY_SERVER);
+                state.hot.flags.remove(StateFlags::PROXY_CLIENT);
+                state.hot.flags.insert(StateFlags::PROXY_SERVER);
                 if !self.connected(id) {
                     return Outcome::Drop(DropReason::SrcLimit);
                 }
@@ -127,8 +127,8 @@ impl<R: Recorder> Judge<'_, R> {
         server.high = server.low.wrapping_add(u32::from(client.window));
         (client.scale, server.scale) = (None, None);
         (*client.phase, *server.phase) = (Phase::ESTABLISHED, Phase::ESTABLISHED);
-        state.flags.remove(StateFlags::PROXY_SERVER);
-        state.lifetime = crate::flow::state::Lifetime::TcpEstablished;
+        state.hot.flags.remove(StateFlags::PROXY_SERVER);
+        state.hot.lifetime = crate::flow::state::Lifetime::TcpEstablished;
         self.answers.segment(way, true, frame, parsed, &to_server);
         self.answers.segment(way, false, frame, parsed, &to_client);
         let bound = self.help.bound;

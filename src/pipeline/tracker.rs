@@ -9,7 +9,7 @@ use crate::filter::{Bound, Timeout};
 use crate::flow::frag::Ranges;
 use crate::flow::index::{Claim, Index, Owner};
 use crate::flow::sources::{Node, NodeId, Sources};
-use crate::flow::state::{State, StateFlags, inside};
+use crate::flow::state::{State, StateFlags, StateRef, StateTable, inside};
 use crate::flow::table::{FlowId, FlowTable};
 use crate::flow::wheel::Wheel;
 use crate::flow::{FlowKey, Secret};
@@ -72,7 +72,7 @@ pub(super) const fn ticks_of_seconds(seconds: u32) -> u64 {
 /// See the module.
 pub struct Tracker {
     /// The states.
-    pub table: FlowTable<State>,
+    pub table: StateTable,
     pub(super) wheel: Wheel,
     /// Nodes of tracked sources, of all shards.
     pub sources: Arc<Sources>,
@@ -91,6 +91,12 @@ pub struct Tracker {
     pub epoch: u64,
     /// States were made since somebody set this to false.
     pub has_made: bool,
+}
+
+/// The state with this key: the one that the wire shows, or the inner one.
+#[inline]
+pub(super) fn find_in(table: &StateTable, hash: u64, key: &FlowKey, inner: bool) -> Option<FlowId> {
+    if inner { table.find_further(hash, key) } else { table.find(hash, key) }
 }
 
 /// A node of a rule is gone.
@@ -118,7 +124,7 @@ impl Tracker {
     pub fn new(shard: usize, sizes: &Sizes, seed: u64, known: &Known, shared: Arc<Shared>) -> Option<Self> {
         let capacity = sizes.states;
         let mut tracker = Self {
-            table: FlowTable::new(capacity, capacity, Secret::from_seed(seed))?,
+            table: StateTable::with_parts(capacity, capacity, Secret::from_seed(seed))?,
             wheel: Wheel::new(capacity, 0)?,
             sources: known.sources.clone(),
             indexes: heapless::Vec::new(),
@@ -243,22 +249,23 @@ impl Tracker {
     /// [`Tracker::find`], where the hash of the key that a translated state would have may be known, too.
     #[inline]
     pub fn find_hashed(&mut self, hash: u64, inner: Option<u64>, key: &FlowKey, wire: bool) -> Option<FlowId> {
-        let mut found = self.look(hash, key);
+        let mut found = self.look(hash, key, false);
         if !wire && self.has_inner_keys() {
             let both = |id| self.table.get(id).is_some_and(|state| !state.flags.contains(StateFlags::TRANSLATED));
             if !found.is_some_and(both) {
                 let key = inside(key);
-                found = self.look(inner.unwrap_or_else(|| self.table.hash(&key)), &key);
+                found = self.look(inner.unwrap_or_else(|| self.table.hash(&key)), &key, true);
             }
         }
         found
     }
 
+    /// The state with this key: the one that the wire shows, or the inner one.
     #[inline]
-    fn look(&mut self, hash: u64, key: &FlowKey) -> Option<FlowId> {
-        match self.table.locate(hash, key) {
-            Some(hit) => Some(hit.id),
-            None if self.chores.old().is_some() => self.fetch(hash, key),
+    fn look(&mut self, hash: u64, key: &FlowKey, inner: bool) -> Option<FlowId> {
+        match find_in(&self.table, hash, key, inner) {
+            Some(id) => Some(id),
+            None if self.chores.old().is_some() => self.fetch(hash, key, inner),
             None => None,
         }
     }
@@ -275,20 +282,25 @@ impl Tracker {
         self.has(key).is_none() && self.elsewhere(key, true).is_none()
     }
 
-    /// A state of this shard has this key: whether it is a translated one.
+    /// A state of this shard has this key on the wire: whether it is a translated one.
     fn has(&self, key: &FlowKey) -> Option<bool> {
-        let hash = self.table.hash(key);
-        let in_table = |table: &FlowTable<State>| {
-            let state = table.get(table.find(hash, key)?)?;
-            Some(state.flags.contains(StateFlags::TRANSLATED))
+        let is_translated = |(table, id): (&StateTable, FlowId)| {
+            table.get(id).is_some_and(|state| state.flags.contains(StateFlags::TRANSLATED))
         };
+        self.anywhere(key, false).map(is_translated)
+    }
+
+    /// The table with the state that has this key, and the state.
+    fn anywhere(&self, key: &FlowKey, inner: bool) -> Option<(&StateTable, FlowId)> {
+        let hash = self.table.hash(key);
+        let in_table = |table| Some((table, find_in(table, hash, key, inner)?));
         in_table(&self.table).or_else(|| self.chores.old().and_then(in_table))
     }
 
     /// From one side a state with these keys would look like one that this shard has.
     fn clashes(&self, wire: &FlowKey, stack: &FlowKey) -> bool {
         self.has(wire).is_some()
-            || (self.has_inner_keys() && self.has(&inside(stack)).is_some())
+            || (self.has_inner_keys() && self.anywhere(&inside(stack), true).is_some())
             || (wire != stack && self.has(stack) == Some(false))
     }
 
@@ -311,14 +323,14 @@ impl Tracker {
     /// Why not; nothing has changed then.
     pub fn insert(&mut self, bound: &Bound, state: State) -> Result<FlowId, Refused> {
         let limit = u64::from(bound.ruleset().options.limits.states);
-        let (wire, stack) = (state.wire, state.stack);
+        let (wire, stack) = (state.more.wire, state.more.stack);
         if self.clashes(&wire, &stack) {
             return Err(Refused::Taken);
         }
         if !self.has_memory() || !self.shared.add_state(limit) {
             return Err(Refused::Full);
         }
-        let entered = self.enter(wire, stack, state);
+        let entered = self.enter(state);
         let id = entered.inspect_err(|_| self.shared.remove_state())?;
         self.has_made = true;
         self.rearm(bound, id);
@@ -326,11 +338,12 @@ impl Tracker {
     }
 
     /// Puts a state where it is found, by all shards; or nowhere.
-    fn enter(&mut self, wire: FlowKey, stack: FlowKey, state: State) -> Result<FlowId, Refused> {
+    fn enter(&mut self, state: State) -> Result<FlowId, Refused> {
+        let (wire, stack) = (state.more.wire, state.more.stack);
         if self.has_others() {
             self.claim_both(&wire, &stack)?;
         }
-        let id = self.place(wire, stack, state);
+        let id = self.place(state);
         if id.is_none() && self.has_others() {
             self.release_both(&wire, &stack);
         }
@@ -338,12 +351,13 @@ impl Tracker {
     }
 
     /// Puts a state into the table, under both keys.
-    pub(super) fn place(&mut self, wire: FlowKey, stack: FlowKey, state: State) -> Option<FlowId> {
-        let id = self.table.insert(self.table.hash(&wire), wire, state).ok()?;
+    pub(super) fn place(&mut self, state: State) -> Option<FlowId> {
+        let (wire, stack) = (state.more.wire, state.more.stack);
+        let id = self.table.add(self.table.hash(&wire), state).ok()?;
         if wire != stack {
             let inner = inside(&stack);
             if self.table.add_key(id, self.table.hash(&inner), inner) != Ok(true) {
-                self.table.remove(id);
+                let _ = self.table.take(id);
                 return None;
             }
         }
@@ -352,7 +366,7 @@ impl Tracker {
 
     /// Sets the timer of a state by its lifetime.
     pub fn rearm(&mut self, bound: &Bound, id: FlowId) {
-        if let Some(state) = self.table.get(id) {
+        if let Some(state) = self.table.state(id) {
             let at = self.expiry(bound, state);
             self.wheel.schedule(id, at);
         }
@@ -361,19 +375,19 @@ impl Tracker {
     /// Takes a state out, with everything that counts it.
     pub fn remove(&mut self, bound: Option<&Bound>, id: FlowId) {
         self.wheel.cancel(id);
-        let Some(state) = self.table.remove(id) else { return };
+        let Some(state) = self.table.take(id) else { return };
         self.shared.remove_state();
         if let Some(bound) = bound
-            && let Some(number) = bound.counters().number_of(state.rule_id)
+            && let Some(number) = bound.counters().number_of(state.more.rule_id)
             && let Some(life) = bound.counters().life(number)
         {
             life.remove_state();
         }
         if self.has_others() {
-            self.release_both(&state.wire, &state.stack);
+            self.release_both(&state.more.wire, &state.more.stack);
         }
-        if let Some(node) = state.source {
-            self.leave_source(bound, node, state.flags.contains(StateFlags::CONNECTION));
+        if let Some(node) = state.more.source {
+            self.leave_source(bound, node, state.hot.flags.contains(StateFlags::CONNECTION));
         }
     }
 
@@ -389,7 +403,7 @@ impl Tracker {
         self.now = ticks(now_ns);
         let mut budget = EXPIRE_BUDGET;
         while let Some(id) = self.wheel.expired(self.now, &mut budget) {
-            let Some(state) = self.table.get(id) else { continue };
+            let Some(state) = self.table.state(id) else { continue };
             let at = bound.map_or(0, |bound| self.expiry(bound, state));
             if at > self.now {
                 self.wheel.schedule(id, at);
@@ -403,16 +417,19 @@ impl Tracker {
     /// The tick at which a state is over if nothing follows: its rule's timeout or the ruleset's, shortened when there are
     /// many states (pf.conf(5), `adaptive.start`).
     #[must_use]
-    pub fn expiry(&self, bound: &Bound, state: &State) -> u64 {
+    pub fn expiry(&self, bound: &Bound, state: StateRef<'_>) -> u64 {
         let options = &bound.ruleset().options;
-        let number =
-            if state.is_of_epoch(self.epoch) { Some(state.rule) } else { bound.counters().number_of(state.rule_id) };
+        let number = if state.hot.is_of_epoch(self.epoch) {
+            Some(state.hot.rule)
+        } else {
+            bound.counters().number_of(state.more.rule_id)
+        };
         let own = number.and_then(|number| bound.rule(number)).map(|rule| &rule.state.timeouts);
         let of = |timeout: usize| {
             let own = own.and_then(|own| own.0.get(timeout).copied()).unwrap_or(0);
             if own != 0 { own } else { options.timeouts.0.get(timeout).copied().unwrap_or(0) }
         };
-        let seconds = of(state.lifetime as usize);
+        let seconds = of(state.hot.lifetime as usize);
         // A rule with a start of its own counts its own states.
         let own_start = own.map_or(0, |own| own.get(Timeout::AdaptiveStart));
         let states = if own_start != 0 {
@@ -430,6 +447,6 @@ impl Tracker {
         } else {
             full
         };
-        state.seen(self.now).saturating_add(life).max(1)
+        state.hot.seen(self.now).saturating_add(life).max(1)
     }
 }

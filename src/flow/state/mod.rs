@@ -18,9 +18,10 @@ use bitflags::bitflags;
 use super::FlowKey;
 use super::scrub::TcpScrub;
 use super::sources::NodeId;
-use super::table::{BEFORE, BEHIND};
+use super::table::{BEFORE, BEFORE_SECOND, FlowId, FlowTable, Full};
 use crate::wire::icmp::{HEADER_LEN, IcmpHeader, NEIGHBOR_ADVERT, NEIGHBOR_SOLICIT};
 use crate::wire::{Ends, Parsed, ParsedFlags, protocol};
+pub use hot::Hot;
 pub use tcp::{End, Peer, Phase, Segment, Shift, Tracked};
 
 /// Which way a packet goes, seen from the host.
@@ -91,33 +92,18 @@ bitflags! {
     }
 }
 
-/// One state. What every packet of it reads and writes comes first and ends, behind what a table has in front, with the
-/// first cache line; what TCP needs besides comes last, in the line where a table has the rest of a long key.
+/// The numbers of TCP: of the end that began, and of the other.
+pub type Peers = [Peer; 2];
+
+/// What few packets need.
 #[derive(Clone, Debug)]
-#[repr(C)]
-pub struct State {
-    /// What it is.
-    pub flags: StateFlags,
-    /// The way of the packet that made it.
-    pub way: Way,
-    /// Which timeout applies.
-    pub lifetime: Lifetime,
-    /// Number of the rule that made it; `u32::MAX` = there is none any more.
-    pub rule: u32,
-    /// Ruleset that `rule` is a number in, see [`State::set_epoch`].
-    epoch: u32,
-    /// When the last packet came, the lower half of its ticks; see [`State::seen`].
-    seen: u32,
-    /// Bytes that came in, and that went out.
-    bytes: [u64; 2],
-    /// Packets that came in and that went out, the lower halves.
-    packets: [u32; 2],
+pub struct More {
     /// What the wire shows.
     pub wire: FlowKey,
     /// What the stack says.
     pub stack: FlowKey,
-    /// Upper halves of `packets`.
-    more_packets: [u32; 2],
+    /// Upper halves of [`Hot`]'s packets.
+    packets: [u32; 2],
     /// How far the end that began is, and the other.
     pub phases: [Phase; 2],
     /// IP protocol.
@@ -142,46 +128,92 @@ pub struct State {
     pub proxy_mss: u16,
     /// When it was made, ticks.
     pub made: u64,
-    /// TCP: the end that began, and the other.
-    pub peers: [Peer; 2],
 }
 
+/// Flows that are states, each in its three parts.
+pub type StateTable = FlowTable<Hot, Peers, More>;
+
 const _: () = {
-    use core::mem::offset_of;
-    assert!(BEFORE + offset_of!(State, wire) == 64, "what is hot fills one line");
-    let last = (BEFORE + offset_of!(State, peers)) / 64;
-    assert!(
-        (BEFORE + size_of::<State>() + BEHIND).div_ceil(64) == last + 1,
-        "TCP's part has a line with the key's rest"
-    );
-    assert!(last == 4);
+    assert!(BEFORE + size_of::<Hot>() == 64, "what is hot fills one line");
+    assert!(BEFORE_SECOND + size_of::<Peers>() <= 64, "TCP's numbers are in the line with the key's rest");
 };
 
-impl Default for State {
-    /// Of no packet.
-    fn default() -> Self {
-        Self::new(Way::In, 0, FlowKey::EMPTY, FlowKey::EMPTY, 0)
+/// One state.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// What every packet needs.
+    pub hot: Hot,
+    /// What TCP needs besides.
+    pub peers: Peers,
+    /// The rest.
+    pub more: More,
+}
+
+/// A state in its table, to be looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct StateRef<'a> {
+    /// What every packet needs.
+    pub hot: &'a Hot,
+    /// What TCP needs besides.
+    pub peers: &'a Peers,
+    /// The rest.
+    pub more: &'a More,
+}
+
+/// A state, wherever it is, to be changed.
+#[derive(Debug)]
+pub struct StateMut<'a> {
+    /// What every packet needs.
+    pub hot: &'a mut Hot,
+    /// What TCP needs besides.
+    pub peers: &'a mut Peers,
+    /// The rest.
+    pub more: &'a mut More,
+}
+
+impl StateTable {
+    /// A state, while it is there.
+    #[must_use]
+    #[inline]
+    pub fn state(&self, id: FlowId) -> Option<StateRef<'_>> {
+        self.parts(id).map(|(hot, peers, more)| StateRef { hot, peers, more })
+    }
+
+    /// A state, while it is there.
+    #[must_use]
+    #[inline]
+    pub fn state_mut(&mut self, id: FlowId) -> Option<StateMut<'_>> {
+        self.parts_mut(id).map(|(hot, peers, more)| StateMut { hot, peers, more })
+    }
+
+    /// Adds a state by the key that the wire shows, whose hash this is.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn add(&mut self, hash: u64, state: State) -> Result<FlowId, Full> {
+        let State { hot, peers, more } = state;
+        self.insert_parts(hash, more.wire, (hot, peers, more))
+    }
+
+    /// Takes a state out.
+    pub fn take(&mut self, id: FlowId) -> Option<State> {
+        self.remove_parts(id).map(|(hot, peers, more)| State { hot, peers, more })
     }
 }
 
-impl State {
-    /// A new one, without a packet counted.
-    #[must_use]
-    pub fn new(way: Way, protocol: u8, wire: FlowKey, stack: FlowKey, now: u64) -> Self {
-        let mut flags = StateFlags::OPEN_IN | StateFlags::OPEN_OUT;
-        flags.set(StateFlags::TRANSLATED, wire != stack);
+impl Default for More {
+    /// Of no packet.
+    fn default() -> Self {
+        Self::new(0, FlowKey::EMPTY, FlowKey::EMPTY, 0)
+    }
+}
+
+impl More {
+    fn new(protocol: u8, wire: FlowKey, stack: FlowKey, now: u64) -> Self {
         Self {
-            flags,
-            way,
-            lifetime: first_lifetime(protocol),
-            rule: u32::MAX,
-            epoch: 0,
-            seen: now as u32,
-            bytes: [0; 2],
-            packets: [0; 2],
             wire,
             stack,
-            more_packets: [0; 2],
+            packets: [0; 2],
             phases: [Phase::CLOSED; 2],
             protocol,
             min_ttl: 0,
@@ -194,32 +226,7 @@ impl State {
             tag: 0,
             proxy_mss: 0,
             made: now,
-            peers: [Peer::default(); 2],
         }
-    }
-
-    /// True if `rule` is a number in the ruleset `epoch`. (Four billion loads between two packets would be mistaken.)
-    #[must_use]
-    #[inline(always)]
-    pub const fn is_of_epoch(&self, epoch: u64) -> bool {
-        self.epoch == epoch as u32
-    }
-
-    /// Says which ruleset `rule` is a number in.
-    pub const fn set_epoch(&mut self, epoch: u64) {
-        self.epoch = epoch as u32;
-    }
-
-    /// Notes when the last packet came, ticks.
-    #[inline(always)]
-    pub const fn see(&mut self, now: u64) {
-        self.seen = now as u32;
-    }
-
-    /// When the last packet came, ticks: the time not after `now` that has the half that is kept.
-    #[must_use]
-    pub const fn seen(&self, now: u64) -> u64 {
-        now.saturating_sub((now as u32).wrapping_sub(self.seen) as u64)
     }
 
     /// The key that packets of this way are looked up by.
@@ -239,65 +246,71 @@ impl State {
             Way::Out => &self.wire,
         }
     }
+}
 
-    /// True for packets of the end that began.
+impl State {
+    /// A new one, without a packet counted.
     #[must_use]
-    #[inline(always)]
-    pub fn is_forward(&self, way: Way) -> bool {
-        self.way == way
+    pub fn new(way: Way, protocol: u8, wire: FlowKey, stack: FlowKey, now: u64) -> Self {
+        let mut hot = Hot::new(way, protocol, now);
+        hot.flags.set(StateFlags::TRANSLATED, wire != stack);
+        Self { hot, peers: [Peer::default(); 2], more: More::new(protocol, wire, stack, now) }
+    }
+
+    /// To be looked at.
+    #[must_use]
+    pub const fn as_ref(&self) -> StateRef<'_> {
+        let Self { hot, peers, more } = self;
+        StateRef { hot, peers, more }
+    }
+
+    /// To be changed.
+    pub const fn as_mut(&mut self) -> StateMut<'_> {
+        let Self { hot, peers, more } = self;
+        StateMut { hot, peers, more }
+    }
+}
+
+impl StateRef<'_> {
+    /// Packets of the end that began, and of the other.
+    #[must_use]
+    pub fn packets(&self) -> [u64; 2] {
+        let ([a, b], [more_a, more_b]) = (self.hot.packets.map(u64::from), self.more.packets.map(u64::from));
+        self.hot.by_end([more_a << 32 | a, more_b << 32 | b])
+    }
+}
+
+impl StateMut<'_> {
+    /// To be looked at.
+    #[must_use]
+    pub const fn as_ref(&self) -> StateRef<'_> {
+        let Self { hot, peers, more } = self;
+        StateRef { hot, peers, more }
     }
 
     /// Sender and receiver of packets of this way.
     #[inline(always)]
     pub const fn ends(&mut self, forward: bool) -> (End<'_>, End<'_>) {
-        let ([first, second], [a, b]) = (&mut self.peers, &mut self.phases);
+        let ([first, second], [a, b]) = (&mut *self.peers, &mut self.more.phases);
         let (first, second) = (End { peer: first, phase: a }, End { peer: second, phase: b });
         if forward { (first, second) } else { (second, first) }
     }
 
     /// Counts a packet.
-    #[inline(always)]
     pub fn count(&mut self, way: Way, len: usize) {
-        let index = usize::from(way == Way::Out);
-        if let (Some(packets), Some(bytes)) = (self.packets.get_mut(index), self.bytes.get_mut(index)) {
-            *bytes = bytes.wrapping_add(len as u64);
-            *packets = packets.wrapping_add(1);
-            if *packets == 0 {
-                self.carry(index);
-            }
-        }
-    }
-
-    #[cold]
-    fn carry(&mut self, index: usize) {
-        if let Some(more) = self.more_packets.get_mut(index) {
+        if self.hot.carries(way)
+            && let Some(more) = self.more.packets.get_mut(usize::from(way == Way::Out))
+        {
             *more = more.wrapping_add(1);
         }
-    }
-
-    /// Of the end that began, and of the other, what came in and went out.
-    const fn by_end(&self, [came_in, went_out]: [u64; 2]) -> [u64; 2] {
-        if matches!(self.way, Way::In) { [came_in, went_out] } else { [went_out, came_in] }
-    }
-
-    /// Packets of the end that began, and of the other.
-    #[must_use]
-    pub fn packets(&self) -> [u64; 2] {
-        let ([a, b], [more_a, more_b]) = (self.packets.map(u64::from), self.more_packets.map(u64::from));
-        self.by_end([more_a << 32 | a, more_b << 32 | b])
-    }
-
-    /// Bytes, the same way.
-    #[must_use]
-    pub const fn bytes(&self) -> [u64; 2] {
-        self.by_end(self.bytes)
+        self.hot.count(way, len);
     }
 
     /// Notes the packet, of anything but TCP, that made the state.
     pub fn open_datagram(&mut self) {
-        let [first, _] = &mut self.phases;
+        let [first, _] = &mut self.more.phases;
         *first = Phase::SINGLE;
-        self.lifetime = first_lifetime(self.protocol);
+        self.hot.lifetime = first_lifetime(self.more.protocol);
     }
 
     /// Follows a packet of anything but TCP (pf's `pf_test_state_udp`, `pf_test_state_icmp`, `pf_test_state_other`).
@@ -307,24 +320,17 @@ impl State {
         if *receiver.phase == Phase::SINGLE {
             *receiver.phase = Phase::MULTIPLE;
         }
-        let both = self.phases == [Phase::MULTIPLE; 2];
-        self.lifetime = match (self.protocol, both) {
+        let both = self.more.phases == [Phase::MULTIPLE; 2];
+        self.hot.lifetime = match (self.more.protocol, both) {
             (protocol::UDP, true) => Lifetime::UdpMultiple,
             (protocol::UDP, false) => Lifetime::UdpSingle,
             (protocol::ICMP | protocol::ICMPV6, _) => Lifetime::IcmpError,
             (_, true) => Lifetime::OtherMultiple,
             (_, false) => Lifetime::OtherSingle,
         };
-        let [first, second] = self.phases;
+        let [first, second] = self.more.phases;
         let settled = |sender, receiver| sender >= Phase::SINGLE && receiver != Phase::SINGLE;
-        self.settle(settled(first, second), settled(second, first));
-    }
-
-    /// Says of which end another packet as the last one would change nothing but numbers.
-    fn settle(&mut self, first: bool, second: bool) {
-        let (came_in, went_out) = if self.way == Way::In { (first, second) } else { (second, first) };
-        self.flags.set(StateFlags::OPEN_IN, !came_in);
-        self.flags.set(StateFlags::OPEN_OUT, !went_out);
+        self.hot.settle(settled(first, second), settled(second, first));
     }
 }
 

@@ -4,7 +4,7 @@
 use core::num::NonZeroU8;
 use core::ops::{Deref, DerefMut};
 
-use super::{Lifetime, State};
+use super::{Lifetime, StateMut};
 use crate::wire::tcp::{self, ACK, FIN, RST, SYN, TcpHeader};
 use crate::wire::{Parsed, ParsedFlags};
 
@@ -191,7 +191,7 @@ pub(super) const fn at_least(a: u32, b: u32) -> bool {
     distance(a, b) >= 0
 }
 
-impl State {
+impl StateMut<'_> {
     /// Notes the segment that made the state. It went as it is: shifts are set afterwards.
     pub fn open(&mut self, segment: &Segment) {
         let (mut first, mut second) = self.ends(true);
@@ -206,19 +206,19 @@ impl State {
         second.high = 1;
         second.window = 1;
         *second.phase = Phase::CLOSED;
-        self.lifetime = Lifetime::TcpFirst;
-        self.flags.set(super::StateFlags::FROM_SYN, segment.flags & (SYN | ACK) == SYN);
+        self.hot.lifetime = Lifetime::TcpFirst;
+        self.hot.flags.set(super::StateFlags::FROM_SYN, segment.flags & (SYN | ACK) == SYN);
     }
 
     /// Follows a segment. `exact` = a RST must have the very number that is expected.
     pub fn track_tcp(&mut self, forward: bool, segment: &Segment, exact: bool) -> Tracked {
-        let sloppy = self.flags.contains(super::StateFlags::SLOPPY);
-        let [first, second] = self.phases;
+        let sloppy = self.hot.flags.contains(super::StateFlags::SLOPPY);
+        let [first, second] = self.more.phases;
         if segment.flags & (SYN | ACK) == SYN && first.min(second) >= Phase::FIN_WAIT_2 {
             return Tracked::Reused;
         }
         // What the opener sent is known from its first byte on.
-        let is_answer = !forward && self.flags.contains(super::StateFlags::FROM_SYN);
+        let is_answer = !forward && self.hot.flags.contains(super::StateFlags::FROM_SYN);
         let (sender, receiver) = self.ends(forward);
         let tracked = if sloppy {
             loosely(sender, receiver, segment)
@@ -226,11 +226,11 @@ impl State {
             fully(sender, receiver, segment, (exact, is_answer))
         };
         if matches!(tracked, Tracked::Pass | Tracked::Established) {
-            let [first, second] = self.phases;
-            self.lifetime = lifetime(first.min(second), first.max(second));
+            let [first, second] = self.more.phases;
+            self.hot.lifetime = lifetime(first.min(second), first.max(second));
             let shifted = self.peers.iter().any(|peer| peer.shift != 0);
-            let settled = self.phases == [Phase::ESTABLISHED; 2] && !shifted;
-            self.settle(settled, settled);
+            let settled = self.more.phases == [Phase::ESTABLISHED; 2] && !shifted;
+            self.hot.settle(settled, settled);
         }
         tracked
     }

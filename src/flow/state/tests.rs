@@ -14,27 +14,27 @@ fn segment(flags: u8, seq: u32, ack: u32, len: u32) -> Segment {
 /// A connection after its handshake: the client at 101, the server at 501.
 fn established() -> State {
     let mut state = state();
-    state.open(&segment(SYN, 100, 0, 0));
-    assert_eq!(state.track_tcp(true, &segment(SYN, 100, 0, 0), true), Tracked::Pass);
-    assert_eq!(state.track_tcp(false, &segment(SYN | ACK, 500, 101, 0), true), Tracked::Pass);
-    assert_eq!(state.lifetime, Lifetime::TcpOpening);
-    assert_eq!(state.track_tcp(true, &segment(ACK, 101, 501, 0), true), Tracked::Established);
-    assert_eq!(state.lifetime, Lifetime::TcpEstablished);
+    state.as_mut().open(&segment(SYN, 100, 0, 0));
+    assert_eq!(state.as_mut().track_tcp(true, &segment(SYN, 100, 0, 0), true), Tracked::Pass);
+    assert_eq!(state.as_mut().track_tcp(false, &segment(SYN | ACK, 500, 101, 0), true), Tracked::Pass);
+    assert_eq!(state.hot.lifetime, Lifetime::TcpOpening);
+    assert_eq!(state.as_mut().track_tcp(true, &segment(ACK, 101, 501, 0), true), Tracked::Established);
+    assert_eq!(state.hot.lifetime, Lifetime::TcpEstablished);
     state
 }
 
 #[test]
 fn a_connection_opens_and_closes() {
     let mut state = established();
-    assert_eq!(state.track_tcp(true, &segment(ACK, 101, 501, 200), true), Tracked::Pass);
-    assert_eq!(state.track_tcp(false, &segment(ACK, 501, 301, 400), true), Tracked::Pass);
-    assert_eq!(state.track_tcp(true, &segment(FIN | ACK, 301, 901, 0), true), Tracked::Pass);
-    assert_eq!(state.lifetime, Lifetime::TcpClosing);
-    assert_eq!(state.track_tcp(false, &segment(FIN | ACK, 901, 302, 0), true), Tracked::Pass);
-    assert_eq!(state.track_tcp(true, &segment(ACK, 302, 902, 0), true), Tracked::Pass);
-    assert_eq!(state.lifetime, Lifetime::TcpClosed);
+    assert_eq!(state.as_mut().track_tcp(true, &segment(ACK, 101, 501, 200), true), Tracked::Pass);
+    assert_eq!(state.as_mut().track_tcp(false, &segment(ACK, 501, 301, 400), true), Tracked::Pass);
+    assert_eq!(state.as_mut().track_tcp(true, &segment(FIN | ACK, 301, 901, 0), true), Tracked::Pass);
+    assert_eq!(state.hot.lifetime, Lifetime::TcpClosing);
+    assert_eq!(state.as_mut().track_tcp(false, &segment(FIN | ACK, 901, 302, 0), true), Tracked::Pass);
+    assert_eq!(state.as_mut().track_tcp(true, &segment(ACK, 302, 902, 0), true), Tracked::Pass);
+    assert_eq!(state.hot.lifetime, Lifetime::TcpClosed);
     // A new connection of the same ports.
-    assert_eq!(state.track_tcp(true, &segment(SYN, 9000, 0, 0), true), Tracked::Reused);
+    assert_eq!(state.as_mut().track_tcp(true, &segment(SYN, 9000, 0, 0), true), Tracked::Reused);
 }
 
 #[test]
@@ -48,12 +48,12 @@ fn what_is_outside_the_window_does_not_pass() {
         (false, segment(SYN | ACK, 99999, 101, 0)),
     ] {
         let mut state = established();
-        assert_eq!(state.track_tcp(forward, &forged, true), Tracked::Mismatch, "{forged:?}");
-        assert_eq!(state.lifetime, Lifetime::TcpEstablished);
+        assert_eq!(state.as_mut().track_tcp(forward, &forged, true), Tracked::Mismatch, "{forged:?}");
+        assert_eq!(state.hot.lifetime, Lifetime::TcpEstablished);
     }
     let mut state = established();
-    assert_eq!(state.track_tcp(false, &segment(RST | ACK, 501, 101, 0), true), Tracked::Pass);
-    assert_eq!(state.lifetime, Lifetime::TcpClosed);
+    assert_eq!(state.as_mut().track_tcp(false, &segment(RST | ACK, 501, 101, 0), true), Tracked::Pass);
+    assert_eq!(state.hot.lifetime, Lifetime::TcpClosed);
 }
 
 #[test]
@@ -61,36 +61,36 @@ fn windows_scale_when_both_ends_do() {
     for (server, far_ahead) in [(Some(Shift::new(4)), Tracked::Pass), (None, Tracked::Mismatch)] {
         let mut state = state();
         let syn = Segment { scale: Some(Shift::new(4)), ..segment(SYN, 100, 0, 0) };
-        state.open(&syn);
-        assert_eq!(state.track_tcp(true, &syn, true), Tracked::Pass);
+        state.as_mut().open(&syn);
+        assert_eq!(state.as_mut().track_tcp(true, &syn, true), Tracked::Pass);
         let answer = Segment { scale: server, ..segment(SYN | ACK, 500, 101, 0) };
-        assert_eq!(state.track_tcp(false, &answer, true), Tracked::Pass);
-        assert_eq!(state.track_tcp(true, &segment(ACK, 101, 501, 0), true), Tracked::Established);
-        assert_eq!(state.track_tcp(false, &segment(ACK, 501, 101, 0), true), Tracked::Pass);
+        assert_eq!(state.as_mut().track_tcp(false, &answer, true), Tracked::Pass);
+        assert_eq!(state.as_mut().track_tcp(true, &segment(ACK, 101, 501, 0), true), Tracked::Established);
+        assert_eq!(state.as_mut().track_tcp(false, &segment(ACK, 501, 101, 0), true), Tracked::Pass);
         // 15000 bytes fit into a window of 1000 << 4 only.
-        assert_eq!(state.track_tcp(true, &segment(ACK, 101, 501, 15000), true), far_ahead, "{server:?}");
+        assert_eq!(state.as_mut().track_tcp(true, &segment(ACK, 101, 501, 15000), true), far_ahead, "{server:?}");
     }
 }
 
 #[test]
 fn an_answer_to_another_handshake_is_told_so() {
     let mut state = state();
-    state.open(&segment(SYN, 100, 0, 0));
-    assert_eq!(state.track_tcp(true, &segment(SYN, 100, 0, 0), true), Tracked::Pass);
-    assert_eq!(state.track_tcp(false, &segment(SYN | ACK, 500, 0x9000_0000, 0), true), Tracked::Reset);
-    assert_eq!(state.track_tcp(false, &segment(SYN | ACK, 800, 101, 0), true), Tracked::Pass);
+    state.as_mut().open(&segment(SYN, 100, 0, 0));
+    assert_eq!(state.as_mut().track_tcp(true, &segment(SYN, 100, 0, 0), true), Tracked::Pass);
+    assert_eq!(state.as_mut().track_tcp(false, &segment(SYN | ACK, 500, 0x9000_0000, 0), true), Tracked::Reset);
+    assert_eq!(state.as_mut().track_tcp(false, &segment(SYN | ACK, 800, 101, 0), true), Tracked::Pass);
 }
 
 #[test]
 fn datagrams_age_by_who_has_spoken() {
     let key = FlowKey::new((&[1; 16], 53), (&[2; 16], 4000), protocol::UDP, Family::V4, 0);
     let mut state = State::new(Way::Out, protocol::UDP, key, key, 7);
-    assert_eq!(state.lifetime, Lifetime::UdpFirst);
-    state.track_datagram(true);
-    assert_eq!(state.lifetime, Lifetime::UdpSingle);
-    state.track_datagram(false);
-    state.track_datagram(true);
-    assert_eq!(state.lifetime, Lifetime::UdpMultiple);
+    assert_eq!(state.hot.lifetime, Lifetime::UdpFirst);
+    state.as_mut().track_datagram(true);
+    assert_eq!(state.hot.lifetime, Lifetime::UdpSingle);
+    state.as_mut().track_datagram(false);
+    state.as_mut().track_datagram(true);
+    assert_eq!(state.hot.lifetime, Lifetime::UdpMultiple);
 }
 
 #[test]
@@ -106,9 +106,9 @@ fn a_reset_before_a_gap_fits_if_it_acknowledges_exactly() {
         (segment(RST | ACK, 601u32.wrapping_sub(2000), 501, 0), Tracked::Mismatch),
     ] {
         let mut state = established();
-        assert_eq!(state.track_tcp(true, &segment(ACK, 101, 501, 200), true), Tracked::Pass);
-        assert_eq!(state.track_tcp(true, &segment(ACK, 401, 501, 200), true), Tracked::Pass);
-        assert_eq!(state.track_tcp(true, &reset, true), tracked, "{reset:?}");
+        assert_eq!(state.as_mut().track_tcp(true, &segment(ACK, 101, 501, 200), true), Tracked::Pass);
+        assert_eq!(state.as_mut().track_tcp(true, &segment(ACK, 401, 501, 200), true), Tracked::Pass);
+        assert_eq!(state.as_mut().track_tcp(true, &reset, true), tracked, "{reset:?}");
     }
 }
 
@@ -118,39 +118,39 @@ fn what_is_left_of_the_last_connection_does_not_answer_the_next() {
     let last = 100u32.wrapping_sub(65537);
     for stale in [segment(ACK, 7_000_000, last, 300), segment(FIN | ACK, 7_000_000, last, 0)] {
         let mut state = state();
-        state.open(&segment(SYN, 100, 0, 0));
-        assert_eq!(state.track_tcp(true, &segment(SYN, 100, 0, 0), true), Tracked::Pass);
-        assert_eq!(state.track_tcp(false, &stale, true), Tracked::Reset, "{stale:?}");
-        assert_eq!(state.track_tcp(false, &segment(SYN | ACK, 500, 101, 0), true), Tracked::Pass);
-        assert_eq!(state.track_tcp(true, &segment(ACK, 101, 501, 0), true), Tracked::Established);
+        state.as_mut().open(&segment(SYN, 100, 0, 0));
+        assert_eq!(state.as_mut().track_tcp(true, &segment(SYN, 100, 0, 0), true), Tracked::Pass);
+        assert_eq!(state.as_mut().track_tcp(false, &stale, true), Tracked::Reset, "{stale:?}");
+        assert_eq!(state.as_mut().track_tcp(false, &segment(SYN | ACK, 500, 101, 0), true), Tracked::Pass);
+        assert_eq!(state.as_mut().track_tcp(true, &segment(ACK, 101, 501, 0), true), Tracked::Established);
     }
     // Of one that was met on its way, nobody knows where it began.
     let mut state = state();
-    state.open(&segment(ACK, 100, 7_000_000, 0));
-    assert_eq!(state.track_tcp(false, &segment(ACK, 7_000_000, last, 300), true), Tracked::Pass);
+    state.as_mut().open(&segment(ACK, 100, 7_000_000, 0));
+    assert_eq!(state.as_mut().track_tcp(false, &segment(ACK, 7_000_000, last, 300), true), Tracked::Pass);
 }
 
 #[test]
 fn after_the_end_a_reset_need_not_be_exact() {
     let mut state = established();
-    assert_eq!(state.track_tcp(true, &segment(ACK, 101, 501, 200), true), Tracked::Pass);
-    assert_eq!(state.track_tcp(true, &segment(RST, 301, 0, 0), true), Tracked::Pass);
+    assert_eq!(state.as_mut().track_tcp(true, &segment(ACK, 101, 501, 200), true), Tracked::Pass);
+    assert_eq!(state.as_mut().track_tcp(true, &segment(RST, 301, 0, 0), true), Tracked::Pass);
     // It was lost, and the 200 bytes with it: what the other end goes on sending is answered with a number that it expects.
-    assert_eq!(state.track_tcp(false, &segment(ACK, 501, 101, 100), true), Tracked::Pass);
-    assert_eq!(state.track_tcp(true, &segment(RST, 101, 0, 0), true), Tracked::Pass);
-    assert_eq!(state.track_tcp(true, &segment(RST, 40_000, 0, 0), true), Tracked::Mismatch);
+    assert_eq!(state.as_mut().track_tcp(false, &segment(ACK, 501, 101, 100), true), Tracked::Pass);
+    assert_eq!(state.as_mut().track_tcp(true, &segment(RST, 101, 0, 0), true), Tracked::Pass);
+    assert_eq!(state.as_mut().track_tcp(true, &segment(RST, 40_000, 0, 0), true), Tracked::Mismatch);
 }
 
 #[test]
 fn counts_go_on_past_32_bits() {
     for way in [Way::In, Way::Out] {
         let mut state = state();
-        assert_eq!(state.way, Way::Out);
-        state.packets = [u32::MAX; 2];
-        state.count(way, u32::MAX as usize);
-        state.count(way, 60);
+        assert_eq!(state.hot.way, Way::Out);
+        state.hot.packets = [u32::MAX; 2];
+        state.as_mut().count(way, u32::MAX as usize);
+        state.as_mut().count(way, 60);
         let (before, after) = ((u64::from(u32::MAX), 0), ((1 << 32) + 1, (1 << 32) + 59));
         let (first, second) = if way == Way::Out { (after, before) } else { (before, after) };
-        assert_eq!((state.packets(), state.bytes()), ([first.0, second.0], [first.1, second.1]));
+        assert_eq!((state.as_ref().packets(), state.hot.bytes()), ([first.0, second.0], [first.1, second.1]));
     }
 }

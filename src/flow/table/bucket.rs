@@ -24,6 +24,13 @@ const _: () = assert!(size_of::<Bucket>() == 64 && WAYS + size_of::<u32>() == ta
 #[derive(Clone, Copy)]
 pub(super) struct Ways(u32);
 
+impl Ways {
+    #[inline(always)]
+    pub const fn is_empty(&self) -> bool {
+        self.0 == 0
+    }
+}
+
 impl Iterator for Ways {
     type Item = usize;
 

@@ -1,13 +1,18 @@
 //! The flow table: from a key to its flow, one cache line for the way there and one for the flow.
 //!
-//! A flow's place begins with the part of its key that every key has, and then its own data; what only long keys have
-//! (two IPv6 addresses do not leave much of a line) comes behind the data. So the owner says, by the order of the data, what
-//! is in the line that every packet needs, and what in the last one, with the rest of a long key.
+//! A flow is in three places of the same number in three rows, by how often it is needed: a line with the part of its key
+//! that every key has and `T`; a line with what only long keys have (two IPv6 addresses do not leave much of a line) and
+//! `U`; and `V`. So the lines that every packet needs lie close together: of ten million flows they are 0.6 GB, a fifth of
+//! everything, and that many pages are a fifth as often a miss of the caches that hold their addresses.
+//!
+//! Further keys, which translation adds, have buckets of their own: as long as there are none, nothing of them is touched.
 //!
 //! A bucket is a cache line of twelve entries: a tag of eight bits of the hash, and the index of the flow. All tags are
-//! compared at once. There are buckets for twice the entries, so that one entry in a thousand finds its bucket full; it
+//! compared at once. There are buckets for twice the keys, so that one entry in a thousand finds its bucket full; it
 //! goes to the next one with room, and the full one counts it, so that a search stops at the first bucket that nothing
-//! went past. Tags have no wrong hit but one in 20, which costs a comparison of keys.
+//! went past. Two more bits of the hash stand
+//! beside the index: a search meets another's entry once in 200 times, which costs a comparison of keys, and for that a
+//! line from far away.
 //!
 //! A table never grows, and nothing is allocated after it was made. It is full when as many flows are in it as it was
 //! made for, never before, and then refuses new ones and keeps the old: pf's `set limit states`. Who decides to make
@@ -16,19 +21,22 @@
 //!
 //! Whether a place is taken is said by its generation, which is odd then; and a free place has no key's head.
 //!
-//! **Memory**: 10.7 bytes of buckets, 48 of key and links and the flow's own, rounded up to whole cache lines; the
-//! operating system gives the flows' part when it is first used.
+//! **Memory**: 10.7 bytes of buckets, 24 of key and links and `T`, 24 of a long key's rest and `U`, both rounded up to whole
+//! cache lines, and `V`; the operating system gives the flows' part when it is first used.
 
 mod bucket;
+mod directory;
+mod place;
 #[cfg(test)]
 mod tests;
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
-use self::bucket::{Bucket, FREE, WAYS};
-use super::key::{Head, NO_HEAD, Tail};
+use self::directory::Directory;
+pub use self::place::Behind;
+use self::place::{Further, Second, Slot};
+use super::key::NO_HEAD;
 use super::{FlowKey, Secret};
 use crate::mem::prefetch;
 
@@ -40,8 +48,6 @@ pub const BURST_MAX: usize = 64;
 
 /// No link.
 const NONE: u32 = u32::MAX;
-/// In a bucket: the rest of the number is the index of a further key, not of a flow.
-const FURTHER: u32 = 1 << 31;
 
 /// A flow in a table, while it is there: when it has been removed, its id finds nothing, even when its place has been
 /// taken by another.
@@ -71,94 +77,37 @@ impl FlowId {
     }
 }
 
-/// A flow, and which of its keys found it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hit {
-    /// The flow.
-    pub id: FlowId,
-    /// False: the key that it was inserted with. True: one that was added.
-    pub further: bool,
-}
-
 /// What a first look at the bucket of a hash says: the flow that it probably is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate(u32);
 
 impl Candidate {
-    /// No flow and no key has such a hash. No slot and no further key has such a number.
-    pub const ABSENT: Self = Self(u32::MAX);
+    /// No flow has such a hash. No slot has such a number.
+    pub const ABSENT: Self = Self(directory::ABSENT);
     /// There is more to search.
-    const SEARCH: Self = Self(u32::MAX - 1);
+    pub const SEARCH: Self = Self(directory::SEARCH);
 }
 
 /// The table has as many flows, or as many further keys, as it was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-/// A place for a flow.
-#[repr(C, align(64))]
-struct Slot<T> {
-    /// The key's, if it is in use; otherwise nobody's.
-    head: Head,
-    /// Odd: in use.
-    generation: NonZeroU32,
-    /// In use: its first further key. Free: the next free slot.
-    next: u32,
-    value: T,
-    /// The rest of the key.
-    tail: Tail,
-}
-
-/// How much of a place comes before a flow's own data, bytes.
+/// How much of a flow's first place comes before its own data, bytes.
 pub const BEFORE: usize = core::mem::offset_of!(Slot<u64>, value);
-/// How much comes behind.
-pub const BEHIND: usize = size_of::<Tail>();
-
-impl<T> Slot<T> {
-    #[inline(always)]
-    const fn is_used(&self) -> bool {
-        self.generation.get() & 1 != 0
-    }
-
-    /// The key, if it is in use.
-    const fn key(&self) -> FlowKey {
-        FlowKey::from_parts(self.head, self.tail)
-    }
-
-    /// This is where the flow with this key is.
-    #[inline(always)]
-    const fn is_of(&self, key: &FlowKey) -> bool {
-        key.is(&self.head, &self.tail)
-    }
-
-    /// This is where the flow with this id is.
-    #[inline(always)]
-    fn has(&self, id: FlowId) -> bool {
-        self.generation == id.generation && self.is_used()
-    }
-
-    /// Taken, or free again.
-    fn turn(&mut self) {
-        // Behind the last, which is odd, comes the first that is even.
-        self.generation = self.generation.checked_add(1).unwrap_or(const { NonZeroU32::MIN.saturating_add(1) });
-    }
-}
-
-/// A further key of a flow.
-#[derive(Clone, Copy)]
-struct Further {
-    key: FlowKey,
-    owner: u32,
-    /// In use: the flow's next one. Free: the next free one.
-    next: u32,
-}
+/// The same of the second place.
+pub const BEFORE_SECOND: usize = core::mem::offset_of!(Second<u64>, value);
 
 /// A map from keys to flows. See the module.
-pub struct FlowTable<T> {
+pub struct FlowTable<T, U = (), V = ()> {
     secret: Secret,
-    buckets: Box<[Bucket]>,
-    /// As long as the most flows that there have been at a time.
+    /// Of the keys that flows were inserted with, the numbers of the flows.
+    firsts: Directory,
+    /// Of further keys, their own numbers.
+    others: Directory,
+    /// As long as the most flows that there have been at a time, and the two behind it with it.
     slots: Vec<Slot<T>>,
+    seconds: Vec<Second<U>>,
+    thirds: Vec<V>,
     further: Vec<Further>,
     free_slot: u32,
     free_further: u32,
@@ -168,29 +117,55 @@ pub struct FlowTable<T> {
     further_capacity: usize,
 }
 
+/// Room for so many, to be taken later.
+fn room<T>(count: usize) -> Option<Vec<T>> {
+    let mut all = Vec::new();
+    all.try_reserve_exact(count).ok()?;
+    Some(all)
+}
+
+/// The data of a flow that has nothing but its first place.
 impl<T> FlowTable<T> {
     /// An empty table for `capacity` flows and `further` further keys ([`FlowTable::add_key`]).
     ///
     /// `None` without memory, or when one of them is more than [`CAPACITY_MAX`].
     #[must_use]
     pub fn new(capacity: usize, further: usize, secret: Secret) -> Option<Self> {
+        Self::with_parts(capacity, further, secret)
+    }
+
+    /// [`FlowTable::insert_parts`].
+    ///
+    /// # Errors
+    /// [`Full`]: there are [`FlowTable::capacity`] flows.
+    pub fn insert(&mut self, hash: u64, key: FlowKey, value: T) -> Result<FlowId, Full> {
+        self.insert_parts(hash, key, (value, (), ()))
+    }
+
+    /// [`FlowTable::remove_parts`].
+    pub fn remove(&mut self, id: FlowId) -> Option<T>
+    where
+        T: Default,
+    {
+        self.remove_parts(id).map(|(value, (), ())| value)
+    }
+}
+
+impl<T, U, V> FlowTable<T, U, V> {
+    /// [`FlowTable::new`], of flows in three parts.
+    #[must_use]
+    pub fn with_parts(capacity: usize, further: usize, secret: Secret) -> Option<Self> {
         if capacity > CAPACITY_MAX || further > CAPACITY_MAX {
             return None;
         }
-        // Half full when it is full.
-        let count = (capacity + further).div_ceil(WAYS / 2) + 1;
-        let mut buckets = Vec::new();
-        buckets.try_reserve_exact(count).ok()?;
-        buckets.resize(count, Bucket::EMPTY);
-        let mut slots = Vec::new();
-        slots.try_reserve_exact(capacity).ok()?;
-        let mut further_keys = Vec::new();
-        further_keys.try_reserve_exact(further).ok()?;
         Some(Self {
             secret,
-            buckets: buckets.into_boxed_slice(),
-            slots,
-            further: further_keys,
+            firsts: Directory::new(capacity)?,
+            others: Directory::new(further)?,
+            slots: room(capacity)?,
+            seconds: room(capacity)?,
+            thirds: room(capacity)?,
+            further: room(further)?,
             free_slot: NONE,
             free_further: NONE,
             len: 0,
@@ -221,8 +196,9 @@ impl<T> FlowTable<T> {
     /// Bytes that a table for `capacity` flows and `further` further keys takes, when it is full.
     #[must_use]
     pub const fn memory(capacity: usize, further: usize) -> usize {
-        ((capacity + further).div_ceil(WAYS / 2) + 1) * size_of::<Bucket>()
-            + capacity * size_of::<Slot<T>>()
+        Directory::memory(capacity)
+            + Directory::memory(further)
+            + capacity * (size_of::<Slot<T>>() + size_of::<Second<U>>() + size_of::<V>())
             + further * size_of::<Further>()
     }
 
@@ -233,106 +209,91 @@ impl<T> FlowTable<T> {
         self.secret.hash(key)
     }
 
-    /// The bucket where the search for a hash begins: the upper half scaled, so no division.
-    #[inline(always)]
-    fn home(&self, hash: u64) -> usize {
-        (((hash >> 32) * self.buckets.len() as u64) >> 32) as usize
-    }
-
-    #[inline(always)]
-    fn after(&self, bucket: usize) -> usize {
-        if bucket + 1 < self.buckets.len() { bucket + 1 } else { 0 }
-    }
-
     /// Begins to fetch what [`FlowTable::find`] reads first.
     #[inline(always)]
     pub fn prefetch(&self, hash: u64) {
-        prefetch::element(&self.buckets, self.home(hash));
+        self.firsts.prefetch(hash);
     }
 
     /// The flow that [`FlowTable::find`] will probably find, once the memory that [`FlowTable::prefetch`] asked for is
-    /// there; begins to fetch it: the first cache line, and with `both` also the last one, which a long key and whoever
-    /// reads the end of the data needs.
+    /// there; begins to fetch it: the first part, and with `both` also the second one, which a long key needs.
     #[must_use]
     #[inline(always)]
     pub fn candidate(&self, hash: u64, both: bool) -> Candidate {
-        let Some(bucket) = self.buckets.get(self.home(hash)) else { return Candidate::SEARCH };
-        let Some(reference) = bucket.with_tag(tag(hash)).next().and_then(|way| bucket.reference(way)) else {
-            return if bucket.passed() == 0 { Candidate::ABSENT } else { Candidate::SEARCH };
-        };
-        if reference & FURTHER == 0 {
-            self.prefetch_slot(reference, both);
-        } else {
-            prefetch::element(&self.further, (reference & !FURTHER) as usize);
-        }
-        Candidate(reference)
+        let first = self.firsts.first(hash);
+        self.prefetch_slot(first, both);
+        Candidate(first)
     }
 
-    /// The data of the flow that was inserted with this key, if it is where [`FlowTable::candidate`] said. Nothing is
-    /// said about its absence.
+    /// Begins to fetch what [`FlowTable::find_further`] reads first.
     #[inline(always)]
-    pub fn candidate_mut(&mut self, candidate: Candidate, key: &FlowKey) -> Option<&mut T> {
-        let slot = self.slots.get_mut(candidate.0 as usize)?;
-        slot.is_of(key).then_some(&mut slot.value)
+    pub fn prefetch_further(&self, hash: u64) {
+        self.others.prefetch(hash);
+    }
+
+    /// False if [`FlowTable::find_further`] finds nothing; begins to fetch what it reads otherwise.
+    #[must_use]
+    #[inline(always)]
+    pub fn may_find_further(&self, hash: u64) -> bool {
+        let first = self.others.first(hash);
+        prefetch::element(&self.further, first as usize);
+        first != directory::ABSENT
+    }
+
+    /// The first part of the flow that was inserted with this key, if it is where [`FlowTable::candidate`] said, and the
+    /// way to the second part. Nothing is said about its absence.
+    #[inline(always)]
+    pub fn candidate_mut(&mut self, candidate: Candidate, key: &FlowKey) -> Option<(&mut T, Behind<'_, U>)> {
+        let index = candidate.0 as usize;
+        let slot = self.slots.get_mut(index)?;
+        if !key.has_head(&slot.head) || (key.is_long() && !self.seconds.get(index)?.is_of(key)) {
+            return None;
+        }
+        Some((&mut slot.value, Behind { seconds: &mut self.seconds, index }))
     }
 
     #[inline(always)]
     fn prefetch_slot(&self, index: u32, both: bool) {
-        if let Some(slot) = self.slots.get(index as usize) {
-            prefetch::line(slot, 0);
-            if both && core::mem::offset_of!(Slot<T>, tail) >= 64 {
-                prefetch::line(slot, core::mem::offset_of!(Slot<T>, tail));
-            }
+        prefetch::element(&self.slots, index as usize);
+        if both {
+            prefetch::element(&self.seconds, index as usize);
         }
     }
 
-    /// The flow that has this key. `hash` is the key's.
-    #[must_use]
-    #[inline]
-    pub fn find(&self, hash: u64, key: &FlowKey) -> Option<FlowId> {
-        self.locate(hash, key).map(|hit| hit.id)
-    }
-
-    /// The flow that has this key, and which of its keys that is. `hash` is the key's.
-    #[must_use]
-    #[inline]
-    pub fn locate(&self, hash: u64, key: &FlowKey) -> Option<Hit> {
-        let tag = tag(hash);
-        let mut at = self.home(hash);
-        for _ in 0..self.buckets.len() {
-            let bucket = self.buckets.get(at)?;
-            for way in bucket.with_tag(tag) {
-                if let Some(hit) = self.verify(bucket.reference(way)?, key) {
-                    return Some(hit);
-                }
-            }
-            if bucket.passed() == 0 {
-                return None;
-            }
-            at = self.after(at);
-        }
-        None
-    }
-
-    /// The flow behind `reference`, if it has this key.
+    /// This is where the flow with this key is.
     #[inline(always)]
-    fn verify(&self, reference: u32, key: &FlowKey) -> Option<Hit> {
-        if reference & FURTHER == 0 {
-            let slot = self.slots.get(reference as usize)?;
-            let id = FlowId { index: reference, generation: slot.generation };
-            return slot.is_of(key).then_some(Hit { id, further: false });
-        }
-        let entry = self.further.get((reference & !FURTHER) as usize)?;
-        if entry.key != *key {
-            return None;
-        }
-        let slot = self.slots.get(entry.owner as usize)?;
-        Some(Hit { id: FlowId { index: entry.owner, generation: slot.generation }, further: true })
+    fn is_of(&self, index: usize, slot: &Slot<T>, key: &FlowKey) -> bool {
+        key.has_head(&slot.head) && (!key.is_long() || self.seconds.get(index).is_some_and(|second| second.is_of(key)))
     }
 
-    /// [`FlowTable::locate`] for up to [`BURST_MAX`] keys, with the memory of all of them fetched at the same time: as
+    /// The flow that was inserted with this key. `hash` is the key's.
+    #[must_use]
+    #[inline(never)]
+    pub fn find(&self, hash: u64, key: &FlowKey) -> Option<FlowId> {
+        self.firsts.search(hash, |reference| self.verify(reference, key))
+    }
+
+    /// The flow that this key was added to. `hash` is the key's.
+    #[must_use]
+    pub fn find_further(&self, hash: u64, key: &FlowKey) -> Option<FlowId> {
+        let owner = self.others.search(hash, |reference| {
+            let entry = self.further.get(reference as usize)?;
+            (entry.key == *key).then_some(entry.owner)
+        })?;
+        self.id_at(owner as usize)
+    }
+
+    /// The flow with this number, if it was inserted with this key.
+    #[inline(always)]
+    fn verify(&self, reference: u32, key: &FlowKey) -> Option<FlowId> {
+        let slot = self.slots.get(reference as usize)?;
+        let id = FlowId { index: reference, generation: slot.generation };
+        self.is_of(reference as usize, slot, key).then_some(id)
+    }
+
+    /// [`FlowTable::find`] for up to [`BURST_MAX`] keys, with the memory of all of them fetched at the same time: as
     /// many results as there are hashes, keys and places for results.
-    pub fn find_burst(&self, hashes: &[u64], keys: &[FlowKey], found: &mut [Option<Hit>]) {
+    pub fn find_burst(&self, hashes: &[u64], keys: &[FlowKey], found: &mut [Option<FlowId>]) {
         let mut first = [Candidate::SEARCH; BURST_MAX];
         for hash in hashes {
             self.prefetch(*hash);
@@ -345,7 +306,7 @@ impl<T> FlowTable<T> {
             if first != Candidate::ABSENT {
                 *found = self.verify(first.0, key);
                 if found.is_none() {
-                    *found = self.locate(*hash, key);
+                    *found = self.find(*hash, key);
                 }
             }
         }
@@ -356,14 +317,19 @@ impl<T> FlowTable<T> {
     ///
     /// # Errors
     /// [`Full`]: there are [`FlowTable::capacity`] flows.
-    pub fn insert(&mut self, hash: u64, key: FlowKey, value: T) -> Result<FlowId, Full> {
-        let index = if let Some(slot) = self.slots.get_mut(self.free_slot as usize) {
+    pub fn insert_parts(&mut self, hash: u64, key: FlowKey, parts: (T, U, V)) -> Result<FlowId, Full> {
+        let (value, second, third) = parts;
+        let (head, second) = (key.head(), Second { tail: *key.tail(), value: second });
+        let free = self.free_slot as usize;
+        let places = (self.slots.get_mut(free), self.seconds.get_mut(free), self.thirds.get_mut(free));
+        let index = if let (Some(slot), Some(old_second), Some(old_third)) = places {
             let index = self.free_slot;
             self.free_slot = slot.next;
-            (slot.head, slot.tail) = (key.head(), *key.tail());
+            slot.head = head;
             slot.next = NONE;
             slot.value = value;
             slot.turn();
+            (*old_second, *old_third) = (second, third);
             index
         } else {
             if self.slots.len() >= self.capacity {
@@ -371,11 +337,12 @@ impl<T> FlowTable<T> {
             }
             // Below CAPACITY_MAX, and there is room: nothing is allocated.
             let index = self.slots.len() as u32;
-            let (head, tail) = (key.head(), *key.tail());
-            self.slots.push(Slot { head, generation: NonZeroU32::MIN, next: NONE, value, tail });
+            self.slots.push(Slot { head, generation: NonZeroU32::MIN, next: NONE, value });
+            self.seconds.push(second);
+            self.thirds.push(third);
             index
         };
-        self.link(hash, index);
+        self.firsts.link(hash, index);
         self.len += 1;
         self.id_at(index as usize).ok_or(Full)
     }
@@ -406,41 +373,11 @@ impl<T> FlowTable<T> {
         };
         slot.next = index;
         self.further_len += 1;
-        self.link(hash, index | FURTHER);
+        self.others.link(hash, index);
         Ok(true)
     }
 
-    /// Puts `reference` into the first bucket with room.
-    fn link(&mut self, hash: u64, reference: u32) {
-        let mut at = self.home(hash);
-        for _ in 0..self.buckets.len() {
-            let Some(bucket) = self.buckets.get_mut(at) else { return };
-            if let Some(way) = bucket.free() {
-                bucket.set(way, tag(hash), reference);
-                return;
-            }
-            bucket.set_passed(bucket.passed().saturating_add(1));
-            at = self.after(at);
-        }
-        debug_assert!(false, "there are ways for twice the entries");
-    }
-
-    /// Takes `reference` out of its bucket.
-    fn unlink(&mut self, hash: u64, reference: u32) {
-        let mut at = self.home(hash);
-        for _ in 0..self.buckets.len() {
-            let Some(bucket) = self.buckets.get_mut(at) else { return };
-            if let Some(way) = bucket.position(tag(hash), reference) {
-                bucket.set(way, FREE, 0);
-                return;
-            }
-            bucket.set_passed(bucket.passed().saturating_sub(1));
-            at = self.after(at);
-        }
-        debug_assert!(false, "every entry is behind its home");
-    }
-
-    /// The flow's data, while it is in the table.
+    /// The first part of the flow's data, while it is in the table.
     #[must_use]
     #[inline(always)]
     pub fn get(&self, id: FlowId) -> Option<&T> {
@@ -448,7 +385,7 @@ impl<T> FlowTable<T> {
         slot.has(id).then_some(&slot.value)
     }
 
-    /// The flow's data, while it is in the table.
+    /// The first part of the flow's data, while it is in the table.
     #[must_use]
     #[inline(always)]
     pub fn get_mut(&mut self, id: FlowId) -> Option<&mut T> {
@@ -456,11 +393,28 @@ impl<T> FlowTable<T> {
         slot.has(id).then_some(&mut slot.value)
     }
 
+    /// The flow's data, while it is in the table.
+    #[must_use]
+    #[inline(always)]
+    pub fn parts(&self, id: FlowId) -> Option<(&T, &U, &V)> {
+        let value = self.get(id)?;
+        Some((value, &self.seconds.get(id.index())?.value, self.thirds.get(id.index())?))
+    }
+
+    /// The flow's data, while it is in the table.
+    #[must_use]
+    #[inline(always)]
+    pub fn parts_mut(&mut self, id: FlowId) -> Option<(&mut T, &mut U, &mut V)> {
+        let slot = self.slots.get_mut(id.index()).filter(|slot| slot.has(id))?;
+        let second = self.seconds.get_mut(id.index())?;
+        Some((&mut slot.value, &mut second.value, self.thirds.get_mut(id.index())?))
+    }
+
     /// The key that the flow was inserted with.
     #[must_use]
     pub fn key(&self, id: FlowId) -> Option<FlowKey> {
-        let slot = self.slots.get(id.index())?;
-        slot.has(id).then_some(slot.key())
+        let slot = self.slots.get(id.index()).filter(|slot| slot.has(id))?;
+        Some(FlowKey::from_parts(slot.head, self.seconds.get(id.index())?.tail))
     }
 
     /// The keys that were added to the flow, the last one first.
@@ -475,30 +429,30 @@ impl<T> FlowTable<T> {
     }
 
     /// Removes the flow and all its keys.
-    pub fn remove(&mut self, id: FlowId) -> Option<T>
+    pub fn remove_parts(&mut self, id: FlowId) -> Option<(T, U, V)>
     where
         T: Default,
+        U: Default,
+        V: Default,
     {
+        let key = self.key(id)?;
         let slot = self.slots.get_mut(id.index())?;
-        if !slot.has(id) {
-            return None;
-        }
-        let value = core::mem::take(&mut slot.value);
-        let key = slot.key();
+        let (second, third) = (self.seconds.get_mut(id.index())?, self.thirds.get_mut(id.index())?);
+        let parts = (core::mem::take(&mut slot.value), core::mem::take(&mut second.value), core::mem::take(third));
         slot.head = NO_HEAD;
         let mut next = core::mem::replace(&mut slot.next, self.free_slot);
         slot.turn();
         self.free_slot = id.index;
         self.len -= 1;
-        self.unlink(self.secret.hash(&key), id.index);
+        self.firsts.unlink(self.secret.hash(&key), id.index);
         while let Some(entry) = self.further.get_mut(next as usize) {
             let (key, index) = (entry.key, next);
             next = core::mem::replace(&mut entry.next, self.free_further);
             self.free_further = index;
             self.further_len -= 1;
-            self.unlink(self.secret.hash(&key), index | FURTHER);
+            self.others.unlink(self.secret.hash(&key), index);
         }
-        Some(value)
+        Some(parts)
     }
 
     /// One more than the highest index that a flow ever had. With [`FlowTable::id_at`], for those who look at all flows
@@ -521,11 +475,4 @@ impl<T> FlowTable<T> {
     pub const fn further_len(&self) -> usize {
         self.further_len
     }
-}
-
-/// The tag: the lowest byte, which says nothing about the bucket, and which is not [`FREE`].
-#[inline(always)]
-const fn tag(hash: u64) -> u8 {
-    let tag = hash as u8;
-    if tag == FREE { 1 } else { tag }
 }

@@ -65,8 +65,7 @@ fn full_means_as_many_flows_as_it_was_made_for() {
 
 #[test]
 fn a_place_is_taken_or_free_also_when_its_generations_begin_again() {
-    let (head, tail) = (key(1).head(), *key(1).tail());
-    let mut slot = Slot { head, generation: NonZeroU32::MAX, next: NONE, value: (), tail };
+    let mut slot = Slot { head: key(1).head(), generation: NonZeroU32::MAX, next: NONE, value: () };
     for used in [true, false, true, false] {
         assert_eq!(slot.is_used(), used);
         let id = FlowId { index: 0, generation: slot.generation };
@@ -81,9 +80,9 @@ fn what_is_gone_is_no_candidate() {
     let mut table = FlowTable::new(4, 0, secret()).unwrap();
     let id = insert(&mut table, 1).unwrap();
     let candidate = table.candidate(table.hash(&key(1)), true);
-    assert_eq!(table.candidate_mut(candidate, &key(1)), Some(&mut 1));
+    assert_eq!(table.candidate_mut(candidate, &key(1)).map(|(value, _)| *value), Some(1));
     assert_eq!(table.remove(id), Some(1));
-    assert_eq!(table.candidate_mut(candidate, &key(1)), None);
+    assert!(table.candidate_mut(candidate, &key(1)).is_none());
     // Nor is an id that nobody got.
     let (index, generation) = (id.index() as u32, id.generation().saturating_add(1));
     assert_eq!(table.get(FlowId::from_parts(index, generation)), None);
@@ -108,19 +107,22 @@ fn a_further_key_finds_the_flow_and_goes_with_it() {
     let id = insert(&mut table, 1).unwrap();
     for n in [100, 101] {
         assert_eq!(table.add_key(id, table.hash(&key(n)), key(n)), Ok(true));
-        assert_eq!(table.locate(table.hash(&key(n)), &key(n)), Some(Hit { id, further: true }));
+        assert_eq!(table.find_further(table.hash(&key(n)), &key(n)), Some(id));
+        assert!(table.may_find_further(table.hash(&key(n))));
+        assert_eq!(find(&table, n), None);
     }
-    assert_eq!(table.locate(table.hash(&key(1)), &key(1)), Some(Hit { id, further: false }));
+    assert_eq!(find(&table, 1), Some(id));
     assert_eq!(table.add_key(id, table.hash(&key(102)), key(102)), Err(Full));
     assert_eq!(table.further_keys(id).copied().collect::<Vec<_>>(), [key(101), key(100)]);
     table.remove(id);
-    assert_eq!([1, 100, 101].map(|n| find(&table, n)), [None; 3]);
+    assert_eq!(find(&table, 1), None);
+    assert_eq!([100, 101].map(|n| table.find_further(table.hash(&key(n)), &key(n))), [None; 2]);
     assert_eq!(table.further_len(), 0);
     assert_eq!(table.add_key(id, table.hash(&key(100)), key(100)), Ok(false));
     assert_eq!(table.further_keys(id).count(), 0);
     let id = insert(&mut table, 2).unwrap();
     assert_eq!(table.add_key(id, table.hash(&key(100)), key(100)), Ok(true));
-    assert_eq!(find(&table, 100), Some(id));
+    assert_eq!(table.find_further(table.hash(&key(100)), &key(100)), Some(id));
 }
 
 /// All hashes alike: the worst that an attacker could do who knew the secret. Slow, but right.
@@ -135,16 +137,16 @@ fn one_bucket_for_all_still_finds_everything() {
     assert_eq!(table.find(hash, &key(500)), None);
     // `remove` looks where the key's own hash says, so take them out by hand.
     for (n, id) in (0..).zip(&ids).step_by(2) {
-        table.unlink(hash, id.index);
+        table.firsts.unlink(hash, id.index);
         assert_eq!(table.find(hash, &key(n)), None);
     }
     for (n, id) in (0..).zip(&ids).skip(1).step_by(2) {
         assert_eq!(table.find(hash, &key(n)), Some(*id));
     }
     for id in ids.iter().skip(1).step_by(2) {
-        table.unlink(hash, id.index);
+        table.firsts.unlink(hash, id.index);
     }
-    assert!(table.buckets.iter().all(|bucket| bucket.passed() == 0 && bucket.free() == Some(0)));
+    assert!(table.firsts.fill().all(|fill| fill == (0, true)));
 }
 
 /// Structured keys, as in a scan: buckets fill as if the keys were random.
@@ -165,9 +167,10 @@ fn structured_keys_spread_evenly() {
             table.insert(table.hash(&key), key, n).unwrap();
         }
         // Poisson with a mean of 6: P(more than 12) = 0.9 %, and what passes on makes little more of it.
-        let passed = table.buckets.iter().filter(|bucket| bucket.passed() > 0).count();
-        assert!(passed * 50 < table.buckets.len(), "{name}: {passed} of {}", table.buckets.len());
-        let longest = table.buckets.iter().map(|bucket| bucket.passed()).max().unwrap();
+        let passed: Vec<_> = table.firsts.fill().map(|(passed, _)| passed).collect();
+        let buckets = passed.iter().filter(|passed| **passed > 0).count();
+        assert!(buckets * 50 < passed.len(), "{name}: {buckets} of {}", passed.len());
+        let longest = passed.into_iter().max().unwrap();
         assert!(longest < 20, "{name}: {longest}");
     }
 }
@@ -220,6 +223,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// What a flow's three parts are.
+fn parts_of(serial: u32) -> (u32, u64, [u8; 3]) {
+    (serial, u64::from(serial) << 32, [serial as u8; 3])
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -227,7 +235,7 @@ proptest! {
     #[test]
     fn behaves_like_a_hash_map(capacity in 0..50usize, further in 0..10usize, seed: u64,
                                steps in prop::collection::vec(step(), 1..200)) {
-        let mut table = FlowTable::new(capacity, further, Secret::from_seed(seed)).unwrap();
+        let mut table = FlowTable::with_parts(capacity, further, Secret::from_seed(seed)).unwrap();
         // From key to flow, and from flow to its keys, the first one first.
         let mut by_key: HashMap<u32, u32> = HashMap::new();
         let mut flows: HashMap<u32, (FlowId, Vec<u32>)> = HashMap::new();
@@ -239,7 +247,7 @@ proptest! {
                         continue;
                     }
                     serial += 1;
-                    match table.insert(table.hash(&key(n)), key(n), serial) {
+                    match table.insert_parts(table.hash(&key(n)), key(n), parts_of(serial)) {
                         Ok(id) => {
                             by_key.insert(n, serial);
                             flows.insert(serial, (id, vec![n]));
@@ -265,7 +273,7 @@ proptest! {
                         continue;
                     };
                     let (id, keys) = flows.remove(&flow).unwrap();
-                    prop_assert_eq!(table.remove(id), Some(flow));
+                    prop_assert_eq!(table.remove_parts(id), Some(parts_of(flow)));
                     for key in keys {
                         by_key.remove(&key);
                     }
@@ -276,13 +284,18 @@ proptest! {
                     let mut found = vec![None; keys.len()];
                     table.find_burst(&hashes, &keys, &mut found);
                     for (n, found) in wanted.iter().zip(found) {
-                        let expected = by_key.get(n).map(|flow| {
-                            let (id, keys) = &flows[flow];
-                            Hit { id: *id, further: keys[0] != *n }
-                        });
-                        prop_assert_eq!(found, expected);
-                        prop_assert_eq!(table.locate(table.hash(&key(*n)), &key(*n)), expected);
-                        prop_assert_eq!(found.and_then(|hit| table.get(hit.id)), by_key.get(n));
+                        let flow = by_key.get(n);
+                        let is_first = |flow: &&u32| flows[flow].1[0] == *n;
+                        let id = |flow: &u32| flows[flow].0;
+                        let hash = table.hash(&key(*n));
+                        prop_assert_eq!(found, flow.filter(is_first).map(id));
+                        prop_assert_eq!(table.find(hash, &key(*n)), found);
+                        let further = flow.filter(|flow| !is_first(flow)).map(id);
+                        prop_assert_eq!(table.find_further(hash, &key(*n)), further);
+                        prop_assert!(further.is_none() || table.may_find_further(hash));
+                        let parts = found.or(further).and_then(|id| table.parts(id));
+                        let copied = parts.map(|(first, second, third)| (*first, *second, *third));
+                        prop_assert_eq!(copied, flow.map(|flow| parts_of(*flow)));
                     }
                 }
             }
@@ -298,8 +311,8 @@ proptest! {
             prop_assert_eq!(table.key(*id), Some(key(keys[0])));
             let further: Vec<_> = table.further_keys(*id).copied().collect();
             prop_assert_eq!(further, keys[1..].iter().rev().map(|n| key(*n)).collect::<Vec<_>>());
-            table.remove(*id);
+            table.remove_parts(*id);
         }
-        prop_assert!(table.buckets.iter().all(|bucket| bucket.passed() == 0 && bucket.free() == Some(0)));
+        prop_assert!(table.firsts.fill().all(|fill| fill == (0, true)));
     }
 }

@@ -7,7 +7,7 @@ use std::hint::black_box;
 use anyhow::{Result, ensure};
 use clap::Args as ClapArgs;
 use serde_json::{Map, Value, json};
-use weir_core::flow::table::{BURST_MAX, Candidate, FlowTable, Hit};
+use weir_core::flow::table::{BURST_MAX, Candidate, FlowId, FlowTable};
 use weir_core::flow::wheel::Wheel;
 use weir_core::flow::{FlowKey, Secret};
 
@@ -72,7 +72,7 @@ trait Table {
 
 struct Ours {
     table: FlowTable<State>,
-    hits: Vec<Option<Hit>>,
+    hits: Vec<Option<FlowId>>,
     hashes: Vec<u64>,
 }
 
@@ -89,7 +89,7 @@ impl Table for Ours {
     fn find(&mut self, keys: &[FlowKey], found: &mut [Option<usize>]) {
         self.look(keys);
         for (found, hit) in found.iter_mut().zip(&self.hits).take(keys.len()) {
-            *found = hit.and_then(|hit| self.table.get(hit.id)).map(State::number);
+            *found = hit.and_then(|id| self.table.get(id)).map(State::number);
         }
     }
 
@@ -108,7 +108,7 @@ impl Table for Ours {
             if candidate == Candidate::ABSENT {
                 continue;
             }
-            if let Some(state) = self.table.candidate_mut(candidate, key) {
+            if let Some((state, _)) = self.table.candidate_mut(candidate, key) {
                 state.update();
             } else if let Some(id) = self.table.find(*hash, key)
                 && let Some(state) = self.table.get_mut(id)

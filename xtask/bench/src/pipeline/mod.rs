@@ -15,8 +15,7 @@ use anyhow::{Result, ensure};
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::{Value, json};
 use weir_core::filter::image;
-use weir_core::flow::state::State;
-use weir_core::flow::table::FlowTable;
+use weir_core::flow::state::StateTable;
 use weir_core::flow::wheel::Wheel;
 
 use self::bed::{Bed, Spent};
@@ -188,7 +187,7 @@ fn spread(times: Times) -> Value {
 fn report(args: &Args, measured: &Measured, rules: usize, states: usize, build_ms: f64) {
     let Measured { whole, parse, passed, path, peer } = measured;
     let judge = whole.median - parse.median;
-    let memory = FlowTable::<State>::memory(states, states) + Wheel::memory(states);
+    let memory = StateTable::memory(states, states) + Wheel::memory(states);
     if args.json {
         let mut all = json!({
             "flows": args.flows, "rules": rules, "size": args.size, "batch": args.batch, "frames": args.frames,

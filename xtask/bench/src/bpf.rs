@@ -17,8 +17,11 @@ pub struct Args {
     /// tcpdump expressions.
     #[arg(default_values_t = DEFAULT.map(String::from))]
     expressions: Vec<String>,
+    /// Also thirty more of the kinds that people give tcpdump.
+    #[arg(long)]
+    typical: bool,
     /// Different frames.
-    #[arg(long, default_value_t = 4096)]
+    #[arg(long, default_value_t = 4096, value_parser = measure::count)]
     frames: usize,
     /// Frames of a burst.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -45,6 +48,39 @@ const DEFAULT: [&str; 5] = [
     "vlan and (tcp portrange 8000-8999 or udp)",
 ];
 
+const TYPICAL: [&str; 30] = [
+    "ip",
+    "host 192.0.2.1",
+    "host 2001:db8::1",
+    "ether host 02:00:00:00:00:01",
+    "net 192.0.2.0/24",
+    "net 10.0.0.0/8 and not net 10.1.0.0/16",
+    "port 53",
+    "not port 22",
+    "portrange 1-1023",
+    "(tcp or udp) and portrange 6000-6063",
+    "icmp or arp",
+    "icmp[icmptype] = icmp-echo",
+    "broadcast or multicast",
+    "sctp",
+    "vlan and ip6",
+    "vlan and tcp port 80",
+    "vlan 5 and host 192.0.2.1",
+    "len > 100",
+    "less 64",
+    "ip6 and tcp dst port 443",
+    "ip[6:2] & 0x1fff != 0",
+    "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0",
+    "tcp[((tcp[12:1] & 0xf0) >> 2):4] = 0x47455420",
+    "tcp port 80 and (((ip[2:2] - ((ip[0]&0xf)<<2)) - ((tcp[12]&0xf0)>>2)) != 0)",
+    "host 192.0.2.1 and (port 80 or port 443)",
+    "src net 10.0.0.0/8 and dst net 172.16.0.0/12 and tcp dst port 443",
+    "tcp and not net 192.168.0.0/16 and (port 80 or port 443)",
+    "not arp and not icmp and not (udp port 67 or udp port 68)",
+    "port 22 or port 25 or port 53 or port 80 or port 123 or port 443 or port 8080 or port 8443",
+    "host 192.0.2.1 or host 192.0.2.2 or host 192.0.2.3 or host 192.0.2.4 or host 192.0.2.5 or host 192.0.2.6",
+];
+
 const BATCH_MAX: usize = 64;
 
 struct Row<'a> {
@@ -69,7 +105,8 @@ pub fn run(args: &Args) -> Result<()> {
     let mut verdicts = [0; BATCH_MAX];
     let batch = usize::from(args.batch);
     let mut rows = Vec::new();
-    for expression in &args.expressions {
+    let typical: &[&str] = if args.typical { &TYPICAL } else { &[] };
+    for expression in args.expressions.iter().map(String::as_str).chain(typical.iter().copied()) {
         let filter = Filter::new(expression)?;
         let instructions = filter.instructions();
         let program = Program::new(&instructions)?;
@@ -128,12 +165,12 @@ pub fn run(args: &Args) -> Result<()> {
     }
     println!("{programs} random programs on 64 frames each: every verdict is libpcap's");
     println!("{} mixed frames, ns per frame: median (min..max)", frames.len());
-    println!("{:50}{:>6}{:>7}{:>22}{:>22}{:>22}", "", "steps", "kept", "weir, bursts", "weir, one by one", "libpcap");
+    println!("{:>22}{:>22}{:>22}{:>6}{:>7}", "weir, bursts", "weir, one by one", "libpcap", "steps", "kept");
     for row in rows {
         let cell = |times: Times| format!("{:.1} ({:.1}..{:.1})", times.median, times.min, times.max);
         let (expression, steps, kept) = (row.expression, row.instructions, row.kept);
         let [ours, single, theirs] = [row.ours, row.single, row.theirs].map(cell);
-        println!("{expression:50}{steps:>6}{kept:>7}{ours:>22}{single:>22}{theirs:>22}");
+        println!("{ours:>22}{single:>22}{theirs:>22}{steps:>6}{kept:>7}  {expression}");
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::measure::{self, Times};
 #[derive(ClapArgs)]
 pub struct Args {
     /// Lengths, in bytes.
-    #[arg(long, value_delimiter = ',', default_value = "20,64,576,1500,9000,65535")]
+    #[arg(long, value_delimiter = ',', default_value = "20,64,576,1500,9000,65535", value_parser = length)]
     lengths: Vec<usize>,
     /// One JSON object instead of the table.
     #[arg(long)]
@@ -22,6 +22,16 @@ pub struct Args {
     /// The core that the measuring thread stays on.
     #[arg(long, default_value_t = 1)]
     core: usize,
+}
+
+/// The others' sums hold so much.
+const LENGTH_MAX: usize = 65_535;
+
+fn length(text: &str) -> Result<usize, String> {
+    measure::count(text).and_then(|length| match length {
+        0..=LENGTH_MAX => Ok(length),
+        _ => Err(format!("at most {LENGTH_MAX} bytes")),
+    })
 }
 
 fn ours(data: &[u8]) -> u16 {

@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=64))]
     batch: u16,
     /// Headers that are drawn.
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, value_parser = measure::count)]
     lookups: usize,
     /// Seed of what is drawn.
     #[arg(long, default_value_t = 1)]

@@ -15,16 +15,16 @@ use crate::measure;
 #[derive(ClapArgs)]
 pub struct Args {
     /// IPv4 prefixes.
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, value_parser = measure::count)]
     v4: usize,
     /// IPv6 prefixes.
-    #[arg(long, default_value_t = 200_000)]
+    #[arg(long, default_value_t = 200_000, value_parser = measure::count)]
     v6: usize,
     /// Addresses per call.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=64))]
     batch: u16,
     /// Addresses that are looked up.
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, value_parser = measure::count)]
     lookups: usize,
     /// One JSON object instead of the table.
     #[arg(long)]

@@ -40,7 +40,9 @@ const fn style(kind: &str) -> Option<Style> {
 pub fn rules<const W: usize>(made: &str) -> Result<Vec<Rule<W>>> {
     let mut words = made.split(':');
     let mut next = || words.next().context("gen:KIND:RULES:SEED");
-    let (kind, count, seed) = (next()?, next()?.parse::<usize>()?, next()?.parse::<u64>()?);
+    let (kind, count, seed) = (next()?, next()?, next()?);
+    let count = crate::measure::count(count).map_err(|error| anyhow::anyhow!("rules of gen:{made}: {error}"))?;
+    let seed = seed.parse::<u64>().with_context(|| format!("seed of gen:{made}"))?;
     let kind = kind.strip_prefix("v6-").unwrap_or(kind);
     let mut random = Random::new(seed);
     // Prefixes are drawn from a few nets, as addresses of an organisation are.

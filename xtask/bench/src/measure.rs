@@ -17,6 +17,18 @@ pub fn pin(core: usize) -> Result<()> {
     sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("cannot stay on core {core}"))
 }
 
+/// Reads the argument that says how many there are: one and more.
+///
+/// # Errors
+/// Anything else.
+pub fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("there must be one at least".into()),
+        Ok(count) => Ok(count),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
 /// Times of repetitions, in nanoseconds per operation.
 #[derive(Clone, Copy)]
 pub struct Times {

@@ -18,7 +18,7 @@ use crate::measure::{self, Times};
 #[derive(ClapArgs)]
 pub struct Args {
     /// Different frames.
-    #[arg(long, default_value_t = 4096)]
+    #[arg(long, default_value_t = 4096, value_parser = measure::count)]
     frames: usize,
     /// Frames per burst.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=64))]

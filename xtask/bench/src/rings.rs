@@ -18,14 +18,23 @@ pub struct Args {
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=64))]
     batch: u16,
     /// Slots; a power of two.
-    #[arg(long, default_value_t = 1024)]
+    #[arg(long, default_value_t = 1024, value_parser = slots)]
     slots: u32,
     /// Items of one repetition.
-    #[arg(long, default_value_t = 8_000_000)]
+    #[arg(long, default_value_t = 8_000_000, value_parser = measure::count)]
     items: usize,
     /// One JSON object instead of the table.
     #[arg(long)]
     json: bool,
+}
+
+fn slots(text: &str) -> Result<u32, String> {
+    let slots = text.parse::<u32>().map_err(|error| error.to_string())?;
+    // A ring of DPDK does not use one of them.
+    if !slots.is_power_of_two() || slots < 2 || slots as usize > ring::CAPACITY_MAX {
+        return Err(format!("a ring has a power of two of slots, 2 to {}", ring::CAPACITY_MAX));
+    }
+    Ok(slots)
 }
 
 /// Sends the numbers from 0 on through a ring between cores 0 and 1; nanoseconds per item, and a check of what came.

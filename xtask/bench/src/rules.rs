@@ -12,12 +12,17 @@ fn read(path: &Path) -> Result<String> {
     let bytes = if path.extension().is_some_and(|ext| ext == "xz") {
         let mut plain = Vec::new();
         lzma_rs::xz_decompress(&mut bytes.as_slice(), &mut plain)
-            .map_err(|error| anyhow::anyhow!("{}: {error:?}", path.display()))?;
+            .map_err(|error| anyhow::anyhow!("cannot unpack {}: {error}", path.display()))?;
         plain
     } else {
         bytes
     };
     String::from_utf8(bytes).with_context(|| format!("{} is not text", path.display()))
+}
+
+/// Lines with something on them, and their numbers.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty())
 }
 
 /// A rule set, made if its name is `gen:KIND:RULES:SEED`: `@src/len dst/len lo : hi lo : hi proto/mask flags/mask` a line, in the order of priority.
@@ -29,11 +34,10 @@ pub fn load<const W: usize>(path: &Path) -> Result<Vec<Rule<W>>> {
         return crate::made::rules(made);
     }
     let text = read(path)?;
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    let rules: Vec<_> = lines
-        .enumerate()
-        .map(|(number, line)| {
-            rule(line, number as u32).with_context(|| format!("{}:{}: not a rule: {line}", path.display(), number + 1))
+    let rules: Vec<_> = lines(&text)
+        .zip(0..)
+        .map(|((number, line), priority)| {
+            rule(line, priority).with_context(|| format!("{}:{number}: not a rule: {line}", path.display()))
         })
         .collect::<Result<_>>()?;
     if rules.is_empty() {
@@ -120,13 +124,15 @@ fn prefix<const W: usize>(text: &str) -> Option<([u32; W], [u32; W])> {
 /// The first line that is not a header.
 pub fn load_trace<const W: usize>(path: &Path) -> Result<Vec<Key<W>>> {
     let text = read(path)?;
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    lines
-        .enumerate()
+    let keys: Vec<_> = lines(&text)
         .map(|(number, line)| {
-            header(line).with_context(|| format!("{}:{}: not a header: {line}", path.display(), number + 1))
+            header(line).with_context(|| format!("{}:{number}: not a header: {line}", path.display()))
         })
-        .collect()
+        .collect::<Result<_>>()?;
+    if keys.is_empty() {
+        bail!("{} has no headers", path.display());
+    }
+    Ok(keys)
 }
 
 fn header<const W: usize>(line: &str) -> Option<Key<W>> {

@@ -18,13 +18,13 @@ use crate::measure::{self, Times};
 #[derive(ClapArgs)]
 pub struct Args {
     /// Flows in the table.
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, value_parser = measure::count)]
     count: usize,
     /// Keys per call.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=64))]
     batch: u16,
     /// Lookups of one repetition.
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, value_parser = measure::count)]
     lookups: usize,
     /// Seed of keys and order.
     #[arg(long, default_value_t = 1)]

@@ -45,7 +45,8 @@ impl Hash {
         let name = CString::new("weir-flows")?;
         let parameters = Parameters {
             name: name.as_ptr(),
-            entries: u32::try_from(entries)?,
+            // The library wants a bucket's at least.
+            entries: u32::try_from(entries.max(8))?,
             reserved: 0,
             key_len: size_of::<FlowKey>() as u32,
             hash_func: std::ptr::null(),

@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Mix::Established)]
     mix: Mix,
     /// Flows.
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 10_000, value_parser = measure::count)]
     flows: usize,
     /// Bytes of a frame, with the FCS that it does not have in memory.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(64..=1518))]
@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=64))]
     batch: u16,
     /// Frames of one repetition.
-    #[arg(long, default_value_t = 400_000)]
+    #[arg(long, default_value_t = 400_000, value_parser = measure::count)]
     frames: usize,
     /// Queue pairs, each with a thread of its own; their sum beside one.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=8))]

@@ -269,9 +269,8 @@ pub fn run(args: &Args) -> Result<()> {
     let mut measured = vec![];
     // New flows on top of those that are there.
     let fresh: Vec<_> = work.missing.iter().take(200_000).copied().collect();
-    let capacity = args.count + fresh.len();
-    let memory = FlowTable::<State>::memory(capacity, 0) + Wheel::memory(capacity);
-    let churned = {
+    let memory = FlowTable::<State>::memory(args.count, 0) + Wheel::memory(args.count);
+    let filled = |capacity: usize| -> Result<(Ours, Wheel)> {
         let no_memory = || anyhow::anyhow!("no memory for {capacity} flows");
         let table = FlowTable::new(capacity, 0, Secret::from_seed(args.seed)).ok_or_else(no_memory)?;
         let mut wheel = Wheel::new(capacity, 0).ok_or_else(no_memory)?;
@@ -281,7 +280,12 @@ pub fn run(args: &Args) -> Result<()> {
             let id = ours.table.insert(ours.table.hash(&key), key, State::new(number)).map_err(|_| no_memory())?;
             wheel.schedule(id, u64::MAX);
         }
-        measured.push(work.measure("weir", &mut ours)?);
+        Ok((ours, wheel))
+    };
+    // Room for as many as there are, as its peers have; for new ones a table with more room.
+    measured.push(work.measure("weir", &mut filled(args.count)?.0)?);
+    let churned = {
+        let (mut ours, mut wheel) = filled(args.count + fresh.len())?;
         churn(&mut ours, &mut wheel, &fresh, work.batch)?
     };
     {
@@ -299,7 +303,7 @@ pub fn run(args: &Args) -> Result<()> {
         let states = (0..args.count).map(State::new).collect();
         measured.push(work.measure("rte_hash", &mut RteHash { hash, states })?);
     }
-    report(args, &measured, &churned, memory / capacity);
+    report(args, &measured, &churned, memory / args.count.max(1));
     Ok(())
 }
 

@@ -146,7 +146,7 @@ impl Foresight {
         let mut v6 = Queue::<4>::new();
         for (place, parsed) in packets {
             let ports = [parsed.src_port, parsed.dst_port];
-            let class = guide::class(direction, parsed);
+            let class = guide::class(direction, parsed).into();
             let (src, dst) = (u128::from_be_bytes(parsed.src), u128::from_be_bytes(parsed.dst));
             match parsed.family {
                 wire::Family::V4 => {

@@ -86,7 +86,7 @@ impl Way<'_> {
         self.next = 0;
         let from = u32::try_from(from).unwrap_or(u32::MAX);
         let ports = [subject.src_port, subject.dst_port];
-        let class = class(subject.direction, subject.parsed);
+        let class = class(subject.direction, subject.parsed).into();
         let (src, dst) = (u128::from_be_bytes(subject.src), u128::from_be_bytes(subject.dst));
         match subject.family() {
             Family::V4 => {

@@ -64,6 +64,48 @@ impl Four {
         halves_above: _mm_subs_epu16;
     }
 
+    /// Into memory.
+    #[inline(always)]
+    pub fn store(self, words: &mut [u32; 4]) {
+        // SAFETY: SSE2 is part of x86-64; the array has the 16 bytes that are written, and they need no alignment.
+        unsafe { _mm_storeu_si128(words.as_mut_ptr().cast(), self.0) };
+    }
+
+    /// The first words of four rows, the second ones and so on.
+    #[inline(always)]
+    #[must_use]
+    pub fn columns(rows: [Self; 4]) -> [Self; 4] {
+        let [a, b, c, d] = rows.map(|row| row.0);
+        // SAFETY: SSE2 is part of x86-64.
+        let columns = unsafe {
+            let (low_ab, high_ab) = (_mm_unpacklo_epi32(a, b), _mm_unpackhi_epi32(a, b));
+            let (low_cd, high_cd) = (_mm_unpacklo_epi32(c, d), _mm_unpackhi_epi32(c, d));
+            [
+                _mm_unpacklo_epi64(low_ab, low_cd),
+                _mm_unpackhi_epi64(low_ab, low_cd),
+                _mm_unpacklo_epi64(high_ab, high_cd),
+                _mm_unpackhi_epi64(high_ab, high_cd),
+            ]
+        };
+        columns.map(Self)
+    }
+
+    /// Which rows are the same as those of the others, as bits.
+    #[inline(always)]
+    #[must_use]
+    pub fn same_rows(rows: [Self; 4], others: [Self; 4]) -> u32 {
+        let ([a, b, c, d], [e, f, g, h]) = (rows, others);
+        // SAFETY: SSE2 is part of x86-64.
+        let bits = unsafe {
+            let ab = _mm_packs_epi32(_mm_cmpeq_epi32(a.0, e.0), _mm_cmpeq_epi32(b.0, f.0));
+            let cd = _mm_packs_epi32(_mm_cmpeq_epi32(c.0, g.0), _mm_cmpeq_epi32(d.0, h.0));
+            // A byte for each word, a word for each row.
+            let all = _mm_cmpeq_epi32(_mm_packs_epi16(ab, cd), _mm_set1_epi32(-1));
+            _mm_movemask_ps(_mm_castsi128_ps(all))
+        };
+        bits.cast_unsigned()
+    }
+
     /// Which words are zero, as bits.
     #[inline(always)]
     #[must_use]
@@ -148,6 +190,30 @@ impl Portable {
     #[must_use]
     pub fn halves_above(self, other: Self) -> Self {
         self.zip_halves(other, u16::saturating_sub)
+    }
+
+    /// As [`Four::store`].
+    #[inline(always)]
+    pub const fn store(self, words: &mut [u32; 4]) {
+        *words = self.0;
+    }
+
+    /// As [`Four::columns`].
+    #[inline(always)]
+    #[must_use]
+    pub fn columns(rows: [Self; 4]) -> [Self; 4] {
+        let [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]] = rows.map(|row| row.0);
+        [[a, e, i, m], [b, f, j, n], [c, g, k, o], [d, h, l, p]].map(Self)
+    }
+
+    /// As [`Four::same_rows`].
+    #[inline(always)]
+    #[must_use]
+    pub fn same_rows(rows: [Self; 4], others: [Self; 4]) -> u32 {
+        let [a, b, c, d] = core::array::from_fn(|row| {
+            rows.get(row).zip(others.get(row)).map_or(0, |(row, other)| u32::from(row.0 == other.0))
+        });
+        a | b << 1 | c << 2 | d << 3
     }
 
     /// As [`Four::zeroes`].

@@ -105,10 +105,11 @@ mod x86 {
         ) {
             // SAFETY: the token says that the processor has AVX2.
             unsafe {
-                if len <= LANES {
-                    locate::<1>(tables, [src, dst], class, found);
-                } else {
-                    locate::<STEPS>(tables, [src, dst], class, found);
+                match len.div_ceil(LANES) {
+                    0 | 1 => locate::<1>(tables, [src, dst], class, found),
+                    2 => locate::<2>(tables, [src, dst], class, found),
+                    3 => locate::<3>(tables, [src, dst], class, found),
+                    _ => locate::<STEPS>(tables, [src, dst], class, found),
                 }
             }
         }

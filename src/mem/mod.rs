@@ -26,6 +26,7 @@ pub mod packet;
 pub mod pool;
 pub mod prefetch;
 mod primitive;
+pub mod ranges;
 pub mod region;
 pub mod ring;
 pub mod row;

@@ -9,6 +9,13 @@ pub use x86::Avx2;
 /// Hash tables are asked about this many headers together.
 pub const SIFT: usize = 32;
 
+/// How many headers from the first one on hold all that are given as bits.
+#[inline(always)]
+#[must_use]
+pub const fn reach(headers: u32) -> usize {
+    (u32::BITS - headers.leading_zeros()) as usize
+}
+
 /// How one table is asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Sieve<'a> {
@@ -134,24 +141,25 @@ mod x86 {
             if let Some(words) = words.first_chunk() {
                 // SAFETY: the token says that the processor has AVX2.
                 unsafe {
-                    if len <= LANES {
-                        hash::<N, 1>(words, masks, factors, hashes);
-                    } else {
-                        hash::<N, STEPS>(words, masks, factors, hashes);
+                    match len.div_ceil(LANES) {
+                        0 | 1 => hash::<N, 1>(words, masks, factors, hashes),
+                        2 => hash::<N, 2>(words, masks, factors, hashes),
+                        3 => hash::<N, 3>(words, masks, factors, hashes),
+                        _ => hash::<N, STEPS>(words, masks, factors, hashes),
                     }
                 }
             }
         }
 
-        /// Appends those of the first `len` headers whose slots have the bit that their hashes pick, and in the four bits
-        /// above the leaf a number that is not above `limits`'; behind them perhaps some that are none.
+        /// Appends those of the headers, which are given as bits, whose slots have the bit that their hashes pick, and in the four bits
+        /// above the leaf a number that is not above `limits`'.
         #[inline(always)]
         pub fn sift<const N: usize>(
             self,
             sieve: Sieve,
             hashes: &[u32; SIFT],
             limits: &[u32; SIFT],
-            len: usize,
+            headers: u32,
             out: &mut Sifted<N>,
         ) {
             let last = (u32::MAX >> (sieve.shift & 31)) as usize + sieve.base as usize;
@@ -161,10 +169,11 @@ mod x86 {
             // SAFETY: the token says that the processor has AVX2; no hash leads behind the slots, and the output has
             // room for every header.
             unsafe {
-                if len <= LANES {
-                    sift::<N, 1>(sieve, hashes, limits, out);
-                } else {
-                    sift::<N, STEPS>(sieve, hashes, limits, out);
+                match super::reach(headers).div_ceil(LANES) {
+                    0 | 1 => sift::<N, 1>(sieve, hashes, limits, headers, out),
+                    2 => sift::<N, 2>(sieve, hashes, limits, headers, out),
+                    3 => sift::<N, 3>(sieve, hashes, limits, headers, out),
+                    _ => sift::<N, STEPS>(sieve, hashes, limits, headers, out),
                 }
             }
         }
@@ -219,6 +228,7 @@ mod x86 {
         sieve: Sieve,
         hashes: &[u32; SIFT],
         limits: &[u32; SIFT],
+        headers: u32,
         out: &mut Sifted<N>,
     ) {
         let count = |bits: u32| _mm_cvtsi32_si128(bits.cast_signed());
@@ -235,7 +245,8 @@ mod x86 {
             let known = _mm256_sllv_epi32(slot, bit);
             let coarse = _mm256_and_si256(_mm256_srl_epi32(slot, to_limit), _mm256_set1_epi32(15));
             let worse = _mm256_cmpgt_epi32(coarse, load(limits, at));
-            let pass = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_andnot_si256(worse, known))).cast_unsigned();
+            let pass = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_andnot_si256(worse, known)));
+            let pass = pass.cast_unsigned() & headers >> at;
             #[allow(clippy::indexing_slicing, reason = "a mask of eight lanes is below 256")]
             let front = &FRONT[(pass & 255) as usize];
             // SAFETY: the caller's promise leaves room for the at most eight headers of each step behind those of the

@@ -5,6 +5,8 @@ pub(crate) mod dma;
 #[cfg(target_arch = "x86_64")]
 mod locate;
 pub(crate) mod pipes;
+#[cfg(target_arch = "x86_64")]
+mod ranges;
 mod row;
 mod slots;
 
@@ -408,6 +410,22 @@ fn four_words_are_portable() {
         assert_eq!(x.xor(s).zeroes(), y.xor(t).zeroes());
         assert_eq!(x.sub_halves(p).xor(h).zeroes(), y.sub_halves(q).xor(i).zeroes());
         assert_eq!(x.halves_above(p).zeroes(), y.halves_above(q).zeroes());
+        let (rows, others) = ([a, b, a, b], [a, a, b, b]);
+        let (x, y) =
+            (Four::columns(rows.map(|row| Four::new(&row))), Portable::columns(rows.map(|row| Portable::new(&row))));
+        for (x, y) in x.into_iter().zip(y) {
+            let mut columns = [[0; 4]; 2];
+            let [of_x, of_y] = &mut columns;
+            x.store(of_x);
+            y.store(of_y);
+            assert_eq!(of_x, of_y);
+        }
+        let same = Four::same_rows(rows.map(|row| Four::new(&row)), others.map(|row| Four::new(&row)));
+        assert_eq!(
+            same,
+            Portable::same_rows(rows.map(|row| Portable::new(&row)), others.map(|row| Portable::new(&row)))
+        );
+        assert_eq!(same, if a == b { 15 } else { 9 });
     }
 }
 

@@ -59,7 +59,7 @@ impl<const W: usize> Block<W> {
         let [sport, dport] = key.ports.map(u32::from);
         let behind = Four::splat(sport | dport << 16).sub_halves(Four::from_pairs(&self.low));
         let mut wrong = behind.halves_above(Four::from_pairs(&self.span));
-        let class = Four::splat(key.class.into()).and(Four::from_halves(&self.class_mask));
+        let class = Four::splat(key.class).and(Four::from_halves(&self.class_mask));
         wrong = wrong.or(class.xor(Four::from_halves(&self.class)));
         for word in 0..W {
             for (addr, mask, want) in [

@@ -5,10 +5,11 @@ use super::mask::{FACTORS, Mask, WORDS};
 use super::table::LEAF_BITS;
 use super::table::{Table, coarse_of, leaf_of};
 use super::{Classifier, Key, NONE};
+use crate::mem::four::Four;
 use crate::mem::prefetch;
+use crate::mem::simd::{SIFT, Sifted, reach};
 #[cfg(target_arch = "x86_64")]
-use crate::mem::simd::Sieve;
-use crate::mem::simd::{SIFT, Sifted};
+use crate::mem::simd::{Sieve, Work};
 
 /// Headers that go through the stages together.
 const GROUP: usize = SIFT;
@@ -60,6 +61,22 @@ impl Vector {
 /// The headers of a group, word by word in the order in which a mask has them.
 pub(super) struct Words<const N: usize>([[u32; GROUP]; N]);
 
+/// A group to look up.
+#[cfg(target_arch = "x86_64")]
+struct Lookup<'a, const W: usize> {
+    classifier: &'a Classifier<W>,
+    keys: &'a [Key<W>],
+    found: &'a mut [u32],
+}
+
+#[cfg(target_arch = "x86_64")]
+impl<const W: usize> Work for Lookup<'_, W> {
+    #[inline(always)]
+    fn run(self) {
+        self.classifier.lookup_group(self.keys, self.found);
+    }
+}
+
 /// What is known about the headers of a group.
 struct Known {
     hashes: [u32; GROUP],
@@ -73,12 +90,15 @@ impl<const W: usize> Classifier<W> {
     /// `found` behind them stays. It does not allocate and takes bursts of any length; 32 at a time go through together,
     /// and multiples of that are the cheapest.
     pub fn lookup_burst(&self, keys: &[Key<W>], found: &mut [u32]) {
+        let len = keys.len().min(found.len());
+        let (Some(keys), Some(found)) = (keys.get(..len), found.get_mut(..len)) else { return };
         for (keys, found) in keys.chunks(GROUP).zip(found.chunks_mut(GROUP)) {
-            if W == 1 {
-                self.lookup_group::<4>(keys, found);
-            } else {
-                self.lookup_group::<WORDS>(keys, found);
+            #[cfg(target_arch = "x86_64")]
+            if let Some(avx2) = self.vector.avx2 {
+                avx2.within(Lookup { classifier: self, keys, found });
+                continue;
             }
+            self.lookup_group(keys, found);
         }
     }
 
@@ -91,27 +111,46 @@ impl<const W: usize> Classifier<W> {
         found
     }
 
-    fn lookup_group<const N: usize>(&self, keys: &[Key<W>], found: &mut [u32]) {
-        // Packets of one conversation come one behind the other.
-        if let [key, _, ..] = keys
-            && are_alike(keys)
-        {
-            let mut answer = [NONE];
-            self.lookup_different::<N>(core::slice::from_ref(key), &mut answer);
-            let [answer] = answer;
-            found.iter_mut().take(keys.len()).for_each(|found| *found = answer);
-            return;
+    #[inline(always)]
+    fn lookup_group(&self, keys: &[Key<W>], found: &mut [u32]) {
+        if W == 1 {
+            self.lookup_runs::<4>(keys, found);
+        } else {
+            self.lookup_runs::<WORDS>(keys, found);
         }
-        self.lookup_different::<N>(keys, found);
     }
 
     #[inline(always)]
-    fn lookup_different<const N: usize>(&self, keys: &[Key<W>], found: &mut [u32]) {
+    fn lookup_runs<const N: usize>(&self, keys: &[Key<W>], found: &mut [u32]) {
         let mut words = Words([[0; GROUP]; N]);
-        words.fill(keys);
+        let repeats = words.fill(keys);
+        // Packets of one conversation come one behind the other: the first of each run is looked up for all.
+        let repeats = if W == 1 || repeats == 0 { repeats } else { repeats & same_as_before(keys, repeats) };
+        if repeats.count_ones() as usize + 1 == keys.len()
+            && let [key, _, ..] = keys
+        {
+            let answer = self.lookup(key);
+            found.iter_mut().take(keys.len()).for_each(|found| *found = answer);
+            return;
+        }
+        let all = u32::MAX.unbounded_shr(u32::BITS.saturating_sub(keys.len() as u32));
+        self.lookup_words(&words, keys, all & !repeats, found);
+        let mut left = repeats;
+        while left != 0 {
+            let number = left.trailing_zeros() as usize;
+            if let Some([before, found]) = found.get_mut(number.wrapping_sub(1)..=number) {
+                *found = *before;
+            }
+            left &= left - 1;
+        }
+    }
+
+    /// Looks up those headers that are given as bits.
+    #[inline(always)]
+    fn lookup_words<const N: usize>(&self, words: &Words<N>, keys: &[Key<W>], headers: u32, found: &mut [u32]) {
         match self.grid.as_ref().filter(|grid| grid.is_active()) {
             Some(grid) => {
-                grid.lookup(self.vector, &words, keys, found);
+                grid.lookup(self.vector, words, keys, headers, found);
                 if !grid.is_whole() {
                     for (key, found) in keys.iter().zip(&mut *found).filter(|(_, found)| grid.is_dead(**found)) {
                         // What the grid does not know is the next one: all tables have all rules.
@@ -126,22 +165,25 @@ impl<const W: usize> Classifier<W> {
             return;
         }
         let mut known = Known { hashes: [0; GROUP], limits: [u32::MAX >> 1; GROUP] };
-        for (limit, found) in known.limits.iter_mut().zip(&*found) {
-            *limit = coarse_of(self.coarse, *found);
-        }
+        self.limit(&mut known, found);
         let mut work = Sifted::<WORK>::new();
         let mut is_first = true;
         for (table, mask) in tables {
-            self.sift(&words, &mut known, keys.len(), *table, mask, &mut work);
+            self.sift(words, &mut known, headers, *table, mask, &mut work);
             if is_first || work.len >= ENOUGH {
                 self.work_off(&mut work, keys, found);
                 is_first = false;
-                for (limit, found) in known.limits.iter_mut().zip(&*found) {
-                    *limit = coarse_of(self.coarse, *found);
-                }
+                self.limit(&mut known, found);
             }
         }
         self.work_off(&mut work, keys, found);
+    }
+
+    #[inline(always)]
+    fn limit(&self, known: &mut Known, found: &[u32]) {
+        for (limit, found) in known.limits.iter_mut().zip(found) {
+            *limit = coarse_of(self.coarse, *found);
+        }
     }
 
     /// The priority of the best rule of all tables that matches.
@@ -158,13 +200,13 @@ impl<const W: usize> Classifier<W> {
         best
     }
 
-    /// Asks a table about a group.
+    /// Asks a table about those headers of a group that are given as bits.
     #[inline(always)]
     fn sift<const N: usize>(
         &self,
         words: &Words<N>,
         known: &mut Known,
-        len: usize,
+        headers: u32,
         table: Table,
         mask: &Mask<W>,
         work: &mut Sifted<WORK>,
@@ -174,23 +216,18 @@ impl<const W: usize> Classifier<W> {
             let Known { hashes, limits } = known;
             let (masks, factors) = (mask.words(), FACTORS);
             if let (Some(masks), Some(factors)) = (masks.first_chunk::<N>(), factors.first_chunk()) {
-                avx2.hash(&words.0, *masks, *factors, len, hashes);
+                avx2.hash(&words.0, *masks, *factors, reach(headers), hashes);
             }
             if table.shift < 32 - FAR.ilog2() {
-                for hash in hashes.iter().take(len) {
+                for hash in hashes.iter().take(reach(headers)) {
                     prefetch::element(&self.slots, table.slot(*hash));
                 }
             }
             let sieve = Sieve { slots: &self.slots, base: table.base, shift: table.shift, leaf_bits: LEAF_BITS };
-            let before = work.len;
-            avx2.sift(sieve, hashes, limits, len, work);
-            // Lanes without a header are the last ones.
-            while work.len > before && work.header.get(work.len - 1).is_some_and(|header| *header as usize >= len) {
-                work.len -= 1;
-            }
+            avx2.sift(sieve, hashes, limits, headers, work);
             return;
         }
-        self.sift_portable(words, known, len, table, mask, work);
+        self.sift_portable(words, known, headers, table, mask, work);
     }
 
     #[inline(always)]
@@ -198,13 +235,13 @@ impl<const W: usize> Classifier<W> {
         &self,
         words: &Words<N>,
         known: &mut Known,
-        len: usize,
+        headers: u32,
         table: Table,
         mask: &Mask<W>,
         work: &mut Sifted<WORK>,
     ) {
         let masks = mask.words();
-        for (number, hash) in known.hashes.iter_mut().enumerate().take(len) {
+        for (number, hash) in known.hashes.iter_mut().enumerate().take(reach(headers)) {
             let words = words.0.iter().take(2 + 2 * W).zip(masks).zip(FACTORS);
             *hash =
                 Mask::<W>::mix(words.map(|((words, mask), factor)| {
@@ -212,11 +249,11 @@ impl<const W: usize> Classifier<W> {
                 }));
             prefetch::element(&self.slots, table.slot(*hash));
         }
-        for ((number, hash), limit) in (0u32..).zip(&known.hashes).zip(&known.limits).take(len) {
+        for ((number, hash), limit) in (0u32..).zip(&known.hashes).zip(&known.limits).take(reach(headers)) {
             let slot = self.slots.get(table.slot(*hash)).copied().unwrap_or(0);
             if let (Some(header), Some(leaf)) = (work.header.get_mut(work.len), work.leaf.get_mut(work.len)) {
                 (*header, *leaf) = (number, leaf_of(slot));
-                work.len += usize::from(table.admits(slot, *hash, *limit));
+                work.len += usize::from(table.admits(slot, *hash, *limit) & (headers >> number & 1 != 0));
             }
         }
     }
@@ -242,13 +279,24 @@ impl<const W: usize> Classifier<W> {
     }
 }
 
-/// True if all headers are the same. The first and the last one tell most bursts apart.
+/// Of the headers that the bits stand for, those that are the same as the one before in every word.
 #[inline(always)]
-fn are_alike<const W: usize>(keys: &[Key<W>]) -> bool {
-    keys.first() == keys.last() && keys.iter().zip(keys.get(1..).unwrap_or(&[])).all(|(before, key)| before == key)
+fn same_as_before<const W: usize>(keys: &[Key<W>], of: u32) -> u32 {
+    let pairs = keys.iter().zip(keys.get(1..).unwrap_or(&[]));
+    pairs.fold((0, 2), |(same, bit), (before, key)| (same | if before == key { bit } else { 0 }, bit << 1)).0 & of
 }
 
 impl<const N: usize> Words<N> {
+    /// Ports and classes.
+    #[inline(always)]
+    pub(super) fn ports_and_class(&self) -> [&[u32; GROUP]; 2] {
+        const NOTHING: [u32; GROUP] = [0; GROUP];
+        match self.0.as_slice() {
+            [ports, class, ..] => [ports, class],
+            _ => [&NOTHING; 2],
+        }
+    }
+
     /// Source addresses, destination addresses and classes, if an address has one word.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
@@ -259,19 +307,45 @@ impl<const N: usize> Words<N> {
         }
     }
 
+    /// Takes over the words of headers, and tells, as bits, which may be the same as the one before: the lowest words of
+    /// their addresses, ports and class are.
     #[inline(always)]
-    fn fill<const W: usize>(&mut self, keys: &[Key<W>]) {
-        let [ports, class, addrs @ ..] = self.0.as_mut_slice() else { return };
-        for ((ports, class), key) in ports.iter_mut().zip(class).zip(keys) {
-            let [a, b] = key.ports.map(u32::from);
-            (*ports, *class) = (a | b << 16, u32::from(key.class));
-        }
-        for (word, to) in addrs.iter_mut().enumerate().take(2 * W) {
-            for (to, key) in to.iter_mut().zip(keys) {
-                *to = if word < W { key.src.get(word) } else { key.dst.get(word - W) }.copied().unwrap_or(0);
+    fn fill<const W: usize>(&mut self, keys: &[Key<W>]) -> u32 {
+        let mut before = keys.first().map_or(Four::splat(0), row);
+        let mut same = 0;
+        for (number, four) in keys.chunks(4).enumerate().take(GROUP / 4) {
+            let rows = match four {
+                [a, b, c, d] => [row(a), row(b), row(c), row(d)],
+                _ => core::array::from_fn(|lane| four.get(lane).map_or(Four::splat(0), row)),
+            };
+            let [a, b, c, last] = rows;
+            same |= Four::same_rows(rows, [before, a, b, c]) << (4 * number);
+            before = last;
+            for (column, word) in Four::columns(rows).into_iter().zip([1 + W, 1 + 2 * W, 0, 1]) {
+                if let Some(to) = self.0.get_mut(word).and_then(|word| word.as_chunks_mut().0.get_mut(number)) {
+                    column.store(to);
+                }
             }
         }
+        for word in 0..W - 1 {
+            for (from, to) in [(0, 2 + word), (1, 2 + W + word)] {
+                let Some(to) = self.0.get_mut(to) else { continue };
+                for (to, key) in to.iter_mut().zip(keys) {
+                    *to = if from == 0 { key.src.get(word) } else { key.dst.get(word) }.copied().unwrap_or(0);
+                }
+            }
+        }
+        // The first has none before it, and there are none behind the last.
+        same & !1 & u32::MAX.unbounded_shr(u32::BITS.saturating_sub(keys.len() as u32))
     }
+}
+
+/// The words of a header that four registers take in.
+#[inline(always)]
+fn row<const W: usize>(key: &Key<W>) -> Four {
+    let last = |addr: &[u32; W]| addr.last().copied().unwrap_or(0);
+    let [a, b] = key.ports.map(u32::from);
+    Four::new(&[last(&key.src), last(&key.dst), a | b << 16, key.class])
 }
 
 const _: () = assert!(ENOUGH + GROUP <= WORK);

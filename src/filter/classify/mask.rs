@@ -55,7 +55,7 @@ impl<const W: usize> Mask<W> {
     #[inline(always)]
     pub(super) fn hash(&self, key: &Key<W>) -> u32 {
         let ports = |[a, b]: [u16; 2]| u32::from(a) | u32::from(b) << 16;
-        let own = [ports(key.ports) & ports(self.ports), u32::from(key.class & self.class)];
+        let own = [ports(key.ports) & ports(self.ports), key.class & u32::from(self.class)];
         let src = key.src.iter().zip(&self.src).map(|(word, mask)| word & mask);
         let dst = key.dst.iter().zip(&self.dst).map(|(word, mask)| word & mask);
         let words = own.into_iter().chain(src).chain(dst);
@@ -82,6 +82,6 @@ impl<const W: usize> Mask<W> {
 
     /// A rule's hash, if the mask is within the rule's own.
     pub(super) fn hash_rule(&self, rule: &Rule<W>) -> u32 {
-        self.hash(&Key { src: rule.src, dst: rule.dst, ports: rule.low, class: rule.class })
+        self.hash(&Key { src: rule.src, dst: rule.dst, ports: rule.low, class: rule.class.into() })
     }
 }

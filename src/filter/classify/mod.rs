@@ -51,8 +51,8 @@ pub struct Key<const W: usize> {
     pub dst: [u32; W],
     /// Source and destination port, or any two numbers that rules want in a range.
     pub ports: [u16; 2],
-    /// Protocol, and whatever else rules want under a mask.
-    pub class: u16,
+    /// Protocol, and whatever else rules want under a mask; only the lower 16 bits can be asked for.
+    pub class: u32,
 }
 
 /// A rule: a header matches if each address and the class are right under their masks and each port is in its range.
@@ -89,7 +89,7 @@ impl<const W: usize> Rule<W> {
         under(&key.src, &self.src_mask, &self.src)
             && under(&key.dst, &self.dst_mask, &self.dst)
             && ports.into_iter().all(|((port, low), high)| low <= *port && *port <= high)
-            && (key.class ^ self.class) & self.class_mask == 0
+            && (key.class ^ u32::from(self.class)) & u32::from(self.class_mask) == 0
     }
 
     /// False if no header can match, or the priority is too large.

@@ -73,7 +73,7 @@ fn rules<const W: usize>(count: core::ops::Range<usize>) -> impl Strategy<Value 
 fn key<const W: usize>() -> impl Strategy<Value = Key<W>> {
     let port = || prop::sample::select(&[0u16, 22, 53, 80, 443, 1024, 8080, 65535, 40000]);
     let addr = || prop::array::uniform::<_, W>(word());
-    (addr(), addr(), port(), port(), prop::sample::select(&[6u16, 17, 1, 0x106]))
+    (addr(), addr(), port(), port(), prop::sample::select(&[6u32, 17, 1, 0x106]))
         .prop_map(|(src, dst, a, b, class)| Key { src, dst, ports: [a, b], class })
 }
 
@@ -95,6 +95,36 @@ fn agree<const W: usize>(classifier: &Classifier<W>, rules: &[Rule<W>], keys: &[
     for (key, found) in keys.iter().zip(&found) {
         assert_eq!(*found, linear(rules, key), "{key:?}");
         assert_eq!(*found, classifier.lookup(key));
+    }
+    // Runs of every length, in every place.
+    let runs: Vec<_> =
+        keys.iter().enumerate().flat_map(|(number, key)| core::iter::repeat_n(*key, 1 + number % 7)).collect();
+    for keys in [&runs, runs.get(3..).unwrap_or(&[])] {
+        for classifier in [&portable, classifier] {
+            let mut found = alloc::vec![0; keys.len()];
+            classifier.lookup_burst(keys, &mut found);
+            for (key, found) in keys.iter().zip(&found) {
+                assert_eq!(*found, linear(rules, key), "{key:?}");
+            }
+        }
+    }
+    // Headers that differ from the one before in nothing but one bit of a word.
+    let almost: Vec<_> = keys
+        .iter()
+        .flat_map(|key| {
+            let mut others = [*key; 5];
+            let [_, a, b, c, d] = &mut others;
+            if let (Some(src), Some(dst)) = (a.src.first_mut(), b.dst.first_mut()) {
+                (*src, *dst) = (*src ^ 1 << 31, *dst ^ 1);
+            }
+            (c.ports, d.class) = ([key.ports[0] ^ 1, key.ports[1]], key.class ^ 1 << 9);
+            others
+        })
+        .collect();
+    let mut found_almost = alloc::vec![0; almost.len()];
+    classifier.lookup_burst(&almost, &mut found_almost);
+    for (key, found) in almost.iter().zip(&found_almost) {
+        assert_eq!(*found, linear(rules, key), "{key:?}");
     }
     // Bursts of one header, and such as are interrupted.
     for keys in keys.chunks(2) {

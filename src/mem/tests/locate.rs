@@ -37,7 +37,7 @@ fn located_by_vectors_as_one_by_one() {
         for _ in 0..200 {
             let mut words = || [(); GROUP].map(|()| random(u32::MAX));
             let [src, dst, class] = [words(), words(), words()];
-            let len = [1, 8, GROUP][random(3) as usize];
+            let len = [1, 8, 13, 17, 25, GROUP][random(6) as usize];
             let mut found = [0; GROUP];
             avx2.locate(&tables, &src, &dst, &class, len, &mut found);
             for (((src, dst), class), found) in src.into_iter().zip(dst).zip(class).zip(found).take(len) {

@@ -43,7 +43,7 @@ fn inside<const W: usize>(rule: &Rule<W>, random: &mut Random) -> Key<W> {
         words
     };
     let (src, dst) = (addr(&rule.src, &rule.src_mask), addr(&rule.dst, &rule.dst_mask));
-    Key { src, dst, ports, class: rule.class | (random.bits() as u16 & !rule.class_mask & 0xff) }
+    Key { src, dst, ports, class: u32::from(rule.class | (random.bits() as u16 & !rule.class_mask & 0xff)) }
 }
 
 /// With locality of reference, as ClassBench's trace generator makes it (Taylor and Turner, "ClassBench", 2007,
@@ -76,7 +76,7 @@ pub fn uniform<const W: usize>(count: usize, seed: u64) -> Vec<Key<W>> {
                 src: [(); W].map(|()| random.bits()),
                 dst: [(); W].map(|()| random.bits()),
                 ports: [ports as u16, (ports >> 16) as u16],
-                class: class as u16 & 0xff,
+                class: class & 0xff,
             }
         })
         .collect()

@@ -17,7 +17,7 @@ fn matches<const W: usize>(rule: &Rule<W>, key: &Key<W>) -> bool {
         && key.ports[0] <= rule.high[0]
         && rule.low[1] <= key.ports[1]
         && key.ports[1] <= rule.high[1]
-        && key.class & rule.class_mask == rule.class
+        && key.class & u32::from(rule.class_mask) == u32::from(rule.class)
 }
 
 fn masked<const W: usize>(addr: &[u32; W], mask: &[u32; W]) -> [u32; W] {

@@ -147,5 +147,5 @@ fn header<const W: usize>(line: &str) -> Option<Key<W>> {
     let mut next = || fields.next()?.parse::<u32>().ok();
     let ports = [u16::try_from(next()?).ok()?, u16::try_from(next()?).ok()?];
     let protocol = u8::try_from(next()?).ok()?;
-    Some(Key { src, dst, ports, class: u16::from(protocol) })
+    Some(Key { src, dst, ports, class: protocol.into() })
 }

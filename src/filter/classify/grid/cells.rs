@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use super::super::Rule;
 use super::axis::{Classes, FAN, Prefix, push};
-use super::leaf::{Block, LANES};
+use super::leaf::{self, Block, LANES};
 use super::{DEAD, Grid, NEAR};
 use crate::mem::locate::{CHUNK, KINDS};
 
@@ -259,7 +259,7 @@ pub(in super::super) fn build<const W: usize>(rules: &[Rule<W>], limits: Limits)
         let kind = kinds.get(usize::from(rule.class & rule.class_mask & 0xff)).copied().unwrap_or(0);
         let leaf = leaves.get(usize::from(*leaf_of.get(*list as usize)?))?;
         let first = usize::from(*leaf.get(usize::from(kind))?);
-        let length = blocks.get(first..)?.iter().take_while(|block| block.goes_on() != 0).count();
+        let length = blocks.get(first..)?.iter().take_while(|block| block.goes_on()).count();
         Some(length as u32)
     });
     let steps = steps.sum::<u32>() / rules.len().max(1) as u32;
@@ -417,7 +417,7 @@ fn emit<const W: usize>(mut list: &[u32], rules: &[&Rule<W>], blocks: &mut Vec<B
         let (here, behind) = list.split_at(list.len().min(LANES));
         let mut block = Block::EMPTY;
         for (lane, rule) in here.iter().enumerate() {
-            block.set(lane, rules.get(*rule as usize)?);
+            leaf::set(&mut block, lane, rules.get(*rule as usize)?);
         }
         if !behind.is_empty() {
             block.set_goes_on();

@@ -15,6 +15,7 @@ use super::burst::{Vector, Words};
 use super::{Key, NONE, Rule};
 use crate::mem::locate::{GROUP, Locator, NODE};
 use crate::mem::prefetch;
+use crate::mem::ranges::Search;
 pub(super) use cells::{build, fits};
 use leaf::Block;
 
@@ -179,12 +180,21 @@ impl<const W: usize> Grid<W> {
             }
         }
         for ((at, [row, column]), key) in at.iter_mut().zip(entries).zip(keys) {
-            *at = tables.find_by_classes(row, column, key.class.into());
+            *at = tables.find_by_classes(row, column, key.class);
         }
     }
 
-    /// The best priority of the rules that match each header, dead or not.
-    pub(super) fn lookup<const N: usize>(&self, vector: Vector, words: &Words<N>, keys: &[Key<W>], found: &mut [u32]) {
+    /// The best priority of the rules that match each header, dead or not; only those that are given as bits need
+    /// one.
+    #[inline(always)]
+    pub(super) fn lookup<const N: usize>(
+        &self,
+        vector: Vector,
+        words: &Words<N>,
+        keys: &[Key<W>],
+        mut headers: u32,
+        found: &mut [u32],
+    ) {
         let mut at = [0u32; GROUP];
         self.locate(vector, words, keys, &mut at);
         if self.is_far {
@@ -192,45 +202,27 @@ impl<const W: usize> Grid<W> {
                 self.prefetch(*at);
             }
         }
-        let mut left = [0u8; GROUP];
-        let mut count = 0;
-        for ((number, at), (key, found)) in (0u8..).zip(&at).zip(keys.iter().zip(&mut *found)) {
-            let Some(block) = self.blocks.get(*at as usize) else {
-                continue;
+        let [ports, class] = words.ports_and_class();
+        let mut best = [NONE; GROUP];
+        let mut search = Search { blocks: &self.blocks, at: &mut at, ports, class };
+        // One block after the other.
+        while headers != 0 {
+            #[cfg(target_arch = "x86_64")]
+            let left = match vector.avx2() {
+                Some(avx2) => avx2.step(&mut search, headers, &mut best),
+                None => search.step(headers, &mut best),
             };
-            let best = block.find(key);
-            *found = best;
-            if let Some(left) = left.get_mut(count & (GROUP - 1)) {
-                *left = number;
+            #[cfg(not(target_arch = "x86_64"))]
+            let left = search.step(headers, &mut best);
+            headers = left;
+            let mut far = if self.is_far { left } else { 0 };
+            while far != 0 {
+                self.prefetch(search.at.get(far.trailing_zeros() as usize).copied().unwrap_or(0));
+                far &= far - 1;
             }
-            count += usize::from(u32::from(best == NONE) & block.goes_on() >> 31 != 0);
         }
-        // Long leaves, a block at a time.
-        while count > 0 {
-            let mut still = 0;
-            for step in 0..if self.is_far { count } else { 0 } {
-                let number = left.get(step).copied().unwrap_or(0);
-                self.prefetch(at.get(usize::from(number)).map_or(0, |at| at.wrapping_add(1)));
-            }
-            for step in 0..count {
-                let number = left.get(step).copied().unwrap_or(0);
-                let index = usize::from(number);
-                let (Some(at), Some(key), Some(found)) = (at.get_mut(index), keys.get(index), found.get_mut(index))
-                else {
-                    continue;
-                };
-                *at = at.wrapping_add(1);
-                let Some(block) = self.blocks.get(*at as usize) else {
-                    continue;
-                };
-                let best = block.find(key);
-                *found = best;
-                if let Some(left) = left.get_mut(still & (GROUP - 1)) {
-                    *left = number;
-                }
-                still += usize::from(u32::from(best == NONE) & block.goes_on() >> 31 != 0);
-            }
-            count = still;
+        for (found, best) in found.iter_mut().zip(best).take(keys.len()) {
+            *found = best;
         }
     }
 }

@@ -1,0 +1,64 @@
+//! Vectors find what one header after the other finds.
+
+use std::vec::Vec;
+
+use crate::mem::ranges::{Block, GROUP, LANES, NONE, Search};
+use crate::mem::simd::Avx2;
+
+#[test]
+fn blocks_are_compared_by_vectors_as_one_by_one() {
+    let Some(avx2) = Avx2::detect() else {
+        return;
+    };
+    let mut seed = 5u64;
+    let mut random = |end: u32| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        ((seed >> 33) as u32) % end
+    };
+    // Edges of ranges must be met.
+    let ports = [0, 1, 79, 80, 81, 0x7fff, 0x8000, 0xfffe, 0xffff];
+    let mut found_any = 0;
+    for _ in 0..300 {
+        let mut port = || ports[random(9) as usize] as u16;
+        let mut blocks = [Block::EMPTY; 20];
+        for block in &mut blocks {
+            for side in 0..2 {
+                for lane in 0..LANES {
+                    let (a, b) = (port(), port());
+                    (block.low[side][lane], block.span[side][lane]) = (a.min(b), a.abs_diff(b));
+                }
+            }
+        }
+        for block in &mut blocks {
+            for lane in 0..random(9) as usize {
+                (block.class[lane], block.class_mask[lane]) = [(6, 0xff), (0, 0), (0x106, 0x1ff)][random(3) as usize];
+                block.set_priority(lane, random(1 << 31));
+            }
+            if random(2) == 0 {
+                block.set_goes_on();
+            }
+        }
+        // The last ones are behind the blocks.
+        let at = [(); GROUP].map(|()| random(23));
+        let headers = random(u32::MAX);
+        let [a, b, class] = [9, 9, 3].map(|end| [(); GROUP].map(|()| random(end)));
+        let ports: [u32; GROUP] =
+            core::array::from_fn(|number| ports[a[number] as usize] | ports[b[number] as usize] << 16);
+        let class = class.map(|class| [6, 17, 0x106][class as usize]);
+        let outcomes: Vec<_> = [true, false]
+            .map(|by_vectors| {
+                let (mut at, mut found) = (at, [7; GROUP]);
+                let mut search = Search { blocks: &blocks, at: &mut at, ports: &ports, class: &class };
+                let left = if by_vectors {
+                    avx2.step(&mut search, headers, &mut found)
+                } else {
+                    search.step(headers, &mut found)
+                };
+                (at, found, left)
+            })
+            .to_vec();
+        assert_eq!(outcomes[0], outcomes[1]);
+        found_any += outcomes[0].1.iter().filter(|found| **found != NONE && **found != 7).count();
+    }
+    assert!(found_any > 100, "{found_any}");
+}

@@ -68,7 +68,8 @@ mod x86 {
 
     use super::{SIFT, Sieve, Sifted, Work};
 
-    /// The processor and the operating system know AVX2.
+    /// The processor and the operating system know AVX2, and what every processor with it has besides: BMI1 and POPCNT,
+    /// which a hypervisor may hide.
     #[derive(Clone, Copy, Debug)]
     pub struct Avx2(());
 
@@ -101,15 +102,17 @@ mod x86 {
 
     impl Avx2 {
         /// The token, if this processor has the instructions (Intel SDM volume 1, section 14.7.1: AVX and OSXSAVE of
-        /// leaf 1, the state components SSE and AVX enabled in XCR0, AVX2 of leaf 7).
+        /// leaf 1, the state components SSE and AVX enabled in XCR0, AVX2 of leaf 7; volume 2, CPUID: POPCNT of leaf 1, BMI1 of
+        /// leaf 7).
         #[must_use]
         pub fn detect() -> Option<Self> {
             if cfg!(miri) || __cpuid(0).eax < 7 {
                 return None;
             }
             let basic = __cpuid(1).ecx;
-            const OSXSAVE_AND_AVX: u32 = 1 << 27 | 1 << 28;
-            if basic & OSXSAVE_AND_AVX != OSXSAVE_AND_AVX {
+            const POPCNT_OSXSAVE_AVX: u32 = 1 << 23 | 1 << 27 | 1 << 28;
+            const BMI1_AVX2: u32 = 1 << 3 | 1 << 5;
+            if basic & POPCNT_OSXSAVE_AVX != POPCNT_OSXSAVE_AVX {
                 return None;
             }
             let enabled: u32;
@@ -117,7 +120,7 @@ mod x86 {
             unsafe {
                 core::arch::asm!("xgetbv", in("ecx") 0, out("eax") enabled, out("edx") _, options(nomem, nostack));
             }
-            (enabled & 6 == 6 && __cpuid_count(7, 0).ebx & 1 << 5 != 0).then_some(Self(()))
+            (enabled & 6 == 6 && __cpuid_count(7, 0).ebx & BMI1_AVX2 == BMI1_AVX2).then_some(Self(()))
         }
 
         /// Does `work`; what is inlined into it is compiled for these instructions.

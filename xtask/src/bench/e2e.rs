@@ -45,7 +45,7 @@ struct Bed {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-INT", &self.driver.id().to_string()]).status();
+        let _ = Command::new("kill").args(["-TERM", &self.driver.id().to_string()]).status();
         let _ = self.driver.wait();
         let _ = self.forwarder.kill();
         let _ = self.forwarder.wait();

@@ -39,7 +39,7 @@ struct Bed(Vec<Child>);
 impl Drop for Bed {
     fn drop(&mut self) {
         for child in &mut self.0 {
-            let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+            let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
             let _ = child.wait();
         }
         clean();

@@ -283,7 +283,14 @@ fn hear(mut stream: &TcpStream, seed: u64, len: u32, slow: u8) -> Result<(), Str
 
 /// Nothing more comes, and that is said.
 fn ended(stream: &mut TcpStream) -> Result<(), String> {
-    match stream.read(&mut [0]) {
+    // A process that was stopped and goes on is interrupted in a read with a timeout (signal(7)).
+    let read = loop {
+        match stream.read(&mut [0]) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => break read,
+        }
+    };
+    match read {
         Ok(0) => Ok(()),
         other => Err(format!("wanted the end: {other:?}")),
     }

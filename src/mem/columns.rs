@@ -2,7 +2,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::simd::Avx2;
-use super::simd::Work;
+use super::simd::{Vector, Work};
 
 /// Frames of a column.
 pub const LANES: usize = 32;
@@ -42,37 +42,12 @@ pub trait Task {
     fn run(self, compare: impl Compare);
 }
 
-/// The best way to compare that this processor has.
-#[derive(Clone, Copy, Debug)]
-pub struct Way {
-    #[cfg(target_arch = "x86_64")]
-    avx2: Option<Avx2>,
-}
-
-impl Way {
-    /// Asks the processor.
-    #[must_use]
-    pub fn detect() -> Self {
-        Self {
-            #[cfg(target_arch = "x86_64")]
-            avx2: Avx2::detect(),
-        }
-    }
-
-    /// With what every processor of the kind has.
-    #[cfg(test)]
-    pub const fn plain() -> Self {
-        Self {
-            #[cfg(target_arch = "x86_64")]
-            avx2: None,
-        }
-    }
-
-    /// Does a task.
+impl Vector {
+    /// Does a task with the best way to compare.
     #[inline(always)]
-    pub fn run(self, task: impl Task) {
+    pub fn compare(self, task: impl Task) {
         #[cfg(target_arch = "x86_64")]
-        if let Some(avx2) = self.avx2 {
+        if let Some(avx2) = self.avx2() {
             return avx2.within(With(avx2, task));
         }
         With(Plain, task).run();

@@ -6,6 +6,41 @@
 #[cfg(target_arch = "x86_64")]
 pub use x86::Avx2;
 
+/// The vector instructions there are beyond those that every processor of the kind has.
+#[derive(Clone, Copy, Debug)]
+pub struct Vector {
+    #[cfg(target_arch = "x86_64")]
+    avx2: Option<Avx2>,
+}
+
+impl Vector {
+    /// Asks the processor.
+    #[must_use]
+    pub fn detect() -> Self {
+        Self {
+            #[cfg(target_arch = "x86_64")]
+            avx2: Avx2::detect(),
+        }
+    }
+
+    /// AVX2, if there is any.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    #[must_use]
+    pub const fn avx2(self) -> Option<Avx2> {
+        self.avx2
+    }
+
+    /// As if there were none.
+    #[cfg(test)]
+    pub const fn none() -> Self {
+        Self {
+            #[cfg(target_arch = "x86_64")]
+            avx2: None,
+        }
+    }
+}
+
 /// Hash tables are asked about this many headers together.
 pub const SIFT: usize = 32;
 
@@ -154,8 +189,8 @@ mod x86 {
             }
         }
 
-        /// Appends those of the headers, which are given as bits, whose slots have the bit that their hashes pick, and in the four bits
-        /// above the leaf a number that is not above `limits`'.
+        /// Appends those of the headers, which are given as bits, whose slots have the bit that their hashes pick, and in
+        /// the four bits above the leaf a number that is not above `limits`'.
         #[inline(always)]
         pub fn sift<const N: usize>(
             self,

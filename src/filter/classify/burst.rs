@@ -27,37 +27,6 @@ const ENOUGH: usize = 16;
 /// Leaves that take no more than this are in the caches anyway.
 const NEAR: usize = 1 << 18;
 
-/// The vector instructions there are beyond those that every processor of the kind has.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Vector {
-    #[cfg(target_arch = "x86_64")]
-    avx2: Option<crate::mem::simd::Avx2>,
-}
-
-impl Vector {
-    pub(super) fn detect() -> Self {
-        Self {
-            #[cfg(target_arch = "x86_64")]
-            avx2: crate::mem::simd::Avx2::detect(),
-        }
-    }
-
-    /// AVX2, if there is any.
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    pub(super) const fn avx2(self) -> Option<crate::mem::simd::Avx2> {
-        self.avx2
-    }
-
-    #[cfg(test)]
-    pub(super) const fn none() -> Self {
-        Self {
-            #[cfg(target_arch = "x86_64")]
-            avx2: None,
-        }
-    }
-}
-
 /// The headers of a group, word by word in the order in which a mask has them.
 pub(super) struct Words<const N: usize>([[u32; GROUP]; N]);
 
@@ -94,7 +63,7 @@ impl<const W: usize> Classifier<W> {
         let (Some(keys), Some(found)) = (keys.get(..len), found.get_mut(..len)) else { return };
         for (keys, found) in keys.chunks(GROUP).zip(found.chunks_mut(GROUP)) {
             #[cfg(target_arch = "x86_64")]
-            if let Some(avx2) = self.vector.avx2 {
+            if let Some(avx2) = self.vector.avx2() {
                 avx2.within(Lookup { classifier: self, keys, found });
                 continue;
             }
@@ -212,7 +181,7 @@ impl<const W: usize> Classifier<W> {
         work: &mut Sifted<WORK>,
     ) {
         #[cfg(target_arch = "x86_64")]
-        if let Some(avx2) = self.vector.avx2 {
+        if let Some(avx2) = self.vector.avx2() {
             let Known { hashes, limits } = known;
             let (masks, factors) = (mask.words(), FACTORS);
             if let (Some(masks), Some(factors)) = (masks.first_chunk::<N>(), factors.first_chunk()) {

@@ -27,6 +27,7 @@ mod tests;
 
 use alloc::vec::Vec;
 
+use crate::mem::simd::Vector;
 pub use candidates::Candidates;
 use mask::Mask;
 use table::Table;
@@ -123,7 +124,7 @@ pub struct Classifier<const W: usize> {
     /// What answers for the rules of small tables.
     grid: Option<grid::Grid<W>>,
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "there is nothing in it"))]
-    vector: burst::Vector,
+    vector: Vector,
 }
 
 impl<const W: usize> Classifier<W> {

@@ -124,7 +124,7 @@ pub(super) fn build<const W: usize>(rules: &[Rule<W>], wanted: Wanted) -> Result
             *slot = encode(known, coarse_of(coarse, *best), leaf);
         }
     }
-    let vector = super::burst::Vector::detect();
+    let vector = crate::mem::simd::Vector::detect();
     let mut classifier = Classifier { tables, masks, slots, leaves, coarse, rules: rules.len(), grid: None, vector };
     if wanted != Wanted::Tables {
         classifier.add_grid(rules, &table_of, wanted);

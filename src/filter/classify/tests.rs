@@ -86,7 +86,7 @@ fn agree<const W: usize>(classifier: &Classifier<W>, rules: &[Rule<W>], keys: &[
     let mut found = alloc::vec![0; keys.len()];
     // First without the vector instructions that not every processor has.
     let mut portable = classifier.clone();
-    portable.vector = super::burst::Vector::none();
+    portable.vector = crate::mem::simd::Vector::none();
     portable.lookup_burst(keys, &mut found);
     for (key, found) in keys.iter().zip(&found) {
         assert_eq!(*found, linear(rules, key), "{key:?}");

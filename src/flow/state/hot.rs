@@ -1,5 +1,5 @@
-//! What every packet of a state needs, and the packet that nearly every packet is: one more of a conversation that is going on, in which nothing changes but
-//! numbers.
+//! What every packet of a state needs, and the packet that nearly every packet is: one more of a conversation that is going
+//! on, in which nothing changes but numbers.
 
 use super::tcp::{ACK_WINDOW, at_least, distance};
 use super::{Lifetime, Peers, StateFlags, Way, first_lifetime};

@@ -154,9 +154,7 @@ pub struct State {
 pub struct StateRef<'a> {
     /// What every packet needs.
     pub hot: &'a Hot,
-    /// What TCP needs besides.
-    pub peers: &'a Peers,
-    /// The rest.
+    /// The rest, but for TCP's numbers.
     pub more: &'a More,
 }
 
@@ -176,7 +174,7 @@ impl StateTable {
     #[must_use]
     #[inline]
     pub fn state(&self, id: FlowId) -> Option<StateRef<'_>> {
-        self.parts(id).map(|(hot, peers, more)| StateRef { hot, peers, more })
+        self.parts(id).map(|(hot, _, more)| StateRef { hot, more })
     }
 
     /// A state, while it is there.
@@ -260,8 +258,7 @@ impl State {
     /// To be looked at.
     #[must_use]
     pub const fn as_ref(&self) -> StateRef<'_> {
-        let Self { hot, peers, more } = self;
-        StateRef { hot, peers, more }
+        StateRef { hot: &self.hot, more: &self.more }
     }
 
     /// To be changed.
@@ -284,8 +281,7 @@ impl StateMut<'_> {
     /// To be looked at.
     #[must_use]
     pub const fn as_ref(&self) -> StateRef<'_> {
-        let Self { hot, peers, more } = self;
-        StateRef { hot, peers, more }
+        StateRef { hot: self.hot, more: self.more }
     }
 
     /// Sender and receiver of packets of this way.

@@ -4,7 +4,8 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use crate::mem::columns::{BITS, Column, Compare, Frames, LANES, Plain, Portable, Task, Way, padded};
+use crate::mem::columns::{BITS, Column, Compare, Frames, LANES, Plain, Portable, Task, padded};
+use crate::mem::simd::Vector;
 
 /// Words that are often equal, and numbers at the ends.
 fn word() -> impl Strategy<Value = u32> {
@@ -52,8 +53,8 @@ proptest! {
             run(Questions { column: &column, mask, keys, frames, answers: &mut answers });
             answers
         };
-        prop_assert_eq!(&ask(&|questions| Way::detect().run(questions)), &right);
-        prop_assert_eq!(&ask(&|questions| Way::plain().run(questions)), &right);
+        prop_assert_eq!(&ask(&|questions| Vector::detect().compare(questions)), &right);
+        prop_assert_eq!(&ask(&|questions| Vector::none().compare(questions)), &right);
         prop_assert_eq!(&ask(&|questions| questions.run(Plain)), &right);
         prop_assert_eq!(&ask(&|questions| questions.run(Portable)), &right);
     }

@@ -59,7 +59,7 @@ impl Program {
                 }
                 continue;
             };
-            plan.way.run(Asked { scratch, plan, frames });
+            plan.vector.compare(Asked { scratch, plan, frames });
             for (kept, found) in kept.iter_mut().zip(scratch.kept.0) {
                 *kept = found;
             }

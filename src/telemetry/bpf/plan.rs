@@ -11,7 +11,8 @@ use core::ops::Range;
 use super::Instruction;
 use super::compile::code;
 use super::graph::{Draft, Graph, Operand, Size, Test, VALUES, Value, filled};
-use crate::mem::columns::{KEYS as KEYS_AT_ONCE, Way};
+use crate::mem::columns::KEYS as KEYS_AT_ONCE;
+use crate::mem::simd::Vector;
 
 /// Most words of a plan.
 pub(super) const WORDS: usize = 32;
@@ -93,7 +94,7 @@ pub(super) struct Plan {
     pub steps: Box<[Step]>,
     /// Of a question with more than one key a multiple of [`KEYS_AT_ONCE`].
     pub keys: Box<[u32]>,
-    pub way: Way,
+    pub vector: Vector,
 }
 
 /// A step while they are made; next ones are numbers in the graph.
@@ -129,7 +130,7 @@ impl Plan {
             words: words.into_boxed_slice(),
             steps: steps.into_boxed_slice(),
             keys: keys.into_boxed_slice(),
-            way: Way::detect(),
+            vector: Vector::detect(),
         })
     }
 }

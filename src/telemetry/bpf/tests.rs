@@ -3,7 +3,7 @@ use proptest::strategy::ValueTree;
 
 use super::compile::code::*;
 use super::*;
-use crate::mem::columns::Way;
+use crate::mem::simd::Vector;
 use crate::wire::tests::frames::{Transport, shape};
 use crate::wire::{Family, parse};
 
@@ -191,7 +191,7 @@ fn agrees(mut instructions: Vec<Instruction>, frames: &[Vec<u8>]) -> Result<(), 
     // Without what only some processors have, too.
     let mut plain = program.clone();
     if let Some(plan) = &mut plain.plan {
-        plan.way = Way::plain();
+        plan.vector = Vector::none();
     }
     let mut scratch = Scratch::default();
     // As they are, fewer of them, none shorter than an acknowledgement, and none shorter than Ethernet's.

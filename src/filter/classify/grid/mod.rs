@@ -11,11 +11,12 @@ mod leaf;
 
 use alloc::vec::Vec;
 
-use super::burst::{Vector, Words};
+use super::burst::Words;
 use super::{Key, NONE, Rule};
 use crate::mem::locate::{GROUP, Locator, NODE};
 use crate::mem::prefetch;
 use crate::mem::ranges::Search;
+use crate::mem::simd::Vector;
 pub(super) use cells::{build, fits};
 use leaf::Block;
 

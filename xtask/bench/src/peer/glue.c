@@ -9,51 +9,70 @@ struct packet {
     int32_t status;
 };
 
-static int locate(const struct packet *packet, uint32_t len, weir_pkt *pkt)
+static int inside(const struct packet *packet, uint32_t len)
 {
-    if (packet->base == 0 || packet->offset > packet->size || len > packet->size - packet->offset) {
-        return 0;
-    }
-    *pkt = (weir_pkt){
-        .cookie = (uint64_t)(uintptr_t)packet,
-        .base = packet->base,
-        .buf_len = packet->size,
-        .data_off = packet->offset,
-        .len = len,
-    };
-    return 1;
+    return packet->base != 0 && packet->offset <= packet->size && len <= packet->size - packet->offset;
 }
+
+static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
 /* Frames to transmit. Returns how many were taken. */
 uint32_t weir_bench_glue_submit(weir_core *core, struct packet *const *packets, uint32_t n)
 {
     weir_pkt frames[WEIR_BURST_MAX];
-    uint32_t good = 0;
-    const uint32_t space = weir_tx_space(core, 0);
-    for (uint32_t i = 0; i < n && i < space && i < WEIR_BURST_MAX; ++i) {
-        if (locate(packets[i], packets[i]->len, &frames[good])) {
-            frames[good].flags = packets[i]->flags;
-            frames[good].csum_start = packets[i]->csum_start;
-            frames[good].csum_stuff = packets[i]->csum_stuff;
-            frames[good].mss = packets[i]->mss;
-            ++good;
+    weir_pkt *next = frames;
+    const uint32_t most = least(least(n, weir_tx_space(core, 0)), WEIR_BURST_MAX);
+    for (uint32_t i = 0; i < most; ++i) {
+        const struct packet *packet = packets[i];
+        if (inside(packet, packet->len)) {
+            /* All fields, or GCC clears it first. */
+            *next++ = (weir_pkt){
+                .cookie = (uint64_t)(uintptr_t)packet,
+                .base = packet->base,
+                .iova = 0,
+                .buf_len = packet->size,
+                .data_off = packet->offset,
+                .len = packet->len,
+                .flags = packet->flags,
+                .csum_start = packet->csum_start,
+                .csum_stuff = packet->csum_stuff,
+                .mss = packet->mss,
+                .segs = 0,
+                .status = WEIR_OK,
+                .reserved = 0,
+            };
         }
     }
-    return weir_tx_submit(core, 0, frames, good);
+    return weir_tx_submit(core, 0, frames, (uint32_t)(next - frames));
 }
 
 /* Empty packets to receive into. Returns how many were taken. */
 uint32_t weir_bench_glue_refill(weir_core *core, struct packet *const *packets, uint32_t n)
 {
     weir_pkt empties[WEIR_BURST_MAX];
-    uint32_t good = 0;
-    const uint32_t space = weir_rx_space(core, 0);
-    for (uint32_t i = 0; i < n && i < space && i < WEIR_BURST_MAX; ++i) {
-        if (locate(packets[i], 0, &empties[good])) {
-            ++good;
+    weir_pkt *next = empties;
+    const uint32_t most = least(least(n, weir_rx_space(core, 0)), WEIR_BURST_MAX);
+    for (uint32_t i = 0; i < most; ++i) {
+        const struct packet *packet = packets[i];
+        if (inside(packet, 0)) {
+            *next++ = (weir_pkt){
+                .cookie = (uint64_t)(uintptr_t)packet,
+                .base = packet->base,
+                .iova = 0,
+                .buf_len = packet->size,
+                .data_off = packet->offset,
+                .len = 0,
+                .flags = 0,
+                .csum_start = 0,
+                .csum_stuff = 0,
+                .mss = 0,
+                .segs = 0,
+                .status = WEIR_OK,
+                .reserved = 0,
+            };
         }
     }
-    return weir_rx_post(core, 0, empties, good);
+    return weir_rx_post(core, 0, empties, (uint32_t)(next - empties));
 }
 
 /* Received frames. Returns how many, with their packets. */

@@ -26,6 +26,7 @@ use crate::filter::epoch::Publisher;
 use crate::filter::{Installed, InterfaceAddress};
 use crate::mem::Burst;
 use crate::mem::doorbell::Doorbell;
+use crate::mem::handover::{Giver, Taker};
 use crate::mem::seat::{Guard, Seat};
 use crate::nic::{Device, Events, Nic, NicEnv, usb};
 use crate::pipeline::{Growth, Known, Memory, Pipeline, Shared, Sizes, shard_seed};
@@ -269,7 +270,7 @@ impl Driver {
     }
 
     /// Takes empty receive buffers from the front; returns how many. The rest stays the caller's.
-    pub fn rx_post(&self, queue: u32, packets: &mut Burst) -> u32 {
+    pub fn rx_post(&self, queue: u32, packets: &mut impl Giver) -> u32 {
         self.enter(queue).map_or(0, |mut shard| count(shard.rx_post(packets)))
     }
 
@@ -300,7 +301,7 @@ impl Driver {
     }
 
     /// Progresses transmit and appends finished frames to the empty `out`, at most `max`.
-    pub fn tx_reap(&self, queue: u32, max: usize, out: &mut Burst) {
+    pub fn tx_reap(&self, queue: u32, max: usize, out: &mut impl Taker) {
         if !self.is_enabled() {
             return;
         }

@@ -4,89 +4,47 @@ use core::mem::MaybeUninit;
 
 use super::{driver, sys};
 use crate::driver::Driver;
+use crate::mem::handover::{Lent, Room};
 use crate::mem::packet::{BURST_MAX, BadPacket, Burst, Packet, RawPacket, Status};
 
 /// What a stack may ask for; all other bits are the NIC's to set.
 const TX_FLAGS: u32 =
     sys::WEIR_PKT_TX_CSUM_IP4 | sys::WEIR_PKT_TX_CSUM_PARTIAL | sys::WEIR_PKT_TX_TSO4 | sys::WEIR_PKT_TX_TSO6;
 
-/// The first `n` of the caller's packets, at most a burst; `None` for a pointer that cannot be read.
-fn lent<'a>(pkts: *const sys::weir_pkt, n: u32) -> Option<&'a [RawPacket]> {
+/// What is the core's to say; zero in a descriptor that is lent.
+fn said(raw: &RawPacket) -> u32 {
+    u32::from(raw.segs) | raw.status.cast_unsigned() | raw.reserved
+}
+
+/// The instance and the first `n` of the caller's packets, at most a burst; `None`, and a misuse count, if an argument is no good.
+fn lent<'a>(core: *mut sys::weir_core, pkts: *const sys::weir_pkt, n: u32) -> Option<(&'a Driver, &'a [RawPacket])> {
+    let driver = driver(core)?;
+    if n == 0 {
+        return None;
+    }
     let pkts = pkts.cast::<RawPacket>();
     if pkts.is_null() || !pkts.is_aligned() {
+        driver.count_misuse();
         return None;
     }
     // SAFETY: the caller passes `n` descriptors (header); weir_pkt and RawPacket have one layout (abi.rs).
-    Some(unsafe { core::slice::from_raw_parts(pkts, (n as usize).min(BURST_MAX)) })
+    Some((driver, unsafe { core::slice::from_raw_parts(pkts, (n as usize).min(BURST_MAX)) }))
 }
 
-/// The caller's room for completed packets, at most a burst.
-fn room<'a>(out: *mut sys::weir_pkt, n: u32) -> Option<&'a mut [MaybeUninit<RawPacket>]> {
+/// The instance and the caller's room for packets, at most a burst; `None`, and a misuse count, if an argument is no good.
+fn room<'a>(core: *mut sys::weir_core, out: *mut sys::weir_pkt, n: u32) -> Option<(&'a Driver, Room<'a>)> {
+    let driver = driver(core)?;
+    if n == 0 {
+        return None;
+    }
     let out = out.cast::<MaybeUninit<RawPacket>>();
     if out.is_null() || !out.is_aligned() {
+        driver.count_misuse();
         return None;
     }
     // SAFETY: the caller passes room for `n` descriptors (header), which nobody else uses during the call.
-    Some(unsafe { core::slice::from_raw_parts_mut(out, (n as usize).min(BURST_MAX)) })
-}
-
-/// Hands packets back; `packets` has at most as many as `out`.
-fn give_back(packets: &mut Burst, out: &mut [MaybeUninit<RawPacket>]) -> u32 {
-    let mut count = 0u32;
-    for (packet, slot) in packets.drain(..).zip(out) {
-        slot.write(packet.into_raw());
-        count = count.saturating_add(1);
-    }
-    count
-}
-
-/// Runs `body` with the instance and the caller's room; 0 and a misuse count if an argument is no good.
-fn with_room(
-    core: *mut sys::weir_core,
-    out: *mut sys::weir_pkt,
-    n: u32,
-    body: impl FnOnce(&Driver, usize, &mut Burst),
-) -> u32 {
-    let Some(driver) = driver(core) else { return 0 };
-    if n == 0 {
-        return 0;
-    }
-    let Some(out) = room(out, n) else {
-        driver.count_misuse();
-        return 0;
-    };
-    let mut packets = Burst::new();
-    body(driver, out.len(), &mut packets);
-    give_back(&mut packets, out)
-}
-
-/// The packets of `n` descriptors, as far as `packet` makes them. One that is no good ends the burst and is counted as misuse.
-fn with_lent(
-    core: *mut sys::weir_core,
-    pkts: *const sys::weir_pkt,
-    n: u32,
-    packet: impl Fn(&RawPacket) -> Option<Packet>,
-    body: impl FnOnce(&Driver, &mut Burst) -> u32,
-) -> u32 {
-    let Some(driver) = driver(core) else { return 0 };
-    if n == 0 {
-        return 0;
-    }
-    let Some(raws) = lent(pkts, n) else {
-        driver.count_misuse();
-        return 0;
-    };
-    let mut packets = Burst::new();
-    for raw in raws {
-        let Some(packet) = packet(raw) else {
-            driver.count_misuse();
-            break;
-        };
-        if packets.push(packet).is_err() {
-            break;
-        }
-    }
-    body(driver, &mut packets)
+    let places = unsafe { core::slice::from_raw_parts_mut(out, (n as usize).min(BURST_MAX)) };
+    Some((driver, Room::new(places)))
 }
 
 /// Lends `n` empty buffers for receive. Returns how many were taken, from the front. A descriptor that is no good
@@ -98,12 +56,23 @@ pub unsafe extern "C" fn weir_rx_post(
     pkts: *const sys::weir_pkt,
     n: u32,
 ) -> u32 {
-    let empty = |raw: &RawPacket| {
+    let Some((driver, raws)) = lent(core, pkts, n) else { return 0 };
+    // SAFETY: the header's contract: the buffers are lent until their cookies are handed back.
+    if let Some(mut empties) = unsafe { Lent::new(raws, |raw| said(raw) | raw.len | raw.flags | u32::from(raw.mss)) } {
+        return driver.rx_post(queue, &mut empties);
+    }
+    let mut empties = Burst::new();
+    for raw in raws {
         let raw = RawPacket { len: 0, flags: 0, mss: 0, segs: 0, status: 0, reserved: 0, ..*raw };
-        // SAFETY: the header's contract: the buffer is lent until the cookie is handed back.
-        unsafe { Packet::from_raw(raw) }.ok()
-    };
-    with_lent(core, pkts, n, empty, |driver, packets| driver.rx_post(queue, packets))
+        // SAFETY: as above.
+        let Ok(packet) = (unsafe { Packet::from_raw(raw) }) else {
+            driver.count_misuse();
+            break;
+        };
+        // There are no more than a burst.
+        let _ = empties.push(packet);
+    }
+    driver.rx_post(queue, &mut empties)
 }
 
 /// How many empty buffers [`weir_rx_post`] would take now.
@@ -121,10 +90,13 @@ pub unsafe extern "C" fn weir_rx_poll(
     budget: u32,
     flags: *mut u32,
 ) -> u32 {
-    let mut more = false;
-    let count = with_room(core, out, budget, |driver, budget, packets| {
-        more = driver.rx_poll(queue, budget, packets);
-    });
+    let (mut more, mut count) = (false, 0);
+    if let Some((driver, mut room)) = room(core, out, budget) {
+        let mut packets = Burst::new();
+        more = driver.rx_poll(queue, room.left(), &mut packets);
+        room.give(&mut packets);
+        count = room.filled() as u32;
+    }
     if !flags.is_null() && flags.is_aligned() {
         // SAFETY: the caller passes null or a place for the flags.
         unsafe { flags.write(if more { sys::WEIR_POLL_MORE } else { 0 }) };
@@ -147,22 +119,36 @@ pub unsafe extern "C" fn weir_tx_submit(
     pkts: *const sys::weir_pkt,
     n: u32,
 ) -> u32 {
-    let clean = |raw: &RawPacket| {
+    let Some((driver, raws)) = lent(core, pkts, n) else { return 0 };
+    let mut packets = Burst::new();
+    // SAFETY: the header's contract: the buffers are lent until their cookies are handed back.
+    if let Some(mut frames) = unsafe { Lent::new(raws, |raw| said(raw) | raw.flags & !TX_FLAGS) } {
+        frames.move_to(&mut packets);
+        return driver.tx_submit(queue, &mut packets);
+    }
+    for raw in raws {
         let clean = RawPacket { flags: raw.flags & TX_FLAGS, segs: 0, status: 0, reserved: 0, ..*raw };
-        // SAFETY: the header's contract: the buffer is lent until the cookie is handed back.
-        match unsafe { Packet::from_raw(clean) } {
-            Ok(packet) => Some(packet),
-            Err(BadPacket::Null) if raw.cookie == 0 => None,
-            Err(_) => Some(Packet::refused(raw.cookie, Status::BadDescriptor)),
-        }
-    };
-    with_lent(core, pkts, n, clean, |driver, packets| driver.tx_submit(queue, packets))
+        // SAFETY: as above.
+        let packet = match unsafe { Packet::from_raw(clean) } {
+            Ok(packet) => packet,
+            Err(BadPacket::Null) if raw.cookie == 0 => {
+                driver.count_misuse();
+                break;
+            }
+            Err(_) => Packet::refused(raw.cookie, Status::BadDescriptor),
+        };
+        // There are no more than a burst.
+        let _ = packets.push(packet);
+    }
+    driver.tx_submit(queue, &mut packets)
 }
 
 /// Progresses transmit and returns completed packets with their status.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn weir_tx_reap(core: *mut sys::weir_core, queue: u32, out: *mut sys::weir_pkt, max: u32) -> u32 {
-    with_room(core, out, max, |driver, max, packets| driver.tx_reap(queue, max, packets))
+    let Some((driver, mut room)) = room(core, out, max) else { return 0 };
+    driver.tx_reap(queue, room.left(), &mut room);
+    room.filled() as u32
 }
 
 /// Re-arms the wake-up of a queue. Returns 1 if work arrived in between: poll again, else sleep until wake.
@@ -174,5 +160,9 @@ pub unsafe extern "C" fn weir_arm(core: *mut sys::weir_core, queue: u32) -> u32 
 /// After `weir_enable(core, 0)`: returns what is still lent, until 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn weir_reclaim(core: *mut sys::weir_core, queue: u32, out: *mut sys::weir_pkt, max: u32) -> u32 {
-    with_room(core, out, max, |driver, max, packets| driver.reclaim(queue, max, packets))
+    let Some((driver, mut room)) = room(core, out, max) else { return 0 };
+    let mut packets = Burst::new();
+    driver.reclaim(queue, room.left(), &mut packets);
+    room.give(&mut packets);
+    room.filled() as u32
 }

@@ -21,6 +21,7 @@ macro_rules! of_two {
 
 pub mod eight;
 pub mod four;
+pub mod handover;
 pub mod locate;
 pub mod packet;
 pub mod pool;

@@ -103,6 +103,25 @@ pub struct RawPacket {
 
 const _: () = assert!(size_of::<RawPacket>() == 56 && core::mem::offset_of!(RawPacket, csum_start) == 40);
 
+impl RawPacket {
+    /// The uppermost bit is clear only if [`Packet::from_raw`] takes it; what that means is said in numbers, because a burst
+    /// of them is looked at with one question at its end.
+    #[inline(always)]
+    pub(super) fn doubts(&self) -> u64 {
+        let there = self.cookie.wrapping_sub(1) | (self.base.addr() as u64).wrapping_sub(1);
+        let inside = u64::from(self.buf_len).wrapping_sub(self.data_off.into()).wrapping_sub(self.len.into());
+        let asks = self.flags & PacketFlags::TX_CSUM_PARTIAL.bits() != 0;
+        let sums = if asks && !self.sums_inside() { u64::MAX } else { 0 };
+        // What is below the middle of a device's addresses does not pass their end.
+        there | inside | self.iova | sums
+    }
+
+    /// Whether a partial checksum that is asked for lies inside the frame.
+    fn sums_inside(&self) -> bool {
+        self.csum_start <= self.csum_stuff && u32::from(self.csum_stuff) + 2 <= self.len
+    }
+}
+
 /// The bits of [`RawPacket::reserved`] that hold [`Packet::origin`].
 const ORIGIN_MASK: u32 = 0x00ff_ffff;
 
@@ -463,8 +482,8 @@ impl Packet {
     #[must_use]
     pub fn partial_csum(&self) -> Option<PartialCsum> {
         let (start, stuff) = (self.raw.csum_start, self.raw.csum_stuff);
-        let inside = start <= stuff && u32::from(stuff) + 2 <= self.raw.len;
-        (self.flags().contains(PacketFlags::TX_CSUM_PARTIAL) && inside).then_some(PartialCsum { start, stuff })
+        let asks = self.flags().contains(PacketFlags::TX_CSUM_PARTIAL);
+        (asks && self.raw.sums_inside()).then_some(PartialCsum { start, stuff })
     }
 
     /// Asks for a partial checksum, or no more. False, and no change, if it is not inside the frame.

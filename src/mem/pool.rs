@@ -8,6 +8,7 @@
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use super::handover::Giver;
 use super::packet::{Burst, Packet, RawPacket};
 use super::region::Region;
 
@@ -81,14 +82,13 @@ impl Pool {
         Some(Self { free, capacity, lent: capacity, origin, headroom, region: Some(region) })
     }
 
-    /// Takes over buffers from the front of `burst` while there is room, and returns how many.
-    /// Of a pool that made its own: none.
-    pub fn lend(&mut self, burst: &mut Burst) -> usize {
-        if self.origin != 0 {
-            return 0;
-        }
-        let count = burst.len().min(self.capacity - self.lent);
-        self.free.extend(burst.drain(..count));
+    /// Takes over buffers from the front while there is room, and returns how many. Of a pool that made its own: none.
+    pub fn lend(&mut self, packets: &mut impl Giver) -> usize {
+        let room = self.room();
+        // What is free is lent, so there are places for the rest.
+        let count = packets.give_to(self.free.spare_capacity_mut().get_mut(..room).unwrap_or_default());
+        // SAFETY: the first `count` places behind those that were in use were just filled.
+        unsafe { self.free.set_len(self.free.len() + count) };
         self.lent += count;
         count
     }

@@ -281,6 +281,17 @@ impl<T> Consumer<T> {
         Some(item)
     }
 
+    /// Moves items to the front of `out`, as many as it has places; returns how many, which are initialised then.
+    pub fn pop_places(&mut self, out: &mut [MaybeUninit<T>]) -> usize {
+        let count = self.available(out.len());
+        if count > 0 {
+            // SAFETY: `count` slots from `head` on are initialised and the consumer's, and `out` has places for them.
+            unsafe { self.ring.read(self.head, out.as_mut_ptr().cast(), count) };
+            self.release(count);
+        }
+        count
+    }
+
     /// Moves up to `max` items to the end of `out`, as many as it has room for; returns how many.
     pub fn pop_burst<const N: usize>(&mut self, out: &mut heapless::Vec<T, N>, max: usize) -> usize {
         let len = out.len();

@@ -2,6 +2,7 @@
 
 mod columns;
 pub(crate) mod dma;
+mod handover;
 #[cfg(target_arch = "x86_64")]
 mod locate;
 pub(crate) mod pipes;

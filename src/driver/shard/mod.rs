@@ -15,6 +15,7 @@ pub(super) use self::handed::Handing;
 use self::tx::{MADE_MAX, Tx};
 use super::Common;
 use super::lane::LaneEnds;
+use crate::mem::handover::{Giver, Taker};
 use crate::mem::packet::BURST_MAX;
 use crate::mem::pool::Pool;
 use crate::mem::{Burst, Packet, Status};
@@ -70,9 +71,9 @@ impl Shard {
         self.pool.room()
     }
 
-    /// Takes buffers from the front of `burst`; returns how many.
-    pub fn rx_post(&mut self, burst: &mut Burst) -> usize {
-        let count = self.pool.lend(burst);
+    /// Takes buffers from the front; returns how many.
+    pub fn rx_post(&mut self, packets: &mut impl Giver) -> usize {
+        let count = self.pool.lend(packets);
         self.refill();
         self.set_gauges();
         count
@@ -380,7 +381,7 @@ impl Shard {
     }
 
     /// Progresses transmit and appends up to `max` finished frames to `out`.
-    pub fn tx_reap(&mut self, max: usize, out: &mut Burst) {
+    pub fn tx_reap(&mut self, max: usize, out: &mut impl Taker) {
         self.take_steered();
         self.tx.flush(&mut *self.queue);
         self.tx.reap(&self.common, &self.counters, &mut *self.queue);

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::driver::Common;
 use crate::driver::lane::{Lane, LaneEnds};
+use crate::mem::handover::Taker;
 use crate::mem::packet::BURST_MAX;
 use crate::mem::ring::{self, Consumer, Producer};
 use crate::mem::{Burst, Packet, Status};
@@ -255,7 +256,7 @@ impl Tx {
     }
 
     /// Takes this shard's own frames back from the others and appends up to `max` finished ones to `out`.
-    pub fn hand_back(&mut self, common: &Common, max: usize, out: &mut Burst) {
+    pub fn hand_back(&mut self, common: &Common, max: usize, out: &mut impl Taker) {
         for lane in self.lanes.iter_mut().flatten() {
             while let Some(packet) = lane.take_back() {
                 if self.done.tail.push(packet).is_err() {
@@ -263,7 +264,7 @@ impl Tx {
                 }
             }
         }
-        let count = self.done.head.pop_burst(out, max);
+        let count = out.take_from(&mut self.done.head, max);
         self.lent = self.lent.saturating_sub(count);
     }
 

@@ -32,6 +32,7 @@ pub mod region;
 pub mod ring;
 pub mod row;
 pub mod rows;
+pub mod scaled;
 pub mod seat;
 pub mod simd;
 pub mod slots;

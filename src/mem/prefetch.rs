@@ -32,6 +32,13 @@ pub fn line_of(bytes: &[u8]) {
     at(bytes.as_ptr());
 }
 
+/// [`line()`] for where an element of a slice is if there is one with that index: a look whether there is would cost more than
+/// to fetch in vain.
+#[inline(always)]
+pub fn place<T>(slice: &[T], index: usize) {
+    at(slice.as_ptr().wrapping_add(index).cast());
+}
+
 /// [`line()`] for an element of a slice, if there is one with that index.
 #[inline(always)]
 pub fn element<T>(slice: &[T], index: usize) {

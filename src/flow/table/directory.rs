@@ -1,9 +1,7 @@
 //! From a hash to the numbers of what may have the key: buckets of a cache line.
 
-use alloc::boxed::Box;
-
 use super::bucket::{Bucket, FREE, WAYS};
-use crate::mem::prefetch;
+use crate::mem::scaled::Scaled;
 
 /// No number has such a hash.
 pub(super) const ABSENT: u32 = u32::MAX;
@@ -12,7 +10,7 @@ pub(super) const SEARCH: u32 = u32::MAX - 1;
 
 /// See the module.
 pub(super) struct Directory {
-    buckets: Box<[Bucket]>,
+    buckets: Scaled<Bucket>,
 }
 
 impl Directory {
@@ -21,7 +19,7 @@ impl Directory {
         let count = Self::buckets(entries);
         let mut buckets = super::room(count)?;
         buckets.resize(count, Bucket::EMPTY);
-        Some(Self { buckets: buckets.into_boxed_slice() })
+        Some(Self { buckets: Scaled::new(buckets)? })
     }
 
     const fn buckets(entries: usize) -> usize {
@@ -33,27 +31,31 @@ impl Directory {
         Self::buckets(entries) * size_of::<Bucket>()
     }
 
-    /// The bucket where the search for a hash begins: the upper half scaled, so no division.
+    /// The bucket where the search for a hash begins.
     #[inline(always)]
     fn home(&self, hash: u64) -> usize {
-        (((hash >> 32) * self.buckets.len() as u64) >> 32) as usize
+        self.buckets.number(hash)
+    }
+
+    fn len(&self) -> usize {
+        self.buckets.all().len()
     }
 
     #[inline(always)]
     fn after(&self, bucket: usize) -> usize {
-        if bucket + 1 < self.buckets.len() { bucket + 1 } else { 0 }
+        if bucket + 1 < self.len() { bucket + 1 } else { 0 }
     }
 
     /// Begins to fetch what a search reads first.
     #[inline(always)]
     pub fn prefetch(&self, hash: u64) {
-        prefetch::element(&self.buckets, self.home(hash));
+        self.buckets.prefetch(hash);
     }
 
     /// The first number that is found for a hash, [`ABSENT`], or [`SEARCH`].
     #[inline(always)]
     pub fn first(&self, hash: u64) -> u32 {
-        let Some(bucket) = self.buckets.get(self.home(hash)) else { return ABSENT };
+        let bucket = self.buckets.row(hash);
         let mut ways = bucket.with_tag(tag(hash));
         let Some(way) = ways.next() else { return if bucket.passed() == 0 { ABSENT } else { SEARCH } };
         if ways.is_empty() {
@@ -67,8 +69,8 @@ impl Directory {
     #[inline(always)]
     pub fn search<R>(&self, hash: u64, is_it: impl Fn(u32) -> Option<R>) -> Option<R> {
         let mut at = self.home(hash);
-        for _ in 0..self.buckets.len() {
-            let bucket = self.buckets.get(at)?;
+        for _ in 0..self.len() {
+            let bucket = self.buckets.all().get(at)?;
             for way in bucket.with_tag(tag(hash)) {
                 let number = number_of(hash, bucket.reference(way)?);
                 if is_number(number)
@@ -88,8 +90,8 @@ impl Directory {
     /// Puts a number into the first bucket with room.
     pub fn link(&mut self, hash: u64, number: u32) {
         let mut at = self.home(hash);
-        for _ in 0..self.buckets.len() {
-            let Some(bucket) = self.buckets.get_mut(at) else { return };
+        for _ in 0..self.len() {
+            let Some(bucket) = self.buckets.all_mut().get_mut(at) else { return };
             if let Some(way) = bucket.free() {
                 bucket.set(way, tag(hash), reference(hash, number));
                 return;
@@ -103,8 +105,8 @@ impl Directory {
     /// Takes a number out of its bucket.
     pub fn unlink(&mut self, hash: u64, number: u32) {
         let mut at = self.home(hash);
-        for _ in 0..self.buckets.len() {
-            let Some(bucket) = self.buckets.get_mut(at) else { return };
+        for _ in 0..self.len() {
+            let Some(bucket) = self.buckets.all_mut().get_mut(at) else { return };
             if let Some(way) = bucket.position(tag(hash), reference(hash, number)) {
                 bucket.set(way, FREE, 0);
                 return;
@@ -118,7 +120,7 @@ impl Directory {
     /// For each bucket, how many went past it, and whether nothing is in it.
     #[cfg(test)]
     pub fn fill(&self) -> impl Iterator<Item = (u32, bool)> {
-        self.buckets.iter().map(|bucket| (bucket.passed(), bucket.with_tag(FREE).count() == WAYS))
+        self.buckets.all().iter().map(|bucket| (bucket.passed(), bucket.with_tag(FREE).count() == WAYS))
     }
 }
 

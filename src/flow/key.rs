@@ -19,9 +19,9 @@ pub struct FlowKey {
 }
 
 /// What a key has besides its head.
-pub(super) type Tail = [u64; 3];
+pub type Tail = [u64; 3];
 /// What an IPv4 key consists of.
-pub(super) type Head = [u64; 2];
+pub type Head = [u64; 2];
 
 /// A head that no key has: there is no such family.
 pub(super) const NO_HEAD: Head = [u64::MAX; 2];
@@ -108,7 +108,7 @@ impl FlowKey {
     #[must_use]
     #[inline(always)]
     pub const fn is_long(&self) -> bool {
-        self.rest as u8 != Family::V4 as u8
+        is_long(&self.head())
     }
 
     /// Its first 16 bytes are these.
@@ -179,6 +179,74 @@ impl FlowKey {
     #[must_use]
     pub const fn zone(&self) -> u16 {
         (self.rest >> 16) as u16
+    }
+}
+
+/// The key with this head has more to it: it is not IPv4's.
+#[inline(always)]
+pub(super) const fn is_long(head: &Head) -> bool {
+    let [_, rest] = *head;
+    rest as u8 != Family::V4 as u8
+}
+
+/// What a table compares keys with.
+pub trait Wanted {
+    /// The first 16 bytes.
+    fn head(&self) -> Head;
+    /// What comes behind them, if the key is a long one.
+    fn tail(&self) -> &Tail;
+}
+
+impl Wanted for FlowKey {
+    #[inline(always)]
+    fn head(&self) -> Head {
+        self.head()
+    }
+
+    #[inline(always)]
+    fn tail(&self) -> &Tail {
+        &self.tail
+    }
+}
+
+/// Room for a key, one after the other. A short one is 16 bytes to write.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyPlace {
+    head: Head,
+    /// The last long key's.
+    tail: Tail,
+}
+
+impl KeyPlace {
+    /// Of no packet.
+    pub const EMPTY: Self = Self { head: [0; 2], tail: [0; 3] };
+
+    /// Puts a key there.
+    #[inline(always)]
+    pub fn set(&mut self, key: &FlowKey) {
+        self.head = key.head();
+        if key.is_long() {
+            self.tail = key.tail;
+        }
+    }
+
+    /// What is there.
+    #[must_use]
+    pub fn key(&self) -> FlowKey {
+        let key = FlowKey::from_parts(self.head, self.tail);
+        if key.is_long() { key } else { FlowKey { tail: [0; 3], ..key } }
+    }
+}
+
+impl Wanted for KeyPlace {
+    #[inline(always)]
+    fn head(&self) -> Head {
+        self.head
+    }
+
+    #[inline(always)]
+    fn tail(&self) -> &Tail {
+        &self.tail
     }
 }
 

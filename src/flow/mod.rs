@@ -14,4 +14,5 @@ pub mod state;
 pub mod table;
 pub mod wheel;
 
-pub use key::{FlowKey, Secret};
+use key::is_long;
+pub use key::{FlowKey, KeyPlace, Secret, Wanted};

@@ -1,11 +1,11 @@
 //! One frame's way: layer 2 rules, normalisation, states, and what packets without one meet (`pf_test`).
 #![forbid(unsafe_code)]
 
-use super::ahead::{Ahead, Hints, Look};
+use super::ahead::{Ahead, Hints};
 use super::answer::Answers;
 use super::note::Added;
 use super::tracker::{Tracker, time_of};
-use super::{Mark, Outcome, Outcomes, Random, Recorder, Shared, change, hold};
+use super::{Mark, Outcome, Random, Recorder, Shared, change, hold};
 use crate::filter::{
     self, Action, Bound, Direction, Family, Foreseen, FragmentPolicy, List, Mismatch, Rule, Scrub, Subject, Tally,
     Timeout, Verdict, Witness,
@@ -15,13 +15,9 @@ use crate::flow::scrub::{Moment, normalize};
 use crate::flow::state::{self, Phase, Segment, StateFlags, StateRef, Tracked, Way};
 use crate::flow::table::FlowId;
 use crate::flow::{FlowKey, Secret};
-use crate::mem::packet::BURST_MAX;
-use crate::mem::{Burst, PacketFlags};
 use crate::telemetry::{DropReason, Event, EventKind, ShardCounters};
 use crate::wire::rewrite::Edit;
 use crate::wire::{self, Parsed, ParsedFlags, protocol};
-
-const ALL_PASS: [Outcome; BURST_MAX] = [Outcome::Pass; BURST_MAX];
 
 /// What evaluation and translation work with.
 pub struct Help<'a, R> {
@@ -96,7 +92,7 @@ pub fn state_key(frame: &[u8], parsed: &Parsed, way: Way) -> Option<FlowKey> {
     state::key(frame, parsed, way)
 }
 
-/// Judges frames of one burst.
+/// Judges frames of one burst; see [`super::burst`].
 pub struct Judge<'a, R> {
     pub help: Help<'a, R>,
     pub now_ns: u64,
@@ -104,11 +100,13 @@ pub struct Judge<'a, R> {
     pub counters: &'a ShardCounters,
     pub answers: &'a mut Answers,
     pub mark: Mark,
-    tally: Tally<'a>,
+    pub tally: Tally<'a>,
     /// A packet with a key meets nothing before its state.
     pub is_plain: bool,
     /// What filter rules say of a packet without a state can be known before its turn.
     pub foresees: bool,
+    /// What they say of every packet without a state, of IPv4 and of IPv6.
+    pub always: [Foreseen; 2],
     /// Nobody else has states that a packet could belong to: no other shard, nor a table whose states are moving.
     pub is_alone: bool,
     /// A packet of the burst was refused for want of a state, and an event told of it.
@@ -149,96 +147,19 @@ impl<'a, R: Recorder> Judge<'a, R> {
             tally,
             is_plain,
             foresees,
+            always: [Foreseen::Unknown; 2],
             is_alone,
             told_full: false,
         }
     }
 
-    /// Judges a frame that comes alone, and changes it.
-    pub fn alone(&mut self, frame: &mut [u8], parsed: &mut Parsed, partial: bool) -> Outcome {
-        let mut ahead = Ahead::default();
-        let look = Look::new(&self.help.tracker.table, self.help.way);
-        look.at(self.help.way, &mut ahead, frame, parsed);
-        look.closer(core::slice::from_mut(&mut ahead));
-        self.foresee(core::slice::from_mut(&mut ahead), core::slice::from_ref(parsed));
-        self.frame(self.help.way, frame, parsed, partial, &ahead)
-    }
-
-    /// Judges the frames of a burst, which all go one way, and changes them: an outcome for each. True if all of them pass.
-    #[inline(always)]
-    pub fn burst(
-        &mut self,
-        way: Way,
-        burst: &mut Burst,
-        parsed: &mut [Parsed],
-        aheads: &mut [Ahead],
-        outcomes: &mut Outcomes,
-        mut marks: Option<&mut heapless::Vec<Mark, BURST_MAX>>,
-    ) -> bool {
-        if aheads.iter().any(Ahead::is_absent) {
-            self.foresee(aheads, parsed);
-        }
-        // As many as frames, which fit.
-        let _ = outcomes.extend_from_slice(ALL_PASS.get(..burst.len()).unwrap_or_default());
-        let mut all_pass = true;
-        for ((packet, place), (parsed, ahead)) in burst.iter_mut().zip(outcomes).zip(parsed.iter_mut().zip(aheads)) {
-            let partial = packet.flags().intersects(PacketFlags::TX_CSUM_PARTIAL | PacketFlags::TX_TSO);
-            let outcome = self.frame(way, packet.frame_mut(), parsed, partial, ahead);
-            if let Some(marks) = &mut marks {
-                let _ = marks.push(self.mark);
-            }
-            if outcome != Outcome::Pass {
-                *place = outcome;
-                all_pass = false;
-            }
-        }
-        all_pass
-    }
-
-    /// Judges one frame, and changes it.
-    #[inline(always)]
-    fn frame(&mut self, way: Way, frame: &mut [u8], parsed: &mut Parsed, partial: bool, ahead: &Ahead) -> Outcome {
-        if self.is_plain && ahead.hints.contains(Hints::ORDINARY) {
-            let tracker = &mut *self.help.tracker;
-            let moment = (tracker.epoch, tracker.now);
-            if let Some((state, peers)) = tracker.table.candidate_mut(ahead.candidate, &ahead.key)
-                && state.note_ordinary(peers, way, moment, frame, parsed)
-            {
-                self.mark = Mark { rule: state.rule, copied: false };
-                self.tally.count(state.rule, frame.len());
-                return Outcome::Pass;
-            }
-            if ahead.is_absent() && self.is_alone && !self.help.tracker.has_made {
-                let rule = match ahead.foreseen {
-                    Foreseen::Pass(rule) => {
-                        self.mark = Mark { rule, copied: false };
-                        self.tally.count_decision(rule, frame.len());
-                        return Outcome::Pass;
-                    }
-                    Foreseen::Drop(rule) => Some((rule, DropReason::Match)),
-                    Foreseen::Keep(rule) if !self.help.tracker.has_room(self.help.bound) => {
-                        self.tell_refused(frame.len(), parsed, rule, DropReason::StateLimit);
-                        Some((rule, DropReason::StateLimit))
-                    }
-                    _ => None,
-                };
-                if let Some((rule, reason)) = rule {
-                    self.mark = Mark { rule, copied: false };
-                    self.tally.count_decision(rule, frame.len());
-                    return Outcome::Drop(reason);
-                }
-            }
-        }
-        self.in_full(frame, parsed, partial, ahead)
-    }
-
     #[inline(never)]
-    fn in_full(&mut self, frame: &mut [u8], parsed: &mut Parsed, partial: bool, ahead: &Ahead) -> Outcome {
+    pub(super) fn in_full(&mut self, frame: &mut [u8], parsed: &mut Parsed, partial: bool, ahead: &Ahead) -> Outcome {
         self.mark = Mark::NONE;
         let bound = self.help.bound;
         let has_key = ahead.hints.contains(Hints::KEY);
         let key = if ahead.hints.contains(Hints::HASHED) || !has_key {
-            has_key.then_some(ahead.key)
+            has_key.then(|| ahead.key.key())
         } else {
             state_key(frame, parsed, self.help.way)
         };
@@ -287,7 +208,7 @@ impl<'a, R: Recorder> Judge<'a, R> {
         {
             return outcome;
         }
-        self.by_rules(frame, parsed, partial, (key, tag, ahead.foreseen), &scrub)
+        self.by_rules(frame, parsed, partial, (key, tag, ahead.foreseen(&self.always, parsed)), &scrub)
     }
 
     /// The state that has this key.
@@ -298,7 +219,7 @@ impl<'a, R: Recorder> Judge<'a, R> {
             return None;
         }
         let (hash, inner) = if ahead.hints.contains(Hints::HASHED) {
-            (ahead.hash, ahead.inner)
+            (ahead.hash, ahead.inner())
         } else {
             (tracker.table.hash(key), None)
         };

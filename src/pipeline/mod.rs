@@ -7,6 +7,7 @@
 mod admit;
 mod ahead;
 mod answer;
+mod burst;
 mod change;
 mod chores;
 mod hold;
@@ -54,8 +55,9 @@ pub const FRAME_MIN: usize = 14;
 /// of many compete for the same few places of the innermost cache.
 const FETCH_AHEAD: usize = 16;
 
-/// How many frames behind the first look at a frame the second one comes, which needs what the first one fetches.
-const LOOK_BEHIND: usize = 16;
+/// How many frames behind the first look at a frame the second one comes, which needs what the first one fetches: late enough for
+/// that to be there, and early enough for what the second one fetches to be there when the first frame is judged.
+const LOOK_BEHIND: usize = 12;
 
 /// Key of the hash that flows are spread over shards by. The same everywhere: both ends of a virtual cable must come
 /// to the same queue for a flow. Whoever picks addresses to crowd one queue loses only speed, and that of a queue.
@@ -189,6 +191,8 @@ pub struct Pipeline {
     parsed: heapless::Vec<Parsed, BURST_MAX>,
     /// What is known about them before they are judged.
     aheads: [Ahead; BURST_MAX],
+    /// One of them had no state then.
+    some_absent: bool,
     tracker: Tracker,
     random: Random,
     added: Added,
@@ -227,6 +231,7 @@ impl Pipeline {
             keeps_marks: false,
             marks: heapless::Vec::new(),
             aheads: [Ahead::default(); BURST_MAX],
+            some_absent: false,
         })
     }
 
@@ -306,24 +311,25 @@ impl Pipeline {
             prefetch::line_of(packet.frame());
         }
         let look = Look::new(&self.tracker.table, way);
-        let mut number = 0;
-        let mut before: &mut [Ahead] = &mut [];
-        let groups = burst.chunks(LOOK_BEHIND).zip(self.parsed.chunks_mut(LOOK_BEHIND));
-        for ((packets, parsed), aheads) in groups.zip(self.aheads.chunks_mut(LOOK_BEHIND)) {
-            let aheads = aheads.get_mut(..packets.len()).unwrap_or_default();
-            for ((packet, parsed), ahead) in packets.iter().zip(parsed).zip(&mut *aheads) {
-                if let Some(later) = burst.get(number + FETCH_AHEAD) {
-                    prefetch::line_of(later.frame());
-                }
-                number += 1;
-                match parse_one(parsed, packet) {
-                    Some(ends) => look.at_ends(way, ahead, &ends),
-                    None => look.at(way, ahead, packet.frame(), parsed),
-                }
+        let mut some_absent = false;
+        for (number, (packet, parsed)) in burst.iter().zip(&mut self.parsed).enumerate() {
+            if let Some(later) = burst.get(number + FETCH_AHEAD) {
+                prefetch::line_of(later.frame());
             }
-            look.closer(core::mem::replace(&mut before, aheads));
+            let Some(ahead) = self.aheads.get_mut(number) else { break };
+            match parse_one(parsed, packet) {
+                Some(ends) => look.at_ends(way, ahead, &ends),
+                None => look.at(way, ahead, packet.frame(), parsed),
+            }
+            if let Some(before) = self.aheads.get_mut(number.wrapping_sub(LOOK_BEHIND)) {
+                some_absent |= look.closer(before);
+            }
         }
-        look.closer(before);
+        let last = burst.len().saturating_sub(LOOK_BEHIND);
+        for ahead in self.aheads.get_mut(last..burst.len()).unwrap_or_default() {
+            some_absent |= look.closer(ahead);
+        }
+        self.some_absent = some_absent;
     }
 
     /// Parses the burst, whose frames go out, keeps those whose flow belongs to this shard, and gives each of the others to
@@ -351,7 +357,10 @@ impl Pipeline {
             }
         }
         if let Some(look) = &look {
-            look.closer(self.aheads.get_mut(..burst.len()).unwrap_or_default());
+            self.some_absent = false;
+            for ahead in self.aheads.get_mut(..burst.len()).unwrap_or_default() {
+                self.some_absent |= look.closer(ahead);
+            }
         }
     }
 
@@ -414,10 +423,11 @@ impl Pipeline {
         };
         let mut judge = Judge::new(help, now_ns, &self.shared, counters, &mut self.answers);
         let aheads = self.aheads.get_mut(..burst.len()).unwrap_or_default();
+        let known = (&mut *self.parsed, aheads, self.some_absent);
         let marks = self.keeps_marks.then_some(&mut self.marks);
         match way {
-            Way::In => judge.burst(Way::In, burst, &mut self.parsed, aheads, outcomes, marks),
-            Way::Out => judge.burst(Way::Out, burst, &mut self.parsed, aheads, outcomes, marks),
+            Way::In => judge.burst(Way::In, burst, known, outcomes, marks),
+            Way::Out => judge.burst(Way::Out, burst, known, outcomes, marks),
         }
     }
 }

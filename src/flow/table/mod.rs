@@ -34,7 +34,7 @@ use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
 use self::directory::Directory;
-pub use self::place::Behind;
+pub use self::place::{Behind, Lines};
 use self::place::{Further, Second, Slot};
 use super::key::NO_HEAD;
 use super::{FlowKey, Secret};
@@ -221,7 +221,9 @@ impl<T, U, V> FlowTable<T, U, V> {
     #[inline(always)]
     pub fn candidate(&self, hash: u64, both: bool) -> Candidate {
         let first = self.firsts.first(hash);
-        self.prefetch_slot(first, both);
+        if first != directory::ABSENT {
+            self.prefetch_slot(first, both);
+        }
         Candidate(first)
     }
 
@@ -240,23 +242,17 @@ impl<T, U, V> FlowTable<T, U, V> {
         first != directory::ABSENT
     }
 
-    /// The first part of the flow that was inserted with this key, if it is where [`FlowTable::candidate`] said, and the
-    /// way to the second part. Nothing is said about its absence.
+    /// What a burst looks at: where its lines are, found once for all.
     #[inline(always)]
-    pub fn candidate_mut(&mut self, candidate: Candidate, key: &FlowKey) -> Option<(&mut T, Behind<'_, U>)> {
-        let index = candidate.0 as usize;
-        let slot = self.slots.get_mut(index)?;
-        if !key.has_head(&slot.head) || (key.is_long() && !self.seconds.get(index)?.is_of(key)) {
-            return None;
-        }
-        Some((&mut slot.value, Behind { seconds: &mut self.seconds, index }))
+    pub fn lines(&mut self) -> Lines<'_, T, U> {
+        Lines { slots: &mut self.slots, seconds: &mut self.seconds }
     }
 
     #[inline(always)]
     fn prefetch_slot(&self, index: u32, both: bool) {
-        prefetch::element(&self.slots, index as usize);
+        prefetch::place(&self.slots, index as usize);
         if both {
-            prefetch::element(&self.seconds, index as usize);
+            prefetch::place(&self.seconds, index as usize);
         }
     }
 

@@ -2,9 +2,9 @@
 
 use core::num::NonZeroU32;
 
-use super::FlowId;
-use crate::flow::FlowKey;
+use super::{Candidate, FlowId};
 use crate::flow::key::{Head, Tail};
+use crate::flow::{FlowKey, Wanted, is_long};
 
 /// A flow's first place.
 #[repr(C, align(64))]
@@ -50,6 +50,27 @@ impl<U> Second<U> {
     #[inline(always)]
     pub(super) const fn is_of(&self, key: &FlowKey) -> bool {
         key.has_tail(&self.tail)
+    }
+}
+
+/// The flows' lines of a table.
+pub struct Lines<'a, T, U> {
+    pub(super) slots: &'a mut [Slot<T>],
+    pub(super) seconds: &'a mut [Second<U>],
+}
+
+impl<T, U> Lines<'_, T, U> {
+    /// The first part of the flow that was inserted with this key, if it is where `FlowTable::candidate` said, and the
+    /// way to the second part. Nothing is said about its absence.
+    #[inline(always)]
+    pub fn at(&mut self, candidate: Candidate, key: &impl Wanted) -> Option<(&mut T, Behind<'_, U>)> {
+        let index = candidate.0 as usize;
+        let slot = self.slots.get_mut(index)?;
+        let head = key.head();
+        if slot.head != head || (is_long(&head) && self.seconds.get(index)?.tail != *key.tail()) {
+            return None;
+        }
+        Some((&mut slot.value, Behind { seconds: self.seconds, index }))
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use weir_core::flow::table::{BURST_MAX, Candidate, FlowId, FlowTable};
 use weir_core::flow::wheel::Wheel;
 use weir_core::flow::{FlowKey, Secret};
+use weir_core::mem::prefetch;
 
 use self::keys::Keys;
 use crate::measure::{self, Times};
@@ -104,13 +105,18 @@ impl Table for Ours {
         for ((candidate, hash), key) in candidates.iter_mut().zip(&hashes).zip(keys) {
             *candidate = self.table.candidate(*hash, key.is_long());
         }
-        for ((key, hash), candidate) in keys.iter().zip(&hashes).zip(candidates) {
-            if candidate == Candidate::ABSENT {
-                continue;
-            }
-            if let Some((state, _)) = self.table.candidate_mut(candidate, key) {
-                state.update();
-            } else if let Some(id) = self.table.find(*hash, key)
+        let mut left = keys.iter().zip(&hashes).zip(candidates);
+        loop {
+            let mut lines = self.table.lines();
+            let other = left.find_map(|((key, hash), candidate)| match lines.at(candidate, key) {
+                Some((state, _)) => {
+                    state.update();
+                    None
+                }
+                None => (candidate != Candidate::ABSENT).then_some((key, hash)),
+            });
+            let Some((key, hash)) = other else { break };
+            if let Some(id) = self.table.find(*hash, key)
                 && let Some(state) = self.table.get_mut(id)
             {
                 state.update();
@@ -198,7 +204,12 @@ impl Work {
         }
         let mut time = |keys: &[FlowKey]| {
             measure::time(keys.len(), || {
-                for keys in keys.chunks(self.batch) {
+                let mut batches = keys.chunks(self.batch).peekable();
+                while let Some(keys) = batches.next() {
+                    // Who looks up a key has just made it: keys are at hand, for every table.
+                    for next in batches.peek().into_iter().copied().flatten() {
+                        prefetch::line(next, 0);
+                    }
                     table.update(black_box(keys));
                 }
             })

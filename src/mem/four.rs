@@ -106,6 +106,14 @@ impl Four {
         bits.cast_unsigned()
     }
 
+    /// Which words are above the other's as signed numbers, as bits.
+    #[inline(always)]
+    #[must_use]
+    pub fn above(self, other: Self) -> u32 {
+        // SAFETY: SSE2 is part of x86-64.
+        unsafe { _mm_movemask_ps(_mm_castsi128_ps(_mm_cmpgt_epi32(self.0, other.0))) }.cast_unsigned()
+    }
+
     /// Which words are zero, as bits.
     #[inline(always)]
     #[must_use]
@@ -214,6 +222,14 @@ impl Portable {
             rows.get(row).zip(others.get(row)).map_or(0, |(row, other)| u32::from(row.0 == other.0))
         });
         a | b << 1 | c << 2 | d << 3
+    }
+
+    /// As [`Four::above`].
+    #[inline(always)]
+    #[must_use]
+    pub fn above(self, other: Self) -> u32 {
+        let pairs = self.0.iter().zip(other.0).rev();
+        pairs.fold(0, |bits, (word, other)| bits << 1 | u32::from(word.cast_signed() > other.cast_signed()))
     }
 
     /// As [`Four::zeroes`].

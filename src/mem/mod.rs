@@ -19,7 +19,6 @@ macro_rules! of_two {
     )*};
 }
 
-pub mod eight;
 pub mod four;
 pub mod handover;
 pub mod locate;

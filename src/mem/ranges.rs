@@ -3,7 +3,7 @@
 //!
 //! What [`Block::find`] does for a header, AVX2 does with half the instructions for all headers of a group.
 
-use super::eight::Eight;
+use super::four::Four;
 
 /// Rules of a block.
 pub const LANES: usize = 8;
@@ -14,29 +14,29 @@ const MORE: u32 = 1 << 31;
 /// What is found where nothing matches.
 pub const NONE: u32 = u32::MAX;
 
-/// Eight rules, field by field: two cache lines.
+/// Eight rules in two fours, field by field: two cache lines.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(128))]
 pub struct Block {
-    /// The lowest port on each side.
-    pub low: [[u16; LANES]; 2],
-    /// Highest port less lowest.
-    pub span: [[u16; LANES]; 2],
+    /// The lowest ports.
+    pub low: [[[u16; 2]; 4]; 2],
+    /// Highest ports less lowest.
+    pub span: [[[u16; 2]; 4]; 2],
     /// Class under its mask.
-    pub class: [u16; LANES],
+    pub class: [[u16; 4]; 2],
     /// Its mask.
-    pub class_mask: [u16; LANES],
+    pub class_mask: [[u16; 4]; 2],
     /// Below 2^31.
     priority: [u32; LANES],
 }
 
 impl Block {
-    /// Nothing matches it.
+    /// Nothing matches it, if classes are compared.
     pub const EMPTY: Self = Self {
-        low: [[0; LANES]; 2],
-        span: [[0; LANES]; 2],
-        class: [1; LANES],
-        class_mask: [0; LANES],
+        low: [[[0; 2]; 4]; 2],
+        span: [[[0; 2]; 4]; 2],
+        class: [[1; 4]; 2],
+        class_mask: [[0; 4]; 2],
         priority: [!MORE; LANES],
     };
 
@@ -70,15 +70,22 @@ impl Block {
     }
 
     /// The best priority of the rules that match two ports, the first in the lower half, and a class; [`NONE`] if none
-    /// does.
+    /// does. With `PORTS`, classes are not compared.
     #[inline(always)]
     #[must_use]
-    pub fn find(&self, ports: u32, class: u32) -> u32 {
+    pub fn find<const PORTS: bool>(&self, ports: u32, class: u32) -> u32 {
+        let matching = |low, span, class_want, class_mask| {
+            let wrong = Four::splat(ports).sub_halves(Four::from_pairs(low)).halves_above(Four::from_pairs(span));
+            if PORTS {
+                return wrong.zeroes();
+            }
+            let class =
+                Four::splat(class & 0xffff).and(Four::from_halves(class_mask)).xor(Four::from_halves(class_want));
+            wrong.or(class).zeroes()
+        };
         let ([low_a, low_b], [span_a, span_b]) = (&self.low, &self.span);
-        let wrong_a = Eight::splat(ports as u16).less(Eight::new(low_a)).above(Eight::new(span_a));
-        let wrong_b = Eight::splat((ports >> 16) as u16).less(Eight::new(low_b)).above(Eight::new(span_b));
-        let class = Eight::splat(class as u16).and(Eight::new(&self.class_mask)).xor(Eight::new(&self.class));
-        self.best(wrong_a.or(wrong_b).or(class).zeroes())
+        let ([class_a, class_b], [mask_a, mask_b]) = (&self.class, &self.class_mask);
+        self.best(matching(low_a, span_a, class_a, mask_a) | matching(low_b, span_b, class_b, mask_b) << 4)
     }
 }
 
@@ -96,6 +103,8 @@ pub struct Search<'a> {
     pub ports: &'a [u32; GROUP],
     /// Its class.
     pub class: &'a [u32; GROUP],
+    /// Where a header is says that its class is right, and that there is a rule.
+    pub ports_only: bool,
 }
 
 impl Search<'_> {
@@ -103,7 +112,11 @@ impl Search<'_> {
     /// far and for which there is another block, to which it moves them.
     #[inline(always)]
     pub fn step(&mut self, headers: u32, found: &mut [u32; GROUP]) -> u32 {
-        self.each(headers, found, Block::find)
+        if self.ports_only {
+            self.each(headers, found, Block::find::<true>)
+        } else {
+            self.each(headers, found, Block::find::<false>)
+        }
     }
 
     #[inline(always)]
@@ -113,17 +126,22 @@ impl Search<'_> {
             let number = headers.trailing_zeros() as usize & (GROUP - 1);
             headers &= headers - 1;
             let (Some(at), Some(ports), Some(class), Some(found)) =
-                (self.at.get_mut(number), self.ports.get(number), self.class.get(number), found.get_mut(number))
+                (self.at.get(number), self.ports.get(number), self.class.get(number), found.get_mut(number))
             else {
                 continue;
             };
             if let Some(block) = self.blocks.get(*at as usize) {
                 let best = find(block, *ports, *class);
                 *found = best;
-                let goes_on = u32::from((best == NONE) & block.goes_on());
-                *at += goes_on;
-                left |= goes_on << number;
+                left |= u32::from((best == NONE) & block.goes_on()) << number;
             }
+        }
+        let mut moving = left;
+        while moving != 0 {
+            if let Some(at) = self.at.get_mut(moving.trailing_zeros() as usize) {
+                *at += 1;
+            }
+            moving &= moving - 1;
         }
         left
     }
@@ -147,41 +165,43 @@ mod x86 {
 
     #[target_feature(enable = "avx2,bmi1")]
     fn step(search: &mut Search, headers: u32, found: &mut [u32; GROUP]) -> u32 {
-        search.each(headers, found, |block, ports, class| block.best(matching(block, ports, class)))
+        if search.ports_only {
+            search.each(headers, found, |block, ports, _| block.best(lanes(wrong_ports(block, ports))))
+        } else {
+            search.each(headers, found, |block, ports, class| {
+                let wrong = _mm256_or_si256(wrong_ports(block, ports), wrong_class(block, class));
+                block.best(lanes(wrong))
+            })
+        }
     }
 
-    /// Lanes whose rules match, as bits.
-    #[target_feature(enable = "avx2,bmi1")]
+    /// Zero in the lanes whose ranges have the ports.
+    #[target_feature(enable = "avx2")]
     #[inline]
-    fn matching(block: &Block, ports: u32, class: u32) -> u32 {
-        // The first port in the lower eight words, the second in the upper ones.
-        const SPREAD: [u8; 32] = {
-            let mut spread = [0; 32];
-            let mut at = 0;
-            while at < 32 {
-                #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
-                {
-                    spread[at] = (at & 1) as u8 + if at < 16 { 0 } else { 2 };
-                }
-                at += 1;
-            }
-            spread
-        };
+    fn wrong_ports(block: &Block, ports: u32) -> __m256i {
         // SAFETY: each load is of as many bytes as the array has, and needs no alignment.
-        let (spread, low, span, want, mask) = unsafe {
-            (
-                _mm256_loadu_si256(SPREAD.as_ptr().cast()),
-                _mm256_loadu_si256(block.low.as_ptr().cast()),
-                _mm256_loadu_si256(block.span.as_ptr().cast()),
-                _mm_loadu_si128(block.class.as_ptr().cast()),
-                _mm_loadu_si128(block.class_mask.as_ptr().cast()),
-            )
+        let (low, span) =
+            unsafe { (_mm256_loadu_si256(block.low.as_ptr().cast()), _mm256_loadu_si256(block.span.as_ptr().cast())) };
+        _mm256_subs_epu16(_mm256_sub_epi16(_mm256_set1_epi32(ports.cast_signed()), low), span)
+    }
+
+    /// Zero in the lanes whose class it is.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn wrong_class(block: &Block, class: u32) -> __m256i {
+        // SAFETY: as in `wrong_ports`.
+        let (want, mask) = unsafe {
+            (_mm_loadu_si128(block.class.as_ptr().cast()), _mm_loadu_si128(block.class_mask.as_ptr().cast()))
         };
-        let ports = _mm256_shuffle_epi8(_mm256_set1_epi32(ports.cast_signed()), spread);
-        let wrong = _mm256_subs_epu16(_mm256_sub_epi16(ports, low), span);
-        let class = _mm_xor_si128(_mm_and_si128(_mm_set1_epi16((class as u16).cast_signed()), mask), want);
-        let wrong = _mm_or_si128(_mm256_castsi256_si128(wrong), _mm256_extracti128_si256::<1>(wrong));
-        let right = _mm_cmpeq_epi16(_mm_or_si128(wrong, class), _mm_setzero_si128());
-        _mm_movemask_epi8(_mm_packs_epi16(right, _mm_setzero_si128())).cast_unsigned()
+        let class = _mm_and_si128(_mm_set1_epi16((class as u16).cast_signed()), mask);
+        _mm256_cvtepu16_epi32(_mm_xor_si128(class, want))
+    }
+
+    /// Lanes that are zero, as bits.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn lanes(wrong: __m256i) -> u32 {
+        let right = _mm256_cmpeq_epi32(wrong, _mm256_setzero_si256());
+        _mm256_movemask_ps(_mm256_castsi256_ps(right)).cast_unsigned()
     }
 }

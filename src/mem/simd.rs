@@ -75,13 +75,15 @@ pub struct Sifted<const N: usize> {
     pub leaf: [u32; N],
     /// How many are in use.
     pub len: usize,
+    /// The headers, as bits.
+    pub which: u32,
 }
 
 impl<const N: usize> Sifted<N> {
     /// None.
     #[must_use]
     pub const fn new() -> Self {
-        Self { header: [0; N], leaf: [0; N], len: 0 }
+        Self { header: [0; N], leaf: [0; N], len: 0, which: 0 }
     }
 }
 
@@ -284,9 +286,10 @@ mod x86 {
             let coarse = _mm256_and_si256(_mm256_srl_epi32(slot, to_limit), _mm256_set1_epi32(15));
             let worse = _mm256_cmpgt_epi32(coarse, load(limits, at));
             let pass = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_andnot_si256(worse, known)));
-            let pass = pass.cast_unsigned() & headers >> at;
+            let pass = pass.cast_unsigned() & headers >> at & 255;
+            out.which |= pass << at;
             #[allow(clippy::indexing_slicing, reason = "a mask of eight lanes is below 256")]
-            let front = &FRONT[(pass & 255) as usize];
+            let front = &FRONT[pass as usize];
             // SAFETY: the caller's promise leaves room for the at most eight headers of each step behind those of the
             // steps before; loads and stores need no alignment.
             unsafe {

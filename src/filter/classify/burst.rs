@@ -21,6 +21,9 @@ const WORK: usize = 2 * GROUP;
 #[cfg(target_arch = "x86_64")]
 const FAR: u32 = 1 << 13;
 
+/// So many headers are asked about one by one.
+const FEW: u32 = 6;
+
 /// So many leaves are worth comparing before more tables are asked: what they say lets others be left out.
 const ENOUGH: usize = 16;
 
@@ -117,35 +120,40 @@ impl<const W: usize> Classifier<W> {
     /// Looks up those headers that are given as bits.
     #[inline(always)]
     fn lookup_words<const N: usize>(&self, words: &Words<N>, keys: &[Key<W>], headers: u32, found: &mut [u32]) {
-        match self.grid.as_ref().filter(|grid| grid.is_active()) {
-            Some(grid) => {
-                grid.lookup(self.vector, words, keys, headers, found);
-                if !grid.is_whole() {
-                    for (key, found) in keys.iter().zip(&mut *found).filter(|(_, found)| grid.is_dead(**found)) {
-                        // What the grid does not know is the next one: all tables have all rules.
-                        *found = self.lookup_in_all(key);
-                    }
+        let mut best = [NONE; GROUP];
+        if let Some(grid) = self.grid.as_ref().filter(|grid| grid.is_active()) {
+            grid.lookup(self.vector, words, keys, headers, &mut best);
+            if !grid.is_whole() {
+                for (key, best) in keys.iter().zip(&mut best).filter(|(_, best)| grid.is_dead(**best)) {
+                    // What the grid does not know is the next one: all tables have all rules.
+                    *best = self.lookup_in_all(key);
                 }
             }
-            None => found.fill(NONE),
-        }
-        let mut tables = self.tables.iter().zip(&self.masks).filter(|(table, _)| table.loose > 0).peekable();
-        if tables.peek().is_none() {
-            return;
         }
         let mut known = Known { hashes: [0; GROUP], limits: [u32::MAX >> 1; GROUP] };
-        self.limit(&mut known, found);
         let mut work = Sifted::<WORK>::new();
-        let mut is_first = true;
-        for (table, mask) in tables {
-            self.sift(words, &mut known, headers, *table, mask, &mut work);
-            if is_first || work.len >= ENOUGH {
-                self.work_off(&mut work, keys, found);
-                is_first = false;
-                self.limit(&mut known, found);
+        for (table, mask) in self.tables.iter().zip(&self.masks).filter(|(table, _)| table.loose > 0) {
+            let mut open = headers & worse_than(&best, table.best);
+            // What waits is compared first if that may leave few.
+            if open & work.which != 0 && (open & !work.which).count_ones() <= FEW {
+                self.work_off(&mut work, keys, &mut best);
+                open &= worse_than(&best, table.best);
+            }
+            if open.count_ones() > FEW {
+                self.limit(&mut known, &best);
+                self.sift(words, &mut known, open, *table, mask, &mut work);
+            } else {
+                self.sift_few(keys, &best, open, *table, mask, &mut work);
+            }
+            if work.len >= ENOUGH {
+                self.work_off(&mut work, keys, &mut best);
             }
         }
-        self.work_off(&mut work, keys, found);
+        self.work_off(&mut work, keys, &mut best);
+        match <&mut [u32; GROUP]>::try_from(&mut *found) {
+            Ok(found) => *found = best,
+            Err(_) => found.iter_mut().zip(best).for_each(|(found, best)| *found = best),
+        }
     }
 
     #[inline(always)]
@@ -222,7 +230,35 @@ impl<const W: usize> Classifier<W> {
             let slot = self.slots.get(table.slot(*hash)).copied().unwrap_or(0);
             if let (Some(header), Some(leaf)) = (work.header.get_mut(work.len), work.leaf.get_mut(work.len)) {
                 (*header, *leaf) = (number, leaf_of(slot));
-                work.len += usize::from(table.admits(slot, *hash, *limit) & (headers >> number & 1 != 0));
+                let admits = table.admits(slot, *hash, *limit) & (headers >> number & 1 != 0);
+                work.len += usize::from(admits);
+                work.which |= u32::from(admits) << number;
+            }
+        }
+    }
+
+    /// Asks a table about a few headers, one by one.
+    #[inline(always)]
+    fn sift_few(
+        &self,
+        keys: &[Key<W>],
+        best: &[u32; GROUP],
+        mut headers: u32,
+        table: Table,
+        mask: &Mask<W>,
+        work: &mut Sifted<WORK>,
+    ) {
+        while headers != 0 {
+            let number = headers.trailing_zeros() as usize;
+            headers &= headers - 1;
+            let (Some(key), Some(best)) = (keys.get(number), best.get(number)) else { continue };
+            let hash = mask.hash(key);
+            let slot = self.slots.get(table.slot(hash)).copied().unwrap_or(0);
+            if let (Some(header), Some(leaf)) = (work.header.get_mut(work.len), work.leaf.get_mut(work.len)) {
+                (*header, *leaf) = (number as u32, leaf_of(slot));
+                let admits = table.admits(slot, hash, coarse_of(self.coarse, *best));
+                work.len += usize::from(admits);
+                work.which |= u32::from(admits) << number;
             }
         }
     }
@@ -244,8 +280,17 @@ impl<const W: usize> Classifier<W> {
                 *found = (*found).min(self.leaves.find(*leaf, key));
             }
         }
-        work.len = 0;
+        (work.len, work.which) = (0, 0);
     }
+}
+
+/// Those headers for which a priority would be better than what is known, as bits.
+#[inline(always)]
+fn worse_than(best: &[u32; GROUP], priority: u32) -> u32 {
+    // Without the top bit what was not found stays above all priorities, and numbers may be compared as signed ones.
+    let (mask, priority) = (Four::splat(NONE >> 1), Four::splat(priority & NONE >> 1));
+    let fours = best.as_chunks().0.iter().rev();
+    fours.fold(0, |bits, four| bits << 4 | Four::new(four).and(mask).above(priority))
 }
 
 /// Of the headers that the bits stand for, those that are the same as the one before in every word.

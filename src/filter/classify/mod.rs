@@ -9,6 +9,8 @@
 //!    priority behind it that nothing better can;
 //! 3. compare the headers that are left with blocks of four rules at once.
 //!
+//! A table knows its best priority: headers that have found a better one do not ask it, and a few that have not ask one by one.
+//!
 //! Where many tables have few rules, a grid over both addresses answers for them, and lookups leave the tables out.
 //!
 //! Rules are inserted and removed one by one, in place.
@@ -20,6 +22,7 @@ mod candidates;
 mod grid;
 mod leaf;
 mod mask;
+mod order;
 mod plan;
 mod table;
 #[cfg(test)]
@@ -91,6 +94,11 @@ impl<const W: usize> Rule<W> {
             && under(&key.dst, &self.dst_mask, &self.dst)
             && ports.into_iter().all(|((port, low), high)| low <= *port && *port <= high)
             && (key.class ^ u32::from(self.class)) & u32::from(self.class_mask) == 0
+    }
+
+    /// A header that matches.
+    const fn lowest(&self) -> Key<W> {
+        Key { src: self.src, dst: self.dst, ports: self.low, class: self.class as u32 }
     }
 
     /// False if no header can match, or the priority is too large.

@@ -47,6 +47,8 @@ pub(super) struct Table {
     pub rules: u32,
     /// How many of them are in no grid; without any, lookups leave the table out.
     pub loose: u32,
+    /// None of those has a better priority.
+    pub best: u32,
 }
 
 impl Table {
@@ -90,7 +92,7 @@ pub(super) fn build<const W: usize>(rules: &[Rule<W>], wanted: Wanted) -> Result
     let mut base = 0u32;
     for (size, mask) in sizes.iter().zip(&masks) {
         let bits = if *mask == super::Mask::NOTHING { 1 } else { (size * 5 / 2).max(2).ilog2() + 1 };
-        tables.push(Table { base, shift: 32 - bits, rules: *size as u32, loose: *size as u32 });
+        tables.push(Table { base, shift: 32 - bits, rules: *size as u32, loose: *size as u32, best: NONE });
         base += 1 << bits;
     }
     let mut slots = Vec::new();
@@ -129,6 +131,16 @@ pub(super) fn build<const W: usize>(rules: &[Rule<W>], wanted: Wanted) -> Result
     if wanted != Wanted::Tables {
         classifier.add_grid(rules, &table_of, wanted);
     }
+    for (rule, table) in rules.iter().zip(&table_of) {
+        if let Some(table) = classifier.tables.get_mut(usize::from(*table)) {
+            table.best = table.best.min(rule.priority);
+        }
+    }
+    let found_first = chunks().filter_map(|leaf| {
+        let (_, best, number, _) = leaf.first()?;
+        Some((*table_of.get(*number as usize)?, *best, leaf.len()))
+    });
+    classifier.sort_tables(rules, found_first);
     Ok(classifier)
 }
 
@@ -200,6 +212,7 @@ impl<const W: usize> Classifier<W> {
         *slot = encode(known, best.min(coarse_of(self.coarse, rule.priority)), leaf);
         table.rules += 1;
         table.loose += u32::from(is_loose);
+        table.best = table.best.min(rule.priority);
         self.rules += 1;
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::vec::Vec;
 
-use crate::mem::ranges::{Block, GROUP, LANES, NONE, Search};
+use crate::mem::ranges::{Block, GROUP, NONE, Search};
 use crate::mem::simd::Avx2;
 
 #[test]
@@ -22,16 +22,16 @@ fn blocks_are_compared_by_vectors_as_one_by_one() {
         let mut port = || ports[random(9) as usize] as u16;
         let mut blocks = [Block::EMPTY; 20];
         for block in &mut blocks {
-            for side in 0..2 {
-                for lane in 0..LANES {
-                    let (a, b) = (port(), port());
-                    (block.low[side][lane], block.span[side][lane]) = (a.min(b), a.abs_diff(b));
-                }
+            let ranges = block.low.as_flattened_mut().iter_mut().zip(block.span.as_flattened_mut());
+            for (low, span) in ranges.flat_map(|(low, span)| low.iter_mut().zip(span)) {
+                let (a, b) = (port(), port());
+                (*low, *span) = (a.min(b), a.abs_diff(b));
             }
         }
         for block in &mut blocks {
             for lane in 0..random(9) as usize {
-                (block.class[lane], block.class_mask[lane]) = [(6, 0xff), (0, 0), (0x106, 0x1ff)][random(3) as usize];
+                (block.class[lane / 4][lane % 4], block.class_mask[lane / 4][lane % 4]) =
+                    [(6, 0xff), (0, 0), (0x106, 0x1ff)][random(3) as usize];
                 block.set_priority(lane, random(1 << 31));
             }
             if random(2) == 0 {
@@ -45,10 +45,11 @@ fn blocks_are_compared_by_vectors_as_one_by_one() {
         let ports: [u32; GROUP] =
             core::array::from_fn(|number| ports[a[number] as usize] | ports[b[number] as usize] << 16);
         let class = class.map(|class| [6, 17, 0x106][class as usize]);
+        let ports_only = random(4) == 0;
         let outcomes: Vec<_> = [true, false]
             .map(|by_vectors| {
                 let (mut at, mut found) = (at, [7; GROUP]);
-                let mut search = Search { blocks: &blocks, at: &mut at, ports: &ports, class: &class };
+                let mut search = Search { blocks: &blocks, at: &mut at, ports: &ports, class: &class, ports_only };
                 let left = if by_vectors {
                     avx2.step(&mut search, headers, &mut found)
                 } else {

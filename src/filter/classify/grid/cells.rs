@@ -272,6 +272,7 @@ pub(in super::super) fn build<const W: usize>(rules: &[Rule<W>], limits: Limits)
         index_columns: columns.div_ceil(CHUNK) as u32,
         chunks: padded(&chunks)?,
         kinds: padded(&kinds.map(|kind| [kind.into()]))?,
+        ports_only: sorted.iter().all(|rule| is_known_by_kind(*rule, &kinds)),
         leaves: padded(&leaves)?,
         blocks,
         priorities: Vec::new(),
@@ -358,6 +359,12 @@ fn is_for<const W: usize>(rule: &Rule<W>, kind: u8, kinds: &[u8; 256]) -> bool {
     (0..=u8::MAX).zip(kinds).any(|(value, of)| *of == kind && (value ^ class) & mask == 0)
 }
 
+/// True if all headers of a kind for which the rule is have its class.
+fn is_known_by_kind<const W: usize>(rule: &Rule<W>, kinds: &[u8; 256]) -> bool {
+    let kind = kinds.get(usize::from(rule.class & 0xff)).copied().unwrap_or(0);
+    rule.class_mask == 0 || rule.class_mask == 0xff && kind != 0
+}
+
 /// Leaves for the lists: the one of each list, the first blocks of each leaf by kind, and the blocks.
 #[allow(clippy::type_complexity, reason = "three things that are made together")]
 fn leaves<const W: usize>(
@@ -416,7 +423,9 @@ fn emit<const W: usize>(mut list: &[u32], rules: &[&Rule<W>], blocks: &mut Vec<B
     while !list.is_empty() {
         let (here, behind) = list.split_at(list.len().min(LANES));
         let mut block = Block::EMPTY;
-        for (lane, rule) in here.iter().enumerate() {
+        for lane in 0..LANES {
+            // The last one again where there are no more: what is left empty would match if classes are not compared.
+            let rule = here.get(lane).or(here.last())?;
             leaf::set(&mut block, lane, rules.get(*rule as usize)?);
         }
         if !behind.is_empty() {

@@ -5,14 +5,15 @@ pub(super) use crate::mem::ranges::{Block, LANES};
 
 /// Puts a rule into a lane.
 pub(super) fn set<const W: usize>(block: &mut Block, lane: usize, rule: &Rule<W>) {
-    for ((low, span), (from, to)) in block.low.iter_mut().zip(&mut block.span).zip(rule.low.into_iter().zip(rule.high))
-    {
-        if let (Some(low), Some(span)) = (low.get_mut(lane), span.get_mut(lane)) {
-            (*low, *span) = (from, to.wrapping_sub(from));
-        }
-    }
-    if let Some((class, mask)) = block.class.get_mut(lane).zip(block.class_mask.get_mut(lane)) {
-        (*class, *mask) = (rule.class & rule.class_mask, rule.class_mask);
+    let ([low_a, low_b], [high_a, high_b]) = (rule.low, rule.high);
+    let spans = [high_a.wrapping_sub(low_a), high_b.wrapping_sub(low_b)];
+    if let (Some(low), Some(span), Some(class), Some(mask)) = (
+        block.low.as_flattened_mut().get_mut(lane),
+        block.span.as_flattened_mut().get_mut(lane),
+        block.class.as_flattened_mut().get_mut(lane),
+        block.class_mask.as_flattened_mut().get_mut(lane),
+    ) {
+        (*low, *span, *class, *mask) = (rule.low, spans, rule.class & rule.class_mask, rule.class_mask);
     }
     block.set_priority(lane, rule.priority);
 }

@@ -12,7 +12,8 @@ mod leaf;
 use alloc::vec::Vec;
 
 use super::burst::Words;
-use super::{Key, NONE, Rule};
+use super::{Key, Rule};
+use crate::mem::four::Four;
 use crate::mem::locate::{GROUP, Locator, NODE};
 use crate::mem::prefetch;
 use crate::mem::ranges::Search;
@@ -51,6 +52,8 @@ pub(super) struct Grid<const W: usize> {
     priorities: Vec<u32>,
     /// Rules that are in it and were removed, in the order of priority.
     dead: Vec<Rule<W>>,
+    /// Whatever leads to a block says that a header's class is right.
+    ports_only: bool,
     /// Too many died: it must not be asked.
     is_retired: bool,
     /// About how many blocks a header is compared with, beyond the first.
@@ -194,36 +197,34 @@ impl<const W: usize> Grid<W> {
         words: &Words<N>,
         keys: &[Key<W>],
         mut headers: u32,
-        found: &mut [u32],
+        best: &mut [u32; GROUP],
     ) {
         let mut at = [0u32; GROUP];
         self.locate(vector, words, keys, &mut at);
+        // The first block is empty.
+        headers &= !at.as_chunks().0.iter().rev().fold(0, |none, at| none << 4 | Four::new(at).zeroes());
         if self.is_far {
             for (at, _) in at.iter().zip(keys) {
                 self.prefetch(*at);
             }
         }
         let [ports, class] = words.ports_and_class();
-        let mut best = [NONE; GROUP];
-        let mut search = Search { blocks: &self.blocks, at: &mut at, ports, class };
+        let mut search = Search { blocks: &self.blocks, at: &mut at, ports, class, ports_only: self.ports_only };
         // One block after the other.
         while headers != 0 {
             #[cfg(target_arch = "x86_64")]
             let left = match vector.avx2() {
-                Some(avx2) => avx2.step(&mut search, headers, &mut best),
-                None => search.step(headers, &mut best),
+                Some(avx2) => avx2.step(&mut search, headers, best),
+                None => search.step(headers, best),
             };
             #[cfg(not(target_arch = "x86_64"))]
-            let left = search.step(headers, &mut best);
+            let left = search.step(headers, best);
             headers = left;
             let mut far = if self.is_far { left } else { 0 };
             while far != 0 {
                 self.prefetch(search.at.get(far.trailing_zeros() as usize).copied().unwrap_or(0));
                 far &= far - 1;
             }
-        }
-        for (found, best) in found.iter_mut().zip(best).take(keys.len()) {
-            *found = best;
         }
     }
 }

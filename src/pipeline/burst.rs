@@ -23,8 +23,10 @@ impl<R: Recorder> Judge<'_, R> {
         if look.closer(&mut ahead) {
             self.foresee(core::slice::from_mut(&mut ahead), core::slice::from_ref(parsed));
         }
-        if self.ordinary(self.help.way, core::iter::once((&*frame, &*parsed, &ahead)), None) == 1 {
-            return Outcome::Pass;
+        let mut outcome = Outcome::Pass;
+        let refuse = |_, reason| outcome = Outcome::Drop(reason);
+        if self.ordinary(self.help.way, core::iter::once((&*frame, &*parsed, &ahead)), refuse, None) == 1 {
+            return outcome;
         }
         self.other(frame, parsed, partial, &ahead)
     }
@@ -51,7 +53,13 @@ impl<R: Recorder> Judge<'_, R> {
         {
             let frames = packets.iter().zip(rest).zip(known);
             let frames = frames.map(|((packet, parsed), ahead)| (packet.frame(), parsed, ahead));
-            next += self.ordinary(way, frames, marks.as_deref_mut());
+            let refuse = |number: usize, reason| {
+                if let Some(place) = outcomes.get_mut(next + number) {
+                    *place = Outcome::Drop(reason);
+                }
+                all_pass = false;
+            };
+            next += self.ordinary(way, frames, refuse, marks.as_deref_mut());
             let (Some(packet), Some(parsed), Some(ahead)) =
                 (burst.get_mut(next), parsed.get_mut(next), aheads.get(next))
             else {
@@ -73,12 +81,14 @@ impl<R: Recorder> Judge<'_, R> {
         all_pass
     }
 
-    /// Notes frames, from the first one on, with which there is nothing else to do, and which pass; how many they are.
+    /// Notes frames, from the first one on, with which there is nothing else to do; how many they are. They pass, but for those
+    /// that `refuse` is told of.
     #[inline(always)]
     fn ordinary<'f>(
         &mut self,
         way: Way,
         frames: impl Iterator<Item = (&'f [u8], &'f Parsed, &'f Ahead)>,
+        mut refuse: impl FnMut(usize, DropReason),
         mut marks: Option<&mut heapless::Vec<Mark, BURST_MAX>>,
     ) -> usize {
         if !self.is_plain {
@@ -88,6 +98,8 @@ impl<R: Recorder> Judge<'_, R> {
         // Found once: where states are might have changed, as far as the compiler knows, with every one that is written.
         let moment = (tracker.epoch, tracker.now);
         let rules_decide = self.is_alone && !tracker.has_made;
+        // The first packet that finds no room is told of, which is more to do.
+        let is_full = self.told_full && !tracker.has_room(self.help.bound);
         let mut lines = tracker.table.lines();
         let (tally, always) = (self.tally, self.always);
         let mut count = 0;
@@ -101,7 +113,20 @@ impl<R: Recorder> Judge<'_, R> {
                 }
                 tally.count(state.rule, frame.len());
                 state.rule
-            } else if rules_decide && let Foreseen::Pass(rule) = ahead.foreseen(&always, parsed) {
+            } else if rules_decide {
+                let rule = match ahead.foreseen(&always, parsed) {
+                    Foreseen::Pass(rule) => rule,
+                    Foreseen::Drop(rule) => {
+                        refuse(count, DropReason::Match);
+                        rule
+                    }
+                    Foreseen::Keep(rule) if is_full => {
+                        self.counters.events_lost.add(1);
+                        refuse(count, DropReason::StateLimit);
+                        rule
+                    }
+                    _ => break,
+                };
                 tally.count_decision(rule, frame.len());
                 rule
             } else {
@@ -118,20 +143,17 @@ impl<R: Recorder> Judge<'_, R> {
     /// Judges any other frame, and changes it.
     fn other(&mut self, frame: &mut [u8], parsed: &mut Parsed, partial: bool, ahead: &Ahead) -> Outcome {
         let is_ordinary = self.is_plain && ahead.hints.contains(Hints::ORDINARY);
-        if is_ordinary && ahead.is_absent() && self.is_alone && !self.help.tracker.has_made {
-            let refused = match ahead.foreseen(&self.always, parsed) {
-                Foreseen::Drop(rule) => Some((rule, DropReason::Match)),
-                Foreseen::Keep(rule) if !self.help.tracker.has_room(self.help.bound) => {
-                    self.tell_refused(frame.len(), parsed, rule, DropReason::StateLimit);
-                    Some((rule, DropReason::StateLimit))
-                }
-                _ => None,
-            };
-            if let Some((rule, reason)) = refused {
-                self.mark = Mark { rule, copied: false };
-                self.tally.count_decision(rule, frame.len());
-                return Outcome::Drop(reason);
-            }
+        if is_ordinary
+            && ahead.is_absent()
+            && self.is_alone
+            && !self.help.tracker.has_made
+            && let Foreseen::Keep(rule) = ahead.foreseen(&self.always, parsed)
+            && !self.help.tracker.has_room(self.help.bound)
+        {
+            self.tell_refused(frame.len(), parsed, rule, DropReason::StateLimit);
+            self.mark = Mark { rule, copied: false };
+            self.tally.count_decision(rule, frame.len());
+            return Outcome::Drop(DropReason::StateLimit);
         }
         self.in_full(frame, parsed, partial, ahead)
     }

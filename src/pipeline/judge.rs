@@ -110,7 +110,7 @@ pub struct Judge<'a, R> {
     /// Nobody else has states that a packet could belong to: no other shard, nor a table whose states are moving.
     pub is_alone: bool,
     /// A packet of the burst was refused for want of a state, and an event told of it.
-    told_full: bool,
+    pub told_full: bool,
 }
 
 impl<'a, R: Recorder> Judge<'a, R> {

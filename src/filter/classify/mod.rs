@@ -24,6 +24,7 @@ mod leaf;
 mod mask;
 mod order;
 mod plan;
+mod settle;
 mod table;
 #[cfg(test)]
 mod tests;

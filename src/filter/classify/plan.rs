@@ -54,7 +54,7 @@ struct Planner<'a, const W: usize> {
     counts: Vec<u16>,
 }
 
-fn vector<T>(len: usize) -> Result<Vec<T>, Refused> {
+pub(super) fn vector<T>(len: usize) -> Result<Vec<T>, Refused> {
     let mut vector = Vec::new();
     vector.try_reserve_exact(len).map_err(|_| Refused::Full)?;
     Ok(vector)
@@ -120,6 +120,7 @@ pub(super) fn plan<const W: usize>(rules: &[Rule<W>]) -> Result<Plan<W>, Refused
     if !plan.masks.contains(&Mask::NOTHING) {
         plan.masks.push(Mask::NOTHING);
     }
+    super::settle::settle(rules, &mut plan)?;
     Ok(plan)
 }
 

@@ -75,6 +75,11 @@ pub(super) const fn leaf_of(slot: u32) -> u32 {
     slot & LEAF_MASK
 }
 
+/// How many bits number the slots of a table for so many rules.
+pub(super) fn bits<const W: usize>(rules: usize, mask: &super::Mask<W>) -> u32 {
+    if *mask == super::Mask::NOTHING { 1 } else { (rules * 5 / 2).max(2).ilog2() + 1 }
+}
+
 /// Builds a classifier.
 pub(super) fn build<const W: usize>(rules: &[Rule<W>], wanted: Wanted) -> Result<Classifier<W>, Refused> {
     if !rules.iter().all(Rule::is_valid) {
@@ -91,7 +96,7 @@ pub(super) fn build<const W: usize>(rules: &[Rule<W>], wanted: Wanted) -> Result
     tables.try_reserve_exact(masks.len()).map_err(|_| Refused::Full)?;
     let mut base = 0u32;
     for (size, mask) in sizes.iter().zip(&masks) {
-        let bits = if *mask == super::Mask::NOTHING { 1 } else { (size * 5 / 2).max(2).ilog2() + 1 };
+        let bits = bits(*size, mask);
         tables.push(Table { base, shift: 32 - bits, rules: *size as u32, loose: *size as u32, best: NONE });
         base += 1 << bits;
     }

@@ -85,6 +85,16 @@ impl<const N: usize> Sifted<N> {
     pub const fn new() -> Self {
         Self { header: [0; N], leaf: [0; N], len: 0, which: 0 }
     }
+
+    /// Appends a header if `passes`, without a branch that nobody could foresee. Nothing happens without room.
+    #[inline(always)]
+    pub fn add(&mut self, number: u32, to: u32, passes: bool) {
+        if let (Some(header), Some(leaf)) = (self.header.get_mut(self.len), self.leaf.get_mut(self.len)) {
+            (*header, *leaf) = (number, to);
+            self.len += usize::from(passes);
+            self.which |= u32::from(passes).wrapping_shl(number);
+        }
+    }
 }
 
 impl<const N: usize> Default for Sifted<N> {

@@ -130,30 +130,38 @@ impl<const W: usize> Classifier<W> {
                 }
             }
         }
-        let mut known = Known { hashes: [0; GROUP], limits: [u32::MAX >> 1; GROUP] };
-        let mut work = Sifted::<WORK>::new();
-        for (table, mask) in self.tables.iter().zip(&self.masks).filter(|(table, _)| table.loose > 0) {
-            let mut open = headers & worse_than(&best, table.best);
-            // What waits is compared first if that may leave few.
-            if open & work.which != 0 && (open & !work.which).count_ones() <= FEW {
-                self.work_off(&mut work, keys, &mut best);
-                open &= worse_than(&best, table.best);
-            }
-            if open.count_ones() > FEW {
-                self.limit(&mut known, &best);
-                self.sift(words, &mut known, open, *table, mask, &mut work);
-            } else {
-                self.sift_few(keys, &best, open, *table, mask, &mut work);
-            }
-            if work.len >= ENOUGH {
-                self.work_off(&mut work, keys, &mut best);
-            }
+        if self.tables.iter().any(|table| table.loose > 0) {
+            self.ask_tables(words, keys, headers, &mut best);
         }
-        self.work_off(&mut work, keys, &mut best);
         match <&mut [u32; GROUP]>::try_from(&mut *found) {
             Ok(found) => *found = best,
             Err(_) => found.iter_mut().zip(best).for_each(|(found, best)| *found = best),
         }
+    }
+
+    /// Asks the tables about those headers that are given as bits, and for which they can have something better.
+    #[inline(always)]
+    fn ask_tables<const N: usize>(&self, words: &Words<N>, keys: &[Key<W>], headers: u32, best: &mut [u32; GROUP]) {
+        let mut known = Known { hashes: [0; GROUP], limits: [0; GROUP] };
+        let mut work = Sifted::<WORK>::new();
+        for (table, mask) in self.tables.iter().zip(&self.masks).filter(|(table, _)| table.loose > 0) {
+            let mut open = headers & worse_than(best, table.best);
+            // What waits is compared first if that may leave few.
+            if open & work.which != 0 && (open & !work.which).count_ones() <= FEW {
+                self.work_off(&mut work, keys, best);
+                open &= worse_than(best, table.best);
+            }
+            if open.count_ones() > FEW {
+                self.limit(&mut known, best);
+                self.sift(words, &mut known, open, *table, mask, &mut work);
+            } else {
+                self.sift_few(keys, best, open, *table, mask, &mut work);
+            }
+            if work.len >= ENOUGH {
+                self.work_off(&mut work, keys, best);
+            }
+        }
+        self.work_off(&mut work, keys, best);
     }
 
     #[inline(always)]
@@ -166,15 +174,17 @@ impl<const W: usize> Classifier<W> {
     /// The priority of the best rule of all tables that matches.
     #[inline(never)]
     fn lookup_in_all(&self, key: &Key<W>) -> u32 {
-        let mut best = NONE;
-        for (table, mask) in self.tables.iter().zip(&self.masks).filter(|(table, _)| table.rules > 0) {
-            let hash = mask.hash(key);
-            let slot = self.slots.get(table.slot(hash)).copied().unwrap_or(0);
-            if table.admits(slot, hash, coarse_of(self.coarse, best)) {
-                best = best.min(self.leaves.find(leaf_of(slot), key));
-            }
-        }
-        best
+        let tables = self.tables.iter().zip(&self.masks).filter(|(table, _)| table.rules > 0);
+        tables.fold(NONE, |best, (table, mask)| best.min(self.find_in(*table, mask, key, best).unwrap_or(NONE)))
+    }
+
+    /// The best priority of a table's rules that match; `None` if its slot says that none can, or none that is better than
+    /// `best`.
+    #[inline(always)]
+    pub(super) fn find_in(&self, table: Table, mask: &Mask<W>, key: &Key<W>, best: u32) -> Option<u32> {
+        let hash = mask.hash(key);
+        let slot = self.slots.get(table.slot(hash)).copied().unwrap_or(0);
+        table.admits(slot, hash, coarse_of(self.coarse, best)).then(|| self.leaves.find(leaf_of(slot), key))
     }
 
     /// Asks a table about those headers of a group that are given as bits.
@@ -228,12 +238,8 @@ impl<const W: usize> Classifier<W> {
         }
         for ((number, hash), limit) in (0u32..).zip(&known.hashes).zip(&known.limits).take(reach(headers)) {
             let slot = self.slots.get(table.slot(*hash)).copied().unwrap_or(0);
-            if let (Some(header), Some(leaf)) = (work.header.get_mut(work.len), work.leaf.get_mut(work.len)) {
-                (*header, *leaf) = (number, leaf_of(slot));
-                let admits = table.admits(slot, *hash, *limit) & (headers >> number & 1 != 0);
-                work.len += usize::from(admits);
-                work.which |= u32::from(admits) << number;
-            }
+            let admits = table.admits(slot, *hash, *limit) & (headers >> number & 1 != 0);
+            work.add(number, leaf_of(slot), admits);
         }
     }
 
@@ -254,12 +260,7 @@ impl<const W: usize> Classifier<W> {
             let (Some(key), Some(best)) = (keys.get(number), best.get(number)) else { continue };
             let hash = mask.hash(key);
             let slot = self.slots.get(table.slot(hash)).copied().unwrap_or(0);
-            if let (Some(header), Some(leaf)) = (work.header.get_mut(work.len), work.leaf.get_mut(work.len)) {
-                (*header, *leaf) = (number as u32, leaf_of(slot));
-                let admits = table.admits(slot, hash, coarse_of(self.coarse, *best));
-                work.len += usize::from(admits);
-                work.which |= u32::from(admits) << number;
-            }
+            work.add(number as u32, leaf_of(slot), table.admits(slot, hash, coarse_of(self.coarse, *best)));
         }
     }
 

@@ -3,7 +3,6 @@
 use alloc::vec::Vec;
 
 use super::plan::MAX_TABLES;
-use super::table::{coarse_of, leaf_of};
 use super::{Classifier, Key, NONE, Rule};
 
 /// So many rules are tried to find out which order is cheaper.
@@ -61,11 +60,9 @@ impl<const W: usize> Classifier<W> {
                 continue;
             }
             cost += 1;
-            let hash = mask.hash(key);
-            let slot = self.slots.get(table.slot(hash)).copied().unwrap_or(0);
-            if table.admits(slot, hash, coarse_of(self.coarse, best)) {
+            if let Some(found) = self.find_in(*table, mask, key, best) {
                 cost += COMPARED;
-                best = best.min(self.leaves.find(leaf_of(slot), key));
+                best = best.min(found);
             }
         }
         cost

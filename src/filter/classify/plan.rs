@@ -26,6 +26,19 @@ pub(super) struct Plan<const W: usize> {
     pub table: Vec<u16>,
 }
 
+impl<const W: usize> Plan<W> {
+    /// How many rules each table has.
+    pub(super) fn sizes(&self) -> [usize; MAX_TABLES] {
+        let mut sizes = [0; MAX_TABLES];
+        for table in &self.table {
+            if let Some(size) = sizes.get_mut(usize::from(*table)) {
+                *size += 1;
+            }
+        }
+        sizes
+    }
+}
+
 /// What decides under which masks a rule can live.
 #[derive(Clone, Copy)]
 struct Shape {

@@ -24,14 +24,8 @@ struct Lengths {
 
 impl Lengths {
     fn new<const W: usize>(rules: &[Rule<W>], plan: &Plan<W>) -> Result<Self, Refused> {
-        let mut sizes = [0usize; MAX_TABLES];
-        for table in &plan.table {
-            if let Some(size) = sizes.get_mut(usize::from(*table)) {
-                *size += 1;
-            }
-        }
         let (mut tables, mut base) = (heapless::Vec::new(), 0);
-        for (size, mask) in sizes.iter().zip(&plan.masks) {
+        for (size, mask) in plan.sizes().iter().zip(&plan.masks) {
             let bits = bits(*size, mask);
             let _ = tables.push((base, 32 - bits));
             base += 1 << bits;

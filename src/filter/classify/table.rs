@@ -85,13 +85,9 @@ pub(super) fn build<const W: usize>(rules: &[Rule<W>], wanted: Wanted) -> Result
     if !rules.iter().all(Rule::is_valid) {
         return Err(Refused::Invalid);
     }
-    let Plan { masks, table: table_of } = plan::plan(rules)?;
-    let mut sizes = [0usize; plan::MAX_TABLES];
-    for table in &table_of {
-        if let Some(size) = sizes.get_mut(usize::from(*table)) {
-            *size += 1;
-        }
-    }
+    let plan = plan::plan(rules)?;
+    let sizes = plan.sizes();
+    let Plan { masks, table: table_of } = plan;
     let mut tables = Vec::new();
     tables.try_reserve_exact(masks.len()).map_err(|_| Refused::Full)?;
     let mut base = 0u32;

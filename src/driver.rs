@@ -292,12 +292,14 @@ impl Driver {
     }
 
     /// Takes frames to transmit from the front; returns how many. The rest stays the caller's.
-    pub fn tx_submit(&self, queue: u32, packets: &mut Burst) -> u32 {
+    pub fn tx_submit(&self, queue: u32, packets: &mut impl Giver) -> u32 {
         if !self.is_enabled() {
             return 0;
         }
         // Asked again inside: a frame taken after `enable(false)` went through the shards would be left behind.
-        self.enter(queue).filter(|_| self.is_enabled()).map_or(0, |mut shard| count(shard.tx_submit(packets)))
+        self.enter(queue)
+            .filter(|_| self.is_enabled())
+            .map_or(0, |mut shard| count(shard.tx_submit(packets.as_burst(&mut Burst::new()))))
     }
 
     /// Progresses transmit and appends finished frames to the empty `out`, at most `max`.

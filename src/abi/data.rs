@@ -4,17 +4,12 @@ use core::mem::MaybeUninit;
 
 use super::{driver, sys};
 use crate::driver::Driver;
-use crate::mem::handover::{Lent, Room};
+use crate::mem::handover::{Found, Lent, Room};
 use crate::mem::packet::{BURST_MAX, BadPacket, Burst, Packet, RawPacket, Status};
 
 /// What a stack may ask for; all other bits are the NIC's to set.
 const TX_FLAGS: u32 =
     sys::WEIR_PKT_TX_CSUM_IP4 | sys::WEIR_PKT_TX_CSUM_PARTIAL | sys::WEIR_PKT_TX_TSO4 | sys::WEIR_PKT_TX_TSO6;
-
-/// What is the core's to say; zero in a descriptor that is lent.
-fn said(raw: &RawPacket) -> u32 {
-    u32::from(raw.segs) | raw.status.cast_unsigned() | raw.reserved
-}
 
 /// The instance and the first `n` of the caller's packets, at most a burst; `None`, and a misuse count, if an argument is no good.
 fn lent<'a>(core: *mut sys::weir_core, pkts: *const sys::weir_pkt, n: u32) -> Option<(&'a Driver, &'a [RawPacket])> {
@@ -58,7 +53,7 @@ pub unsafe extern "C" fn weir_rx_post(
 ) -> u32 {
     let Some((driver, raws)) = lent(core, pkts, n) else { return 0 };
     // SAFETY: the header's contract: the buffers are lent until their cookies are handed back.
-    if let Some(mut empties) = unsafe { Lent::new(raws, |raw| said(raw) | raw.len | raw.flags | u32::from(raw.mss)) } {
+    if let Some(mut empties) = unsafe { Lent::new(raws, Found::framed) } {
         return driver.rx_post(queue, &mut empties);
     }
     let mut empties = Burst::new();
@@ -94,6 +89,7 @@ pub unsafe extern "C" fn weir_rx_poll(
     if let Some((driver, mut room)) = room(core, out, budget) {
         let mut packets = Burst::new();
         more = driver.rx_poll(queue, room.left(), &mut packets);
+        // Receive buffers have no marks.
         room.give(&mut packets);
         count = room.filled() as u32;
     }
@@ -120,12 +116,11 @@ pub unsafe extern "C" fn weir_tx_submit(
     n: u32,
 ) -> u32 {
     let Some((driver, raws)) = lent(core, pkts, n) else { return 0 };
-    let mut packets = Burst::new();
     // SAFETY: the header's contract: the buffers are lent until their cookies are handed back.
-    if let Some(mut frames) = unsafe { Lent::new(raws, |raw| said(raw) | raw.flags & !TX_FLAGS) } {
-        frames.move_to(&mut packets);
-        return driver.tx_submit(queue, &mut packets);
+    if let Some(mut frames) = unsafe { Lent::new(raws, |found| found.said() || found.flags() & !TX_FLAGS != 0) } {
+        return driver.tx_submit(queue, &mut frames);
     }
+    let mut packets = Burst::new();
     for raw in raws {
         let clean = RawPacket { flags: raw.flags & TX_FLAGS, segs: 0, status: 0, reserved: 0, ..*raw };
         // SAFETY: as above.
@@ -148,6 +143,10 @@ pub unsafe extern "C" fn weir_tx_submit(
 pub unsafe extern "C" fn weir_tx_reap(core: *mut sys::weir_core, queue: u32, out: *mut sys::weir_pkt, max: u32) -> u32 {
     let Some((driver, mut room)) = room(core, out, max) else { return 0 };
     driver.tx_reap(queue, room.left(), &mut room);
+    // The first shard's mark is none.
+    if queue != 0 {
+        room.forget();
+    }
     room.filled() as u32
 }
 
@@ -164,5 +163,6 @@ pub unsafe extern "C" fn weir_reclaim(core: *mut sys::weir_core, queue: u32, out
     let mut packets = Burst::new();
     driver.reclaim(queue, room.left(), &mut packets);
     room.give(&mut packets);
+    room.forget();
     room.filled() as u32
 }

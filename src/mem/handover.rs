@@ -2,8 +2,49 @@
 
 use core::mem::MaybeUninit;
 
-use super::packet::{Burst, Packet, RawPacket};
+use super::packet::{Burst, Packet, PacketFlags, RawPacket};
 use super::ring::Consumer;
+
+/// What is found in a burst of descriptors: a bit is set if it is set in one of them. Fields share words, because nobody asks
+/// about one of them alone before the end.
+#[derive(Clone, Copy, Default)]
+pub struct Found {
+    len: u32,
+    flags: u32,
+    sums_segments: u64,
+    ends: u64,
+}
+
+impl Found {
+    #[inline(always)]
+    fn note(&mut self, raw: &RawPacket) {
+        self.len |= raw.len;
+        self.flags |= raw.flags;
+        self.sums_segments |= u64::from(raw.csum_start)
+            | u64::from(raw.csum_stuff) << 16
+            | u64::from(raw.mss) << 32
+            | u64::from(raw.segs) << 48;
+        self.ends |= u64::from(raw.status.cast_unsigned()) | u64::from(raw.reserved) << 32;
+    }
+
+    /// [`RawPacket::flags`].
+    #[must_use]
+    pub fn flags(&self) -> u32 {
+        self.flags
+    }
+
+    /// Something is the core's to say: segments that were merged, a status, where a packet is from.
+    #[must_use]
+    pub fn said(&self) -> bool {
+        self.sums_segments >> 48 | self.ends != 0
+    }
+
+    /// There is more than empty buffers: a frame, or something about one.
+    #[must_use]
+    pub fn framed(&self) -> bool {
+        u64::from(self.len | self.flags) | self.sums_segments | self.ends != 0
+    }
+}
 
 /// Descriptors that can be taken as they are: packets, though not in the core's memory yet.
 pub struct Lent<'a> {
@@ -11,19 +52,31 @@ pub struct Lent<'a> {
 }
 
 impl<'a> Lent<'a> {
-    /// `None` if one of `raws` may not be sound, or has something that is `unwanted`: a number that is not zero. All are looked
-    /// at: to stop at the first would be a branch for each.
+    /// `None` if one of `raws` may not be sound, or if there is something in them that is unwanted. All are looked at: to stop at
+    /// the first would be a branch for each.
     ///
     /// # Safety
     /// As for [`Packet::from_raw`], for each; and nobody else makes packets of them if there is a result.
     #[inline(always)]
-    pub unsafe fn new(raws: &'a [RawPacket], unwanted: impl Fn(&RawPacket) -> u32) -> Option<Self> {
-        let (mut doubts, mut found) = (0, 0);
+    pub unsafe fn new(raws: &'a [RawPacket], unwanted: impl FnOnce(&Found) -> bool) -> Option<Self> {
+        // What `Packet::from_raw` asks first: how often the answer was no.
+        let (mut nameless, mut nowhere, mut outside, mut short) = (0, 0, 0, 0);
+        let mut iovas = 0;
+        let mut found = Found::default();
         for raw in raws {
-            doubts |= raw.doubts();
-            found |= unwanted(raw);
+            nameless += u32::from(raw.cookie == 0);
+            nowhere += u32::from(raw.base.is_null());
+            let (room, below) = raw.buf_len.overflowing_sub(raw.data_off);
+            outside += u32::from(below);
+            short += u32::from(room < raw.len);
+            iovas |= raw.iova;
+            found.note(raw);
         }
-        (doubts >> 63 == 0 && found == 0).then_some(Self { raws })
+        // What is below the middle of a device's addresses does not pass their end.
+        let sound = nameless | nowhere | outside | short == 0
+            && iovas >> 63 == 0
+            && (found.flags & PacketFlags::TX_CSUM_PARTIAL.bits() == 0 || raws.iter().all(RawPacket::sums_sound));
+        (sound && !unwanted(&found)).then_some(Self { raws })
     }
 
     /// Moves all to the end of a burst, as many as fit.
@@ -43,6 +96,9 @@ impl<'a> Lent<'a> {
 pub trait Giver {
     /// Moves packets from the front to the front of `places`, as many as fit; returns how many, which are initialised then.
     fn give_to(&mut self, places: &mut [MaybeUninit<Packet>]) -> usize;
+
+    /// All that is there as a burst, which is `spare` unless it is one already.
+    fn as_burst<'a>(&'a mut self, spare: &'a mut Burst) -> &'a mut Burst;
 }
 
 impl Giver for Lent<'_> {
@@ -54,6 +110,11 @@ impl Giver for Lent<'_> {
         self.raws = rest;
         count
     }
+
+    fn as_burst<'a>(&'a mut self, spare: &'a mut Burst) -> &'a mut Burst {
+        self.move_to(spare);
+        spare
+    }
 }
 
 impl Giver for Burst {
@@ -63,6 +124,10 @@ impl Giver for Burst {
             place.write(packet);
         }
         count
+    }
+
+    fn as_burst<'a>(&'a mut self, _: &'a mut Burst) -> &'a mut Burst {
+        self
     }
 }
 
@@ -103,7 +168,7 @@ impl<'a> Room<'a> {
         self.filled
     }
 
-    /// Gives packets up, as many as fit; the others end here.
+    /// Gives packets up, as many as fit; the others end here. They keep their marks until [`Room::forget`].
     pub fn give(&mut self, packets: &mut Burst) {
         let count = packets.len().min(self.left());
         let free = self.places.get_mut(self.filled..).unwrap_or_default();
@@ -113,16 +178,15 @@ impl<'a> Room<'a> {
             core::ptr::copy_nonoverlapping(packets.as_ptr().cast::<RawPacket>(), free.as_mut_ptr().cast(), count);
             packets.set_len(0);
         }
-        self.note(count);
+        self.filled += count;
     }
 
-    /// `count` more places were filled: what only the core has to know goes, as [`Packet::into_raw`] does it.
-    fn note(&mut self, count: usize) {
-        for place in self.places.iter_mut().skip(self.filled).take(count) {
-            // SAFETY: it was just filled.
+    /// Takes out what only the core has to know, as [`Packet::into_raw`] does it.
+    pub fn forget(&mut self) {
+        for place in self.places.get_mut(..self.filled).unwrap_or_default() {
+            // SAFETY: it was filled.
             unsafe { (*place.as_mut_ptr()).reserved = 0 };
         }
-        self.filled += count;
     }
 }
 
@@ -133,7 +197,7 @@ impl Taker for Room<'_> {
         // SAFETY: a Packet is a RawPacket, and a place that is not initialised may become either.
         let free = unsafe { &mut *(core::ptr::from_mut(free) as *mut [MaybeUninit<Packet>]) };
         let count = ring.pop_places(free.get_mut(..count).unwrap_or_default());
-        self.note(count);
+        self.filled += count;
         count
     }
 }

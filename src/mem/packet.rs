@@ -104,19 +104,12 @@ pub struct RawPacket {
 const _: () = assert!(size_of::<RawPacket>() == 56 && core::mem::offset_of!(RawPacket, csum_start) == 40);
 
 impl RawPacket {
-    /// The uppermost bit is clear only if [`Packet::from_raw`] takes it; what that means is said in numbers, because a burst
-    /// of them is looked at with one question at its end.
-    #[inline(always)]
-    pub(super) fn doubts(&self) -> u64 {
-        let there = self.cookie.wrapping_sub(1) | (self.base.addr() as u64).wrapping_sub(1);
-        let inside = u64::from(self.buf_len).wrapping_sub(self.data_off.into()).wrapping_sub(self.len.into());
-        let asks = self.flags & PacketFlags::TX_CSUM_PARTIAL.bits() != 0;
-        let sums = if asks && !self.sums_inside() { u64::MAX } else { 0 };
-        // What is below the middle of a device's addresses does not pass their end.
-        there | inside | self.iova | sums
+    /// Whether a partial checksum that is asked for lies inside the frame.
+    pub(super) fn sums_sound(&self) -> bool {
+        self.flags & PacketFlags::TX_CSUM_PARTIAL.bits() == 0 || self.sums_inside()
     }
 
-    /// Whether a partial checksum that is asked for lies inside the frame.
+    /// Whether a partial checksum would lie inside the frame.
     fn sums_inside(&self) -> bool {
         self.csum_start <= self.csum_stuff && u32::from(self.csum_stuff) + 2 <= self.len
     }

@@ -26,6 +26,46 @@ fn at(at: *const u8) {
     let _ = at;
 }
 
+/// As `at`, no nearer than the second cache.
+#[inline(always)]
+fn below(at: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: as above.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T1 }>(at.cast());
+    }
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: as above.
+    unsafe {
+        core::arch::asm!("prfm pldl2keep, [{0}]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    let _ = at;
+}
+
+/// How near a line is brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Level the first cache: best for what comes from the others.
+    First,
+    /// Level the second: best for what comes from memory, as more lines can be on their way there at a time.
+    Second,
+}
+
+#[inline(always)]
+fn to(level: Level, place: *const u8) {
+    match level {
+        Level::First => at(place),
+        Level::Second => below(place),
+    }
+}
+
+/// [`line()`] for the beginning of a value.
+#[inline(always)]
+pub fn whole<T>(value: &T, level: Level) {
+    to(level, core::ptr::from_ref(value).cast());
+}
+
 /// [`line()`] for the beginning of some bytes.
 #[inline(always)]
 pub fn line_of(bytes: &[u8]) {
@@ -35,8 +75,8 @@ pub fn line_of(bytes: &[u8]) {
 /// [`line()`] for where an element of a slice is if there is one with that index: a look whether there is would cost more than
 /// to fetch in vain.
 #[inline(always)]
-pub fn place<T>(slice: &[T], index: usize) {
-    at(slice.as_ptr().wrapping_add(index).cast());
+pub fn place<T>(slice: &[T], index: usize, level: Level) {
+    to(level, slice.as_ptr().wrapping_add(index).cast());
 }
 
 /// [`line()`] for an element of a slice, if there is one with that index.

@@ -37,8 +37,8 @@ impl<T> Scaled<T> {
 
     /// Begins to fetch a hash's row.
     #[inline(always)]
-    pub fn prefetch(&self, hash: u64) {
-        prefetch::line(self.row(hash), 0);
+    pub fn prefetch(&self, hash: u64, level: prefetch::Level) {
+        prefetch::whole(self.row(hash), level);
     }
 
     /// All of them.

@@ -1,6 +1,7 @@
 //! From a hash to the numbers of what may have the key: buckets of a cache line.
 
 use super::bucket::{Bucket, FREE, WAYS};
+use crate::mem::prefetch::Level;
 use crate::mem::scaled::Scaled;
 
 /// No number has such a hash.
@@ -48,8 +49,8 @@ impl Directory {
 
     /// Begins to fetch what a search reads first.
     #[inline(always)]
-    pub fn prefetch(&self, hash: u64) {
-        self.buckets.prefetch(hash);
+    pub fn prefetch(&self, hash: u64, level: Level) {
+        self.buckets.prefetch(hash, level);
     }
 
     /// The first number that is found for a hash, [`ABSENT`], or [`SEARCH`].

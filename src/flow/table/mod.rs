@@ -38,13 +38,16 @@ pub use self::place::{Behind, Lines};
 use self::place::{Further, Second, Slot};
 use super::key::NO_HEAD;
 use super::{FlowKey, Secret};
-use crate::mem::prefetch;
+use crate::mem::prefetch::{self, Level};
 
 /// Most flows, and most further keys, that a table can be made for.
 pub const CAPACITY_MAX: usize = 1 << 30;
 
 /// Most lookups that [`FlowTable::find_burst`] does at once.
 pub const BURST_MAX: usize = 64;
+
+/// Flows whose lines no cache holds: 10 MB and more.
+const MANY: usize = 1 << 17;
 
 /// No link.
 const NONE: u32 = u32::MAX;
@@ -209,10 +212,16 @@ impl<T, U, V> FlowTable<T, U, V> {
         self.secret.hash(key)
     }
 
+    /// How near the lines of a burst are brought: of few flows they come from a cache, of many from memory.
+    #[inline(always)]
+    const fn level(&self) -> Level {
+        if self.slots.len() < MANY { Level::First } else { Level::Second }
+    }
+
     /// Begins to fetch what [`FlowTable::find`] reads first.
     #[inline(always)]
     pub fn prefetch(&self, hash: u64) {
-        self.firsts.prefetch(hash);
+        self.firsts.prefetch(hash, self.level());
     }
 
     /// The flow that [`FlowTable::find`] will probably find, once the memory that [`FlowTable::prefetch`] asked for is
@@ -230,7 +239,7 @@ impl<T, U, V> FlowTable<T, U, V> {
     /// Begins to fetch what [`FlowTable::find_further`] reads first.
     #[inline(always)]
     pub fn prefetch_further(&self, hash: u64) {
-        self.others.prefetch(hash);
+        self.others.prefetch(hash, self.level());
     }
 
     /// False if [`FlowTable::find_further`] finds nothing; begins to fetch what it reads otherwise.
@@ -250,9 +259,9 @@ impl<T, U, V> FlowTable<T, U, V> {
 
     #[inline(always)]
     fn prefetch_slot(&self, index: u32, both: bool) {
-        prefetch::place(&self.slots, index as usize);
+        prefetch::place(&self.slots, index as usize, self.level());
         if both {
-            prefetch::place(&self.seconds, index as usize);
+            prefetch::place(&self.seconds, index as usize, self.level());
         }
     }
 

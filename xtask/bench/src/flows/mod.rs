@@ -75,6 +75,8 @@ struct Ours {
     table: FlowTable<State>,
     hits: Vec<Option<FlowId>>,
     hashes: Vec<u64>,
+    /// As the pipeline has them: there before a burst comes.
+    candidates: [Candidate; BURST_MAX],
 }
 
 impl Ours {
@@ -96,24 +98,24 @@ impl Table for Ours {
 
     /// As the pipeline does it: bucket, candidate, and the search where that is not the flow.
     fn update(&mut self, keys: &[FlowKey]) {
-        let mut hashes = [0; BURST_MAX];
-        let mut candidates = [Candidate::ABSENT; BURST_MAX];
-        for (hash, key) in hashes.iter_mut().zip(keys) {
-            *hash = self.table.hash(key);
-            self.table.prefetch(*hash);
-        }
-        for ((candidate, hash), key) in candidates.iter_mut().zip(&hashes).zip(keys) {
+        self.hashes.clear();
+        self.hashes.extend(keys.iter().map(|key| {
+            let hash = self.table.hash(key);
+            self.table.prefetch(hash);
+            hash
+        }));
+        for ((candidate, hash), key) in self.candidates.iter_mut().zip(&self.hashes).zip(keys) {
             *candidate = self.table.candidate(*hash, key.is_long());
         }
-        let mut left = keys.iter().zip(&hashes).zip(candidates);
+        let mut left = keys.iter().zip(&self.hashes).zip(&self.candidates);
         loop {
             let mut lines = self.table.lines();
-            let other = left.find_map(|((key, hash), candidate)| match lines.at(candidate, key) {
+            let other = left.find_map(|((key, hash), candidate)| match lines.at(*candidate, key) {
                 Some((state, _)) => {
                     state.update();
                     None
                 }
-                None => (candidate != Candidate::ABSENT).then_some((key, hash)),
+                None => (*candidate != Candidate::ABSENT).then_some((key, hash)),
             });
             let Some((key, hash)) = other else { break };
             if let Some(id) = self.table.find(*hash, key)
@@ -285,7 +287,12 @@ pub fn run(args: &Args) -> Result<()> {
         let no_memory = || anyhow::anyhow!("no memory for {capacity} flows");
         let table = FlowTable::new(capacity, 0, Secret::from_seed(args.seed)).ok_or_else(no_memory)?;
         let mut wheel = Wheel::new(capacity, 0).ok_or_else(no_memory)?;
-        let mut ours = Ours { table, hits: vec![None; work.batch], hashes: Vec::with_capacity(work.batch) };
+        let mut ours = Ours {
+            table,
+            hits: vec![None; work.batch],
+            hashes: Vec::with_capacity(work.batch),
+            candidates: [Candidate::ABSENT; BURST_MAX],
+        };
         for number in 0..args.count {
             let key = keys.get(number);
             let id = ours.table.insert(ours.table.hash(&key), key, State::new(number)).map_err(|_| no_memory())?;

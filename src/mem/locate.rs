@@ -12,32 +12,71 @@ pub const NODE: u16 = 1 << 15;
 /// Columns of a chunk of cells.
 pub const CHUNK: usize = 64;
 
-/// Kinds of headers.
-pub const KINDS: usize = 8;
+/// Most kinds of headers beside the one of all others.
+pub const KINDS: usize = 7;
 
-/// The tables: two tries over addresses that end in classes, a grid of classes in chunks of columns, leaves by kind.
-/// Each has one entry more than its numbers reach, and none is empty.
+/// Which kind a header is of, by the lower byte of its class, and where the rows of each kind begin. Those of all others
+/// begin at 0.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Kinds {
+    values: [u32; KINDS],
+    starts: [u32; KINDS],
+    len: usize,
+}
+
+impl Kinds {
+    /// Adds a kind. Nothing happens if there are [`KINDS`] already.
+    pub const fn push(&mut self, value: u8, start: u32) {
+        if let Some((_, [to, ..])) = self.values.split_at_mut_checked(self.len)
+            && let Some((_, [from, ..])) = self.starts.split_at_mut_checked(self.len)
+        {
+            (*to, *from) = (value as u32, start);
+            self.len += 1;
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.values.into_iter().zip(self.starts).take(self.len)
+    }
+
+    /// Where the rows of a header's kind begin.
+    #[inline(always)]
+    fn start(&self, class: u32) -> u32 {
+        self.all().fold(0, |start, (value, from)| if class & 0xff == value { from } else { start })
+    }
+}
+
+/// The tables: two tries over addresses that end in classes, and for each kind of headers a grid of classes in chunks of
+/// columns. Each has one entry more than its numbers reach, and none is empty.
 #[derive(Clone, Copy, Debug)]
 pub struct Locator<'a> {
     /// For the upper 16 bits of source and destination address, an entry.
     pub roots: [&'a [u16]; 2],
     /// Nodes of 256 entries each.
     pub nodes: &'a [u16],
-    /// For each row and each chunk of columns, the chunk's number.
+    /// Where the rows of each kind begin in the index.
+    pub kinds: &'a Kinds,
+    /// For each kind, row and chunk of columns, the chunk's number.
     pub index: &'a [u16],
     /// Chunks of a row.
     pub index_columns: u32,
-    /// For each cell, its leaf.
+    /// For each cell, what is looked for, in one word or two, the lower one first.
     pub chunks: &'a [u16],
-    /// For each lower byte of a class, the kind of header.
-    pub kinds: &'a [u16],
-    /// For each leaf and kind, what is looked for.
-    pub leaves: &'a [u16],
+    /// It has two.
+    pub is_wide: bool,
 }
 
 fn read(table: &[u16], index: u32) -> u32 {
+    read_two(table, index) & 0xffff
+}
+
+/// An entry, and above it the one behind.
+fn read_two(table: &[u16], index: u32) -> u32 {
     let last = table.len().saturating_sub(2);
-    table.get((index as usize).min(last)).copied().unwrap_or(0).into()
+    match table.get((index as usize).min(last)..) {
+        Some([lower, upper, ..]) => u32::from(*lower) | u32::from(*upper) << 16,
+        _ => 0,
+    }
 }
 
 impl Locator<'_> {
@@ -56,9 +95,10 @@ impl Locator<'_> {
     #[must_use]
     pub fn find_by_classes(&self, row: u16, column: u16, class: u32) -> u32 {
         let (row, column) = (u32::from(row), u32::from(column));
-        let chunk = read(self.index, row.wrapping_mul(self.index_columns).wrapping_add(column / CHUNK as u32));
-        let leaf = read(self.chunks, chunk * CHUNK as u32 + column % CHUNK as u32);
-        read(self.leaves, leaf * KINDS as u32 + read(self.kinds, class & 0xff))
+        let row = row.wrapping_mul(self.index_columns).wrapping_add(self.kinds.start(class));
+        let chunk = read(self.index, row.wrapping_add(column / CHUNK as u32));
+        let cell = (chunk * CHUNK as u32 + column % CHUNK as u32) << u32::from(self.is_wide);
+        if self.is_wide { read_two(self.chunks, cell) } else { read(self.chunks, cell) }
     }
 
     /// The entry for the upper 16 bits of a source (0) or destination (1) address.
@@ -85,7 +125,7 @@ mod x86 {
     use core::arch::x86_64::*;
 
     use super::super::simd::Avx2;
-    use super::{CHUNK, GROUP, KINDS, Locator};
+    use super::{CHUNK, GROUP, Locator};
 
     /// Lanes of a vector.
     const LANES: usize = 8;
@@ -119,13 +159,19 @@ mod x86 {
     #[target_feature(enable = "avx2")]
     #[inline]
     fn read(table: &[u16], index: __m256i) -> __m256i {
+        _mm256_and_si256(read_two(table, index), _mm256_set1_epi32(0xffff))
+    }
+
+    /// Reads entries and the ones behind.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn read_two(table: &[u16], index: __m256i) -> __m256i {
         let Some(last) = table.len().checked_sub(2).and_then(|last| i32::try_from(last).ok()) else {
             return _mm256_setzero_si256();
         };
         let index = _mm256_min_epu32(index, _mm256_set1_epi32(last));
         // SAFETY: each index has two entries in the table, the four bytes that are read; no alignment is needed.
-        let words = unsafe { _mm256_i32gather_epi32::<2>(table.as_ptr().cast(), index) };
-        _mm256_and_si256(words, _mm256_set1_epi32(0xffff))
+        unsafe { _mm256_i32gather_epi32::<2>(table.as_ptr().cast(), index) }
     }
 
     #[target_feature(enable = "avx2")]
@@ -165,21 +211,31 @@ mod x86 {
                 }
             }
         }
+        let mut starts = [_mm256_setzero_si256(); N];
+        for (value, start) in tables.kinds.all() {
+            let (value, start) = (_mm256_set1_epi32(value.cast_signed()), _mm256_set1_epi32(start.cast_signed()));
+            for step in 0..N {
+                let is_it = _mm256_cmpeq_epi32(_mm256_and_si256(load(class, step), byte), value);
+                starts[step] = _mm256_or_si256(starts[step], _mm256_and_si256(is_it, start));
+            }
+        }
         let columns = _mm256_set1_epi32(tables.index_columns.cast_signed());
         for step in 0..N {
             let (row, column) = (entries[0][step], entries[1][step]);
+            let row = _mm256_add_epi32(_mm256_mullo_epi32(row, columns), starts[step]);
             let chunk_column = _mm256_srli_epi32::<{ CHUNK.ilog2() as i32 }>(column);
-            let chunk = read(tables.index, _mm256_add_epi32(_mm256_mullo_epi32(row, columns), chunk_column));
+            let chunk = read(tables.index, _mm256_add_epi32(row, chunk_column));
             let within = _mm256_and_si256(column, _mm256_set1_epi32(CHUNK as i32 - 1));
             let cell = _mm256_or_si256(_mm256_slli_epi32::<{ CHUNK.ilog2() as i32 }>(chunk), within);
-            entries[0][step] = read(tables.chunks, cell);
+            entries[0][step] = cell;
         }
+        let width = _mm_cvtsi32_si128(tables.is_wide.into());
+        let kept = _mm256_set1_epi32(if tables.is_wide { -1 } else { 0xffff });
         for step in 0..N {
-            let kind = read(tables.kinds, _mm256_and_si256(load(class, step), byte));
-            let leaf = _mm256_slli_epi32::<{ KINDS.ilog2() as i32 }>(entries[0][step]);
-            let leaf = read(tables.leaves, _mm256_or_si256(leaf, kind));
+            let cell = _mm256_sll_epi32(entries[0][step], width);
+            let cell = _mm256_and_si256(read_two(tables.chunks, cell), kept);
             // SAFETY: the array has room for a whole vector at every step; the store needs no alignment.
-            unsafe { _mm256_storeu_si256(found.as_mut_ptr().add(step * LANES).cast(), leaf) };
+            unsafe { _mm256_storeu_si256(found.as_mut_ptr().add(step * LANES).cast(), cell) };
         }
     }
 }

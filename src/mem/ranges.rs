@@ -1,5 +1,5 @@
-//! Blocks of eight rules that say in which ranges two ports must be and what class a header must have, in the order of
-//! priority.
+//! Blocks of eight rules that say in which ranges two ports must be, in the order of priority, and what class a header must
+//! have where nothing else says so.
 //!
 //! What [`Block::find`] does for a header, AVX2 does with half the instructions for all headers of a group.
 
@@ -14,31 +14,31 @@ const MORE: u32 = 1 << 31;
 /// What is found where nothing matches.
 pub const NONE: u32 = u32::MAX;
 
-/// Eight rules in two fours, field by field: two cache lines.
+/// Eight rules in two fours, field by field.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(128))]
+#[repr(C, align(32))]
 pub struct Block {
     /// The lowest ports.
     pub low: [[[u16; 2]; 4]; 2],
     /// Highest ports less lowest.
     pub span: [[[u16; 2]; 4]; 2],
-    /// Class under its mask.
-    pub class: [[u16; 4]; 2],
-    /// Its mask.
-    pub class_mask: [[u16; 4]; 2],
     /// Below 2^31.
     priority: [u32; LANES],
 }
 
+/// What they say of a header's class.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(32))]
+pub struct Classes {
+    /// Class under its mask.
+    pub class: [[u16; 4]; 2],
+    /// Its mask.
+    pub mask: [[u16; 4]; 2],
+}
+
 impl Block {
-    /// Nothing matches it, if classes are compared.
-    pub const EMPTY: Self = Self {
-        low: [[[0; 2]; 4]; 2],
-        span: [[[0; 2]; 4]; 2],
-        class: [[1; 4]; 2],
-        class_mask: [[0; 4]; 2],
-        priority: [!MORE; LANES],
-    };
+    /// What each lane has matches ports of 0.
+    pub const EMPTY: Self = Self { low: [[[0; 2]; 4]; 2], span: [[[0; 2]; 4]; 2], priority: [!MORE; LANES] };
 
     /// Sets the priority of the rule in a lane.
     pub const fn set_priority(&mut self, lane: usize, priority: u32) {
@@ -63,30 +63,37 @@ impl Block {
 
     /// The priority of the first of the lanes, [`NONE`] without any.
     #[inline(always)]
-    fn best(&self, matching: u32) -> u32 {
+    fn first(&self, matching: u32) -> u32 {
+        // Whether a rule matches is what no processor can foresee, so there is no branch.
         let lane = (matching | 1 << LANES).trailing_zeros() as usize & (LANES - 1);
         let priority = self.priority.get(lane).map_or(NONE, |priority| priority & !MORE);
         priority | u32::from(matching == 0).wrapping_neg()
     }
 
-    /// The best priority of the rules that match two ports, the first in the lower half, and a class; [`NONE`] if none
-    /// does. With `PORTS`, classes are not compared.
+    /// The best priority of the rules that match two ports, the first in the lower half, and a class unless `classes` is
+    /// `None`; [`NONE`] if none does.
     #[inline(always)]
     #[must_use]
-    pub fn find<const PORTS: bool>(&self, ports: u32, class: u32) -> u32 {
-        let matching = |low, span, class_want, class_mask| {
-            let wrong = Four::splat(ports).sub_halves(Four::from_pairs(low)).halves_above(Four::from_pairs(span));
-            if PORTS {
-                return wrong.zeroes();
+    pub fn find(&self, classes: Option<&Classes>, ports: u32, class: u32) -> u32 {
+        let matching = |low, span, classes: Option<(_, _)>| {
+            let mut wrong = Four::splat(ports).sub_halves(Four::from_pairs(low)).halves_above(Four::from_pairs(span));
+            if let Some((want, mask)) = classes {
+                let class = Four::splat(class & 0xffff).and(Four::from_halves(mask));
+                wrong = wrong.or(class.xor(Four::from_halves(want)));
             }
-            let class =
-                Four::splat(class & 0xffff).and(Four::from_halves(class_mask)).xor(Four::from_halves(class_want));
-            wrong.or(class).zeroes()
+            wrong.zeroes()
         };
         let ([low_a, low_b], [span_a, span_b]) = (&self.low, &self.span);
-        let ([class_a, class_b], [mask_a, mask_b]) = (&self.class, &self.class_mask);
-        self.best(matching(low_a, span_a, class_a, mask_a) | matching(low_b, span_b, class_b, mask_b) << 4)
+        let [class_a, class_b] = classes.map_or([None; 2], |Classes { class: [a, b], mask: [mask_a, mask_b] }| {
+            [Some((a, mask_a)), Some((b, mask_b))]
+        });
+        self.first(matching(low_a, span_a, class_a) | matching(low_b, span_b, class_b) << 4)
     }
+}
+
+impl Classes {
+    /// Nothing matches.
+    pub const NONE: Self = Self { class: [[1; 4]; 2], mask: [[0; 4]; 2] };
 }
 
 /// Headers that go through blocks together.
@@ -97,43 +104,48 @@ pub const GROUP: usize = super::simd::SIFT;
 pub struct Search<'a> {
     /// The blocks.
     pub blocks: &'a [Block],
+    /// What each says of a header's class; empty if being at a block says that the class is right.
+    pub classes: &'a [Classes],
     /// For each header, its block.
     pub at: &'a mut [u32; GROUP],
     /// Its ports, the first in the lower half.
     pub ports: &'a [u32; GROUP],
     /// Its class.
     pub class: &'a [u32; GROUP],
-    /// Where a header is says that its class is right, and that there is a rule.
-    pub ports_only: bool,
 }
 
 impl Search<'_> {
-    /// Puts down what the blocks of the headers, which are given as bits, say. Returns the headers that nothing matched so
-    /// far and for which there is another block, to which it moves them.
+    /// Puts down what the blocks of the headers, which are given as bits, say, where it is better than what is known.
+    /// Returns the headers that nothing matched so far and for which there is another block, to which it moves them.
     #[inline(always)]
-    pub fn step(&mut self, headers: u32, found: &mut [u32; GROUP]) -> u32 {
-        if self.ports_only {
-            self.each(headers, found, Block::find::<true>)
+    pub fn step(&mut self, headers: u32, best: &mut [u32; GROUP]) -> u32 {
+        if self.classes.is_empty() {
+            self.each(headers, best, |block, _, ports, _| block.find(None, ports, 0))
         } else {
-            self.each(headers, found, Block::find::<false>)
+            self.each(headers, best, Block::find)
         }
     }
 
     #[inline(always)]
-    fn each(&mut self, mut headers: u32, found: &mut [u32; GROUP], find: impl Fn(&Block, u32, u32) -> u32) -> u32 {
+    fn each(
+        &mut self,
+        mut headers: u32,
+        best: &mut [u32; GROUP],
+        find: impl Fn(&Block, Option<&Classes>, u32, u32) -> u32,
+    ) -> u32 {
         let mut left = 0;
         while headers != 0 {
             let number = headers.trailing_zeros() as usize & (GROUP - 1);
             headers &= headers - 1;
-            let (Some(at), Some(ports), Some(class), Some(found)) =
-                (self.at.get(number), self.ports.get(number), self.class.get(number), found.get_mut(number))
+            let (Some(at), Some(ports), Some(class), Some(best)) =
+                (self.at.get(number), self.ports.get(number), self.class.get(number), best.get_mut(number))
             else {
                 continue;
             };
             if let Some(block) = self.blocks.get(*at as usize) {
-                let best = find(block, *ports, *class);
-                *found = best;
-                left |= u32::from((best == NONE) & block.goes_on()) << number;
+                let priority = find(block, self.classes.get(*at as usize), *ports, *class);
+                *best = (*best).min(priority);
+                left |= u32::from((priority == NONE) & block.goes_on()) << number;
             }
         }
         let mut moving = left;
@@ -152,25 +164,25 @@ mod x86 {
     use core::arch::x86_64::*;
 
     use super::super::simd::Avx2;
-    use super::{Block, GROUP, Search};
+    use super::{Block, Classes, GROUP, Search};
 
     impl Avx2 {
         /// [`Search::step`].
         #[inline(always)]
-        pub fn step(self, search: &mut Search, headers: u32, found: &mut [u32; GROUP]) -> u32 {
+        pub fn step(self, search: &mut Search, headers: u32, best: &mut [u32; GROUP]) -> u32 {
             // SAFETY: the token says that the processor has AVX2.
-            unsafe { step(search, headers, found) }
+            unsafe { step(search, headers, best) }
         }
     }
 
     #[target_feature(enable = "avx2,bmi1")]
-    fn step(search: &mut Search, headers: u32, found: &mut [u32; GROUP]) -> u32 {
-        if search.ports_only {
-            search.each(headers, found, |block, ports, _| block.best(lanes(wrong_ports(block, ports))))
+    fn step(search: &mut Search, headers: u32, best: &mut [u32; GROUP]) -> u32 {
+        if search.classes.is_empty() {
+            search.each(headers, best, |block, _, ports, _| block.first(lanes(wrong_ports(block, ports))))
         } else {
-            search.each(headers, found, |block, ports, class| {
-                let wrong = _mm256_or_si256(wrong_ports(block, ports), wrong_class(block, class));
-                block.best(lanes(wrong))
+            search.each(headers, best, |block, classes, ports, class| {
+                let wrong = classes.map_or(_mm256_setzero_si256(), |classes| wrong_class(classes, class));
+                block.first(lanes(_mm256_or_si256(wrong_ports(block, ports), wrong)))
             })
         }
     }
@@ -188,11 +200,10 @@ mod x86 {
     /// Zero in the lanes whose class it is.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn wrong_class(block: &Block, class: u32) -> __m256i {
+    fn wrong_class(classes: &Classes, class: u32) -> __m256i {
         // SAFETY: as in `wrong_ports`.
-        let (want, mask) = unsafe {
-            (_mm_loadu_si128(block.class.as_ptr().cast()), _mm_loadu_si128(block.class_mask.as_ptr().cast()))
-        };
+        let (want, mask) =
+            unsafe { (_mm_loadu_si128(classes.class.as_ptr().cast()), _mm_loadu_si128(classes.mask.as_ptr().cast())) };
         let class = _mm_and_si128(_mm_set1_epi16((class as u16).cast_signed()), mask);
         _mm256_cvtepu16_epi32(_mm_xor_si128(class, want))
     }

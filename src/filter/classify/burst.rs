@@ -1,5 +1,6 @@
 //! Looking up a burst.
 
+use super::grid::Grid;
 use super::mask::{FACTORS, Mask, WORDS};
 #[cfg(target_arch = "x86_64")]
 use super::table::LEAF_BITS;
@@ -23,6 +24,10 @@ const FAR: u32 = 1 << 13;
 
 /// So many headers are asked about one by one.
 const FEW: u32 = 6;
+
+/// The grid is asked about fewer than this one by one, and about no more than that with others left out.
+const FEWEST: u32 = 3;
+const PACKED: usize = GROUP / 2;
 
 /// So many leaves are worth comparing before more tables are asked: what they say lets others be left out.
 const ENOUGH: usize = 16;
@@ -121,8 +126,17 @@ impl<const W: usize> Classifier<W> {
     #[inline(always)]
     fn lookup_words<const N: usize>(&self, words: &Words<N>, keys: &[Key<W>], headers: u32, found: &mut [u32]) {
         let mut best = [NONE; GROUP];
-        if let Some(grid) = self.grid.as_ref().filter(|grid| grid.is_active()) {
+        let grid = self.grid.as_ref().filter(|grid| grid.is_active());
+        if let Some(grid) = grid.filter(|grid| !grid.is_last) {
             grid.lookup(self.vector, words, keys, headers, &mut best);
+        }
+        if self.tables.iter().any(|table| table.loose > 0) {
+            self.ask_tables(words, keys, headers, &mut best);
+        }
+        if let Some(grid) = grid {
+            if grid.is_last {
+                self.ask_grid_last(grid, words, keys, headers & worse_than(&best, grid.best()), &mut best);
+            }
             if !grid.is_whole() {
                 for (key, best) in keys.iter().zip(&mut best).filter(|(_, best)| grid.is_dead(**best)) {
                     // What the grid does not know is the next one: all tables have all rules.
@@ -130,12 +144,53 @@ impl<const W: usize> Classifier<W> {
                 }
             }
         }
-        if self.tables.iter().any(|table| table.loose > 0) {
-            self.ask_tables(words, keys, headers, &mut best);
-        }
         match <&mut [u32; GROUP]>::try_from(&mut *found) {
             Ok(found) => *found = best,
             Err(_) => found.iter_mut().zip(best).for_each(|(found, best)| *found = best),
+        }
+    }
+
+    /// Asks the grid about those headers that are given as bits.
+    #[inline(never)]
+    fn ask_grid_last<const N: usize>(
+        &self,
+        grid: &Grid<W>,
+        words: &Words<N>,
+        keys: &[Key<W>],
+        mut headers: u32,
+        best: &mut [u32; GROUP],
+    ) {
+        if headers.count_ones() as usize > PACKED {
+            grid.lookup(self.vector, words, keys, headers, best);
+            return;
+        }
+        if headers.count_ones() < FEWEST {
+            while headers != 0 {
+                let number = headers.trailing_zeros() as usize;
+                headers &= headers - 1;
+                if let (Some(key), Some(best)) = (keys.get(number), best.get_mut(number)) {
+                    *best = (*best).min(grid.find(key).0);
+                }
+            }
+            return;
+        }
+        // Side by side they take fewer vectors.
+        let (mut packed, mut numbers) = (heapless::Vec::<_, PACKED>::new(), heapless::Vec::<_, PACKED>::new());
+        while headers != 0 {
+            let number = headers.trailing_zeros() as usize;
+            headers &= headers - 1;
+            if let Some(key) = keys.get(number) {
+                let _ = (packed.push(*key), numbers.push(number));
+            }
+        }
+        let mut words = Words([[0; GROUP]; N]);
+        words.fill(&packed);
+        let mut found = [NONE; GROUP];
+        grid.lookup(self.vector, &words, &packed, (1 << packed.len()) - 1, &mut found);
+        for (number, found) in numbers.into_iter().zip(found) {
+            if let Some(best) = best.get_mut(number) {
+                *best = (*best).min(found);
+            }
         }
     }
 
@@ -175,16 +230,18 @@ impl<const W: usize> Classifier<W> {
     #[inline(never)]
     fn lookup_in_all(&self, key: &Key<W>) -> u32 {
         let tables = self.tables.iter().zip(&self.masks).filter(|(table, _)| table.rules > 0);
-        tables.fold(NONE, |best, (table, mask)| best.min(self.find_in(*table, mask, key, best).unwrap_or(NONE)))
+        tables.fold(NONE, |best, (table, mask)| {
+            self.leaf_in(*table, mask, key, best).map_or(best, |leaf| best.min(self.leaves.find(leaf, key)))
+        })
     }
 
-    /// The best priority of a table's rules that match; `None` if its slot says that none can, or none that is better than
-    /// `best`.
+    /// The leaf of a table that a header must be compared with; `None` if its slot says that no rule can match, or none that
+    /// is better than `best`.
     #[inline(always)]
-    pub(super) fn find_in(&self, table: Table, mask: &Mask<W>, key: &Key<W>, best: u32) -> Option<u32> {
+    pub(super) fn leaf_in(&self, table: Table, mask: &Mask<W>, key: &Key<W>, best: u32) -> Option<u32> {
         let hash = mask.hash(key);
         let slot = self.slots.get(table.slot(hash)).copied().unwrap_or(0);
-        table.admits(slot, hash, coarse_of(self.coarse, best)).then(|| self.leaves.find(leaf_of(slot), key))
+        table.admits(slot, hash, coarse_of(self.coarse, best)).then(|| leaf_of(slot))
     }
 
     /// Asks a table about those headers of a group that are given as bits.

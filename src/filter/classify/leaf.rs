@@ -58,6 +58,11 @@ impl<const W: usize> Leaves<W> {
         }
     }
 
+    /// How many blocks a header is compared with that nothing in a leaf matches, up to a few.
+    pub(super) fn blocks(&self, leaf: u32) -> u32 {
+        self.chain(leaf).take(16).count() as u32
+    }
+
     fn take_block(&mut self) -> Option<u32> {
         if let Some(next) = self.next.get(self.free as usize) {
             let index = self.free;

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::grid;
 use super::leaf::Leaves;
+use super::order::Order;
 use super::plan::{self, Plan};
 use super::{Classifier, NONE, PRIORITY_MAX, Refused, Rule};
 
@@ -17,10 +18,6 @@ const COARSE_MASK: u32 = (1 << COARSE_BITS) - 1;
 /// All zero: no leaf.
 const KNOWN_SHIFT: u32 = LEAF_BITS + COARSE_BITS;
 
-/// What a lookup saves with each table that it need not ask, and with the last one, in tenths of a nanosecond.
-const TABLE: u32 = 13;
-const LAST_TABLE: u32 = 73;
-
 /// How much longer another leaf may be before a rule goes into a table that lookups leave out so far.
 const DORMANT: u32 = 12;
 
@@ -31,9 +28,32 @@ pub(super) enum Wanted {
     Tables,
     /// A grid too, if it makes lookups faster.
     Fast,
-    /// A grid too, if there can be one.
+    /// A grid too, the first or a later one of those that can be, before the tables or behind.
     #[cfg(test)]
-    Grid,
+    Grid { skip: usize, is_last: bool },
+}
+
+impl Wanted {
+    /// So many grids are not even tried.
+    const fn skip(self) -> usize {
+        match self {
+            #[cfg(test)]
+            Self::Grid { skip, .. } => skip,
+            _ => 0,
+        }
+    }
+
+    /// True if there should be the grid with which this is the best order, rather than none.
+    fn takes(self, with_grid: &mut Order, without: &Order) -> bool {
+        match self {
+            #[cfg(test)]
+            Self::Grid { is_last, .. } => {
+                with_grid.grid_is_last = is_last;
+                true
+            }
+            _ => with_grid.cost < without.cost,
+        }
+    }
 }
 
 /// One hash table; its mask is in [`Classifier::masks`].
@@ -129,19 +149,32 @@ pub(super) fn build<const W: usize>(rules: &[Rule<W>], wanted: Wanted) -> Result
     }
     let vector = crate::mem::simd::Vector::detect();
     let mut classifier = Classifier { tables, masks, slots, leaves, coarse, rules: rules.len(), grid: None, vector };
-    if wanted != Wanted::Tables {
-        classifier.add_grid(rules, &table_of, wanted);
-    }
     for (rule, table) in rules.iter().zip(&table_of) {
         if let Some(table) = classifier.tables.get_mut(usize::from(*table)) {
             table.best = table.best.min(rule.priority);
         }
     }
-    let found_first = chunks().filter_map(|leaf| {
-        let (_, best, number, _) = leaf.first()?;
-        Some((*table_of.get(*number as usize)?, *best, leaf.len()))
-    });
-    classifier.sort_tables(rules, found_first);
+    let found_first = || {
+        chunks().filter_map(|leaf| {
+            let (_, best, number, _) = leaf.first()?;
+            Some((*table_of.get(*number as usize)?, *best, leaf.len()))
+        })
+    };
+    let mut order = classifier.best_order(rules, found_first());
+    if wanted != Wanted::Tables {
+        let mut work = grid::WORK;
+        for tables in grid::candidates(&sizes).skip(wanted.skip()) {
+            if classifier.add_grid(rules, &table_of, tables, &mut work) {
+                let mut with_grid = classifier.best_order(rules, found_first());
+                if wanted.takes(&mut with_grid, &order) {
+                    order = with_grid;
+                    break;
+                }
+                classifier.drop_grid();
+            }
+        }
+    }
+    classifier.put_in_order(&order);
     Ok(classifier)
 }
 
@@ -218,42 +251,35 @@ impl<const W: usize> Classifier<W> {
         Ok(())
     }
 
-    /// Builds a grid for the rules of as many tables as it may hold, the smallest first, if that makes lookups faster.
-    /// `table_of` has the table of each rule. Allocates.
-    fn add_grid(&mut self, rules: &[Rule<W>], table_of: &[u16], wanted: Wanted) {
-        let mut by_size: heapless::Vec<(u32, u16), { plan::MAX_TABLES }> = heapless::Vec::new();
-        for (number, table) in (0u16..).zip(&self.tables).filter(|(_, table)| table.rules > 0) {
-            let _ = by_size.push((table.rules, number));
-        }
-        by_size.sort_unstable();
-        let all = by_size.len();
+    /// Builds a grid for the rules of the tables that are given as bits. `table_of` has the table of each rule. False if it
+    /// cannot be. Allocates.
+    fn add_grid(&mut self, rules: &[Rule<W>], table_of: &[u16], tables: u32, work: &mut usize) -> bool {
+        let is_inside = |table: u16| tables.unbounded_shr(table.into()) & 1 != 0;
+        let rules = || rules.iter().zip(table_of).filter(|(rule, table)| is_inside(**table) && grid::fits(rule));
         let mut inside = Vec::new();
-        loop {
-            let mut saved = by_size.len() as u32 * TABLE + if by_size.len() == all { LAST_TABLE - TABLE } else { 0 };
-            if wanted != Wanted::Fast {
-                saved = u32::MAX;
-            }
-            if by_size.is_empty() || saved < grid::LEAST_COST {
-                return;
-            }
-            let count: u32 = by_size.iter().map(|(rules, _)| *rules).sum();
-            if count as usize <= grid::MOST_RULES && inside.try_reserve(count as usize).is_ok() {
-                let is_small = |table: &u16| by_size.iter().any(|(_, number)| number == table);
-                let rules = || rules.iter().zip(table_of).filter(|(rule, table)| is_small(table) && grid::fits(rule));
-                inside.clear();
-                inside.extend(rules().map(|(rule, _)| *rule));
-                if let Some(grid) = grid::build(&inside, grid::LIMITS).filter(|grid| grid.cost() < saved) {
-                    for (_, number) in rules() {
-                        if let Some(table) = self.tables.get_mut(usize::from(*number)) {
-                            table.loose = table.loose.saturating_sub(1);
-                        }
-                    }
-                    self.grid = Some(grid);
-                    return;
-                }
-            }
-            by_size.pop();
+        if inside.try_reserve_exact(rules().count()).is_err() {
+            return false;
         }
+        inside.extend(rules().map(|(rule, _)| *rule));
+        let limits = grid::limits(self.memory_bytes(), inside.len() == self.rules);
+        let mut here = *work / 2;
+        *work -= here;
+        self.grid = grid::build(&inside, limits, &mut here);
+        *work += here;
+        if self.grid.is_none() {
+            return false;
+        }
+        for (_, number) in rules() {
+            if let Some(table) = self.tables.get_mut(usize::from(*number)) {
+                table.loose = table.loose.saturating_sub(1);
+            }
+        }
+        true
+    }
+
+    fn drop_grid(&mut self) {
+        self.grid = None;
+        self.tables.iter_mut().for_each(|table| table.loose = table.rules);
     }
 
     /// Blocks behind a slot, times four, up to a few.

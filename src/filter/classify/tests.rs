@@ -45,7 +45,12 @@ fn range() -> impl Strategy<Value = (u16, u16)> {
 
 fn rule<const W: usize>() -> impl Strategy<Value = Rule<W>> {
     let addr = || prop::array::uniform::<_, W>(word());
-    let class = prop::sample::select(&[(6u16, 0xff), (17, 0xff), (0, 0), (6, 0x0f), (0x106, 0x1ff)]);
+    // More protocols than a grid tells apart.
+    let protocol = (0u16..10).prop_map(|protocol| (protocol, 0xff));
+    let class = prop_oneof![
+        6 => prop::sample::select(&[(6u16, 0xff), (17, 0xff), (0, 0), (6, 0x0f), (0x106, 0x1ff)]),
+        1 => protocol,
+    ];
     (addr(), mask(), addr(), mask(), range(), range(), class).prop_map(
         |(src, src_mask, dst, dst_mask, sport, dport, (class, class_mask))| Rule {
             src,
@@ -73,13 +78,17 @@ fn rules<const W: usize>(count: core::ops::Range<usize>) -> impl Strategy<Value 
 fn key<const W: usize>() -> impl Strategy<Value = Key<W>> {
     let port = || prop::sample::select(&[0u16, 22, 53, 80, 443, 1024, 8080, 65535, 40000]);
     let addr = || prop::array::uniform::<_, W>(word());
-    (addr(), addr(), port(), port(), prop::sample::select(&[6u32, 17, 1, 0x106]))
+    (addr(), addr(), port(), port(), prop::sample::select(&[6u32, 6, 6, 17, 17, 1, 0x106, 0, 2, 3, 7]))
         .prop_map(|(src, dst, a, b, class)| Key { src, dst, ports: [a, b], class })
 }
 
-/// With tables only and with a grid whether it is worth it or not.
-fn both<const W: usize>(rules: &[Rule<W>]) -> [Classifier<W>; 2] {
-    [Wanted::Tables, Wanted::Grid].map(|wanted| table::build(rules, wanted).unwrap())
+/// A grid for all rules that can be in one.
+const GRID: Wanted = Wanted::Grid { skip: 0, is_last: false };
+
+/// With tables only, and with grids whether they are worth it or not, for all rules and for some.
+fn all<const W: usize>(rules: &[Rule<W>]) -> [Classifier<W>; 4] {
+    let last = |skip| Wanted::Grid { skip, is_last: true };
+    [Wanted::Tables, GRID, last(0), last(2)].map(|wanted| table::build(rules, wanted).unwrap())
 }
 
 fn agree<const W: usize>(classifier: &Classifier<W>, rules: &[Rule<W>], keys: &[Key<W>]) {
@@ -95,6 +104,16 @@ fn agree<const W: usize>(classifier: &Classifier<W>, rules: &[Rule<W>], keys: &[
     for (key, found) in keys.iter().zip(&found) {
         assert_eq!(*found, linear(rules, key), "{key:?}");
         assert_eq!(*found, classifier.lookup(key));
+    }
+    // Bursts of every length.
+    for len in [3, 7, 11, 19, 29] {
+        for (keys, found) in keys.chunks(len).zip(found.chunks_mut(len)) {
+            let known: Vec<_> = found.to_vec();
+            classifier.lookup_burst(keys, found);
+            assert_eq!(found, known);
+            portable.lookup_burst(keys, found);
+            assert_eq!(found, known);
+        }
     }
     // Runs of every length, in every place.
     let runs: Vec<_> =
@@ -143,21 +162,21 @@ proptest! {
 
     #[test]
     fn v4_agrees(rules in rules::<1>(0..200), keys in prop::collection::vec(key::<1>(), 1..100)) {
-        for classifier in both(&rules) {
+        for classifier in all(&rules) {
             agree(&classifier, &rules, &keys);
         }
     }
 
     #[test]
     fn v6_agrees(rules in rules::<4>(0..100), keys in prop::collection::vec(key::<4>(), 1..100)) {
-        for classifier in both(&rules) {
+        for classifier in all(&rules) {
             agree(&classifier, &rules, &keys);
         }
     }
 
     #[test]
     fn layer_2_agrees(rules in rules::<2>(0..100), keys in prop::collection::vec(key::<2>(), 1..100)) {
-        for classifier in both(&rules) {
+        for classifier in all(&rules) {
             agree(&classifier, &rules, &keys);
         }
     }
@@ -169,7 +188,7 @@ proptest! {
         keys in prop::collection::vec(key::<1>(), 32),
     ) {
         let (mut inside, mut outside): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| rule.priority % 2 == 0);
-        let [mut tables, mut classifier] = both(&inside);
+        let mut classifiers = all(&inside);
         for (insert, pick) in steps {
             let (from, to) = if insert { (&mut outside, &mut inside) } else { (&mut inside, &mut outside) };
             if from.is_empty() {
@@ -177,7 +196,7 @@ proptest! {
             }
             let rule = from.swap_remove(pick.index(from.len()));
             to.push(rule);
-            for classifier in [&mut tables, &mut classifier] {
+            for classifier in &mut classifiers {
                 if insert {
                     prop_assert_eq!(classifier.insert(&rule), Ok(()));
                 } else {
@@ -187,8 +206,9 @@ proptest! {
                 prop_assert_eq!(classifier.len(), inside.len());
             }
         }
-        agree(&tables, &inside, &keys);
-        agree(&classifier, &inside, &keys);
+        for classifier in &classifiers {
+            agree(classifier, &inside, &keys);
+        }
     }
 }
 
@@ -263,6 +283,55 @@ fn rules_that_hash_alike_are_still_right() {
     agree(&classifier, &rules, &keys);
 }
 
+/// More lists of rules than 16 bits can number, and a grid behind tables, of which few headers are left or many.
+#[test]
+fn large_grids_agree() {
+    let rule = |number: u32, src: u32, dst: u32, bits: [u32; 2], port: u16| Rule::<1> {
+        src: [src],
+        src_mask: [u32::MAX.unbounded_shl(32 - bits[0])],
+        dst: [dst],
+        dst_mask: [u32::MAX.unbounded_shl(32 - bits[1])],
+        low: [0, port],
+        high: [u16::MAX, port + (number % 3) as u16],
+        class: if number.is_multiple_of(2) { 6 } else { 17 },
+        class_mask: 0xff,
+        priority: number,
+    };
+    let rules: Vec<_> = (0..1200)
+        .map(|number| match number % 3 {
+            0 => rule(number, number << 16, 0, [16, 0], (number % 700) as u16),
+            1 => rule(number, 0, number << 16, [0, 16], (number % 500) as u16),
+            _ => rule(number, number << 16, (number / 7) << 16 | number, [20, 32], (number % 900) as u16),
+        })
+        .collect();
+    let keys: Vec<_> = (0..4000u32)
+        .map(|number| {
+            let word = number.wrapping_mul(0x9E37_79B1);
+            Key {
+                src: [(((word >> 9) % 1200) << 16) | (word & 0xfff)],
+                dst: [(((word >> 20) % 1200) << 16) | (number % 1200)],
+                ports: [7, (word >> 5) as u16 % 900],
+                class: if number.is_multiple_of(2) { 6 } else { 17 },
+            }
+        })
+        .collect();
+    let known: Vec<_> = keys.iter().map(|key| linear(&rules, key)).collect();
+    let mut wide = 0;
+    for skip in 0..3 {
+        for is_last in [false, true] {
+            let mut classifier = table::build(&rules, Wanted::Grid { skip, is_last }).unwrap();
+            wide += usize::from(classifier.memory_bytes() > (96 << 16));
+            for vector in [classifier.vector, crate::mem::simd::Vector::none()] {
+                classifier.vector = vector;
+                let mut found = alloc::vec![0; keys.len()];
+                classifier.lookup_burst(&keys, &mut found);
+                assert_eq!(found, known);
+            }
+        }
+    }
+    assert!(wide >= 2, "{wide}");
+}
+
 /// A priority that is used again by another rule, and more dead rules than a grid remembers.
 #[test]
 fn a_grid_forgets_what_is_removed() {
@@ -286,7 +355,7 @@ fn a_grid_forgets_what_is_removed() {
             class: 6,
         })
         .collect();
-    let mut classifier = table::build(&rules, Wanted::Grid).unwrap();
+    let mut classifier = table::build(&rules, GRID).unwrap();
     assert_eq!(classifier.tables_asked(), 0);
     for number in 0..600 {
         let old = rules[number];

@@ -2,7 +2,7 @@
 
 use std::vec::Vec;
 
-use crate::mem::locate::{CHUNK, GROUP, KINDS, Locator, NODE};
+use crate::mem::locate::{CHUNK, GROUP, KINDS, Kinds, Locator, NODE};
 use crate::mem::simd::Avx2;
 
 #[test]
@@ -23,20 +23,25 @@ fn located_by_vectors_as_one_by_one() {
                 .collect()
         };
         let (src, dst, under) = (table(1 << 16, nodes, 90), table(1 << 16, nodes, 130), table(256 * nodes, nodes, 40));
-        let (index, chunks) = (table(90 * 3, 0, 20), table(19 * CHUNK as u32, 0, 70));
-        let (kinds, leaves) = (table(256, 0, KINDS as u32), table(60 * KINDS as u32, 0, 60_000));
+        // Rows and chunks may be behind their tables.
+        let (index, chunks) = (table(4 * 90 * 3, 0, 20), table(19 * CHUNK as u32, 0, 60_000));
+        let mut kinds = Kinds::default();
+        for kind in 0..[3, KINDS as u32 + 1][random(2) as usize] {
+            kinds.push(30 * kind as u8, (kind + 1) * 90 * 3);
+        }
         let tables = Locator {
             roots: [&src, &dst],
             nodes: &under,
+            kinds: &kinds,
             index: &index,
             index_columns: 3,
             chunks: &chunks,
-            kinds: &kinds,
-            leaves: &leaves,
+            is_wide: nodes == 5,
         };
         for _ in 0..200 {
             let mut words = || [(); GROUP].map(|()| random(u32::MAX));
-            let [src, dst, class] = [words(), words(), words()];
+            let [src, dst, class] =
+                [words(), words(), words().map(|word| if word & 1 == 0 { word } else { word % 8 * 30 })];
             let len = [1, 8, 13, 17, 25, GROUP][random(6) as usize];
             let mut found = [0; GROUP];
             avx2.locate(&tables, &src, &dst, &class, len, &mut found);

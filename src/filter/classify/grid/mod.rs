@@ -8,30 +8,56 @@
 mod axis;
 mod cells;
 mod leaf;
+mod lists;
 
 use alloc::vec::Vec;
 
 use super::burst::Words;
-use super::{Key, Rule};
+use super::plan::MAX_TABLES;
+use super::{Key, NONE, Rule};
 use crate::mem::four::Four;
-use crate::mem::locate::{GROUP, Locator, NODE};
-use crate::mem::prefetch;
+use crate::mem::locate::{GROUP, Kinds, Locator, NODE};
 use crate::mem::ranges::Search;
 use crate::mem::simd::Vector;
+use cells::Limits;
 pub(super) use cells::{build, fits};
-use leaf::Block;
+use leaf::Leaves;
 
 /// Most rules of a grid.
 pub(super) const MOST_RULES: usize = 1 << 14;
 
-/// Where numbers of 16 bits end, and what can be built in a tenth of a second.
-pub(super) const LIMITS: cells::Limits = cells::Limits { cells: 1 << 23, blocks: 1 << 16, nodes: 1 << 12 };
-
 /// Most rules that may be dead.
 const DEAD: usize = 256;
 
-/// What a lookup takes at least, in tenths of a nanosecond.
-pub(super) const LEAST_COST: u32 = 90;
+/// What may be taken by a grid that answers for all rules, and by tables and a grid together, in bytes.
+const ALONE: usize = 48_000_000;
+const TOGETHER: usize = 16_000_000;
+
+/// What may be done until one of all the grids that are tried is built, so that it takes a few tenths of a second at most;
+/// half of what is left for each.
+pub(super) const WORK: usize = 1 << 27;
+
+/// How large a grid may become beside so many bytes of tables: what can be built in a tenth of a second or two.
+pub(super) const fn limits(tables: usize, has_all: bool) -> Limits {
+    Limits { cells: 1 << 23, bytes: if has_all { ALONE } else { TOGETHER.saturating_sub(tables) }, nodes: 1 << 12 }
+}
+
+/// For which tables a grid is worth a try, as bits: all, and then the smallest ones, each time with a third of the rules less.
+/// `sizes` are the tables' numbers of rules.
+pub(super) fn candidates(sizes: &[usize; MAX_TABLES]) -> impl Iterator<Item = u32> {
+    let mut by_size: heapless::Vec<(usize, u32), MAX_TABLES> =
+        (0..).zip(sizes).filter(|(_, rules)| **rules > 0).map(|(table, rules)| (*rules, table)).collect();
+    by_size.sort_unstable();
+    let mut most = MOST_RULES;
+    core::iter::from_fn(move || {
+        let mut rules = by_size.iter().map(|(rules, _)| rules).sum::<usize>();
+        while rules > most {
+            rules -= by_size.pop()?.0;
+        }
+        most = rules * 2 / 3;
+        (rules > 0).then(|| by_size.iter().fold(0, |tables, (_, table)| tables | 1 << table))
+    })
+}
 
 /// What takes no more than this stays in a core's second-level cache.
 const NEAR: usize = 2 << 20;
@@ -42,40 +68,31 @@ pub(super) struct Grid<const W: usize> {
     /// What [`Locator`] reads.
     roots: [Vec<u16>; 2],
     nodes: Vec<u16>,
+    kinds: Kinds,
     index: Vec<u16>,
     index_columns: u32,
     chunks: Vec<u16>,
-    kinds: Vec<u16>,
-    leaves: Vec<u16>,
-    blocks: Vec<Block>,
+    is_wide: bool,
+    leaves: Leaves,
     /// Priorities of the rules that are in it, in order.
     priorities: Vec<u32>,
     /// Rules that are in it and were removed, in the order of priority.
     dead: Vec<Rule<W>>,
-    /// Whatever leads to a block says that a header's class is right.
-    ports_only: bool,
     /// Too many died: it must not be asked.
     is_retired: bool,
-    /// About how many blocks a header is compared with, beyond the first.
-    steps: u32,
+    /// It is asked behind the tables, about what has found nothing better than its best rule.
+    pub is_last: bool,
     /// It takes more than [`NEAR`].
     is_far: bool,
 }
 
 impl<const W: usize> Grid<W> {
-    /// About what a lookup takes, in tenths of a nanosecond.
-    pub(super) const fn cost(&self) -> u32 {
-        let far = if self.is_far { 40 } else { 0 };
-        LEAST_COST + 30 * self.steps + far
-    }
-
     /// What it takes, in bytes.
     pub(super) const fn memory_bytes(&self) -> usize {
         let [src, dst] = &self.roots;
         let words = src.capacity() + dst.capacity() + self.nodes.capacity() + self.index.capacity();
-        let words = words + self.chunks.capacity() + self.kinds.capacity() + self.leaves.capacity();
-        words * size_of::<u16>()
-            + self.blocks.capacity() * size_of::<Block>()
+        (words + self.chunks.capacity()) * size_of::<u16>()
+            + self.leaves.memory_bytes()
             + self.priorities.capacity() * size_of::<u32>()
             + self.dead.capacity() * size_of::<Rule<W>>()
     }
@@ -100,6 +117,17 @@ impl<const W: usize> Grid<W> {
     #[inline]
     pub(super) const fn is_whole(&self) -> bool {
         self.dead.is_empty()
+    }
+
+    /// True if it takes more than a core's second-level cache has.
+    pub(super) const fn is_far(&self) -> bool {
+        self.is_far
+    }
+
+    /// The best priority of the rules that are in it, dead or not.
+    #[inline]
+    pub(super) fn best(&self) -> u32 {
+        self.priorities.first().copied().unwrap_or(NONE)
     }
 
     /// Gives up: nothing is in it from now on.
@@ -136,24 +164,16 @@ impl<const W: usize> Grid<W> {
     }
 
     #[inline(always)]
-    fn prefetch(&self, block: u32) {
-        if let Some(block) = self.blocks.get(block as usize) {
-            prefetch::line(block, 0);
-            prefetch::line(block, 64);
-        }
-    }
-
-    #[inline(always)]
     fn locator(&self) -> Locator<'_> {
         let [src, dst] = &self.roots;
         Locator {
             roots: [src, dst],
             nodes: &self.nodes,
+            kinds: &self.kinds,
             index: &self.index,
             index_columns: self.index_columns,
             chunks: &self.chunks,
-            kinds: &self.kinds,
-            leaves: &self.leaves,
+            is_wide: self.is_wide,
         }
     }
 
@@ -188,8 +208,8 @@ impl<const W: usize> Grid<W> {
         }
     }
 
-    /// The best priority of the rules that match each header, dead or not; only those that are given as bits need
-    /// one.
+    /// Puts down the best priority of the rules that match, dead or not, for those headers that are given as bits, where
+    /// it is better than what is known.
     #[inline(always)]
     pub(super) fn lookup<const N: usize>(
         &self,
@@ -205,11 +225,12 @@ impl<const W: usize> Grid<W> {
         headers &= !at.as_chunks().0.iter().rev().fold(0, |none, at| none << 4 | Four::new(at).zeroes());
         if self.is_far {
             for (at, _) in at.iter().zip(keys) {
-                self.prefetch(*at);
+                self.leaves.prefetch(*at);
             }
         }
         let [ports, class] = words.ports_and_class();
-        let mut search = Search { blocks: &self.blocks, at: &mut at, ports, class, ports_only: self.ports_only };
+        let Leaves { blocks, classes } = &self.leaves;
+        let mut search = Search { blocks, classes, at: &mut at, ports, class };
         // One block after the other.
         while headers != 0 {
             #[cfg(target_arch = "x86_64")]
@@ -222,9 +243,30 @@ impl<const W: usize> Grid<W> {
             headers = left;
             let mut far = if self.is_far { left } else { 0 };
             while far != 0 {
-                self.prefetch(search.at.get(far.trailing_zeros() as usize).copied().unwrap_or(0));
+                self.leaves.prefetch(search.at.get(far.trailing_zeros() as usize).copied().unwrap_or(0));
                 far &= far - 1;
             }
+        }
+    }
+
+    /// The best priority of the rules that match a header, dead or not, and how many blocks were compared for it.
+    #[inline(always)]
+    pub(super) fn find(&self, key: &Key<W>) -> (u32, u32) {
+        let tables = self.locator();
+        let [row, column] = [(0, &key.src), (1, &key.dst)].map(|(side, addr)| {
+            let mut entry = tables.enter(side, first(addr));
+            for step in 2..4 * W {
+                if entry & NODE == 0 {
+                    break;
+                }
+                entry = Locator::follow(&self.nodes, entry, byte(addr, step));
+            }
+            entry
+        });
+        match tables.find_by_classes(row, column, key.class) {
+            // The first block is empty.
+            0 => (NONE, 0),
+            leaf => self.leaves.find(leaf, key),
         }
     }
 }

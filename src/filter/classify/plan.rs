@@ -19,6 +19,9 @@ const REST: usize = 4;
 /// Leaves are at most this long at first: two blocks.
 const SHORT: u32 = 8;
 
+/// How often leaves may be allowed to be twice as long: more than there can be rules.
+const DOUBLINGS: usize = 28;
+
 /// What a plan says.
 pub(super) struct Plan<const W: usize> {
     pub masks: Vec<Mask<W>>,
@@ -54,6 +57,8 @@ struct Candidate {
     shape: Shape,
     /// Rules that can live under it.
     fits: u32,
+    /// About how many rules it takes if leaves may be [`SHORT`], twice as long, and so on; `None` is not known yet.
+    scores: Option<[u32; DOUBLINGS]>,
 }
 
 struct Planner<'a, const W: usize> {
@@ -107,7 +112,7 @@ pub(super) fn plan<const W: usize>(rules: &[Rule<W>]) -> Result<Plan<W>, Refused
     planner.shapes.extend(rules.iter().map(|rule| Shape::of(rule, class_mask)));
     let mut plan = Plan { masks: vector(MAX_TABLES)?, table: vector(rules.len())? };
     plan.table.resize(rules.len(), 0);
-    let mut limit = SHORT;
+    let mut doublings = 0;
     while !planner.left.is_empty() {
         if planner.left.len() <= REST || plan.masks.len() + 1 >= MAX_TABLES {
             let table = plan.masks.len() as u16;
@@ -119,15 +124,18 @@ pub(super) fn plan<const W: usize>(rules: &[Rule<W>]) -> Result<Plan<W>, Refused
             }
             break;
         }
-        let (best, score) = planner.best(limit)?;
-        // Less than a fifth of what is left: tables would become many.
-        if (score as usize) * 5 < planner.left.len() && limit < count {
-            limit = limit.saturating_mul(2);
-            continue;
-        }
+        let mut candidates = planner.candidates()?;
+        let best = loop {
+            let (best, score) = planner.best(&mut candidates, doublings)?;
+            // Less than a fifth of what is left: tables would become many.
+            if (score as usize) * 5 >= planner.left.len() || SHORT << doublings >= count {
+                break best;
+            }
+            doublings += 1;
+        };
         let table = plan.masks.len() as u16;
         plan.masks.push(planner.mask(best));
-        planner.assign(best, limit, table, &mut plan.table)?;
+        planner.assign(best, SHORT << doublings, table, &mut plan.table)?;
     }
     // Every rule that is inserted later can at least live under this one.
     if !plan.masks.contains(&Mask::NOTHING) {
@@ -200,8 +208,8 @@ impl<const W: usize> Planner<'_, W> {
         lengths
     }
 
-    /// The best mask, and about how many rules it takes.
-    fn best(&mut self, limit: u32) -> Result<(Shape, u32), Refused> {
+    /// The masks that are worth a try: those that the most rules fit first.
+    fn candidates(&self) -> Result<Vec<Candidate>, Refused> {
         let (src, dst) = (self.lengths(|shape| shape.src), self.lengths(|shape| shape.dst));
         // How many rules have which shape, in steps of the lengths; then sums over everything that fits.
         let (rows, columns) = (src.len(), dst.len());
@@ -239,7 +247,11 @@ impl<const W: usize> Planner<'_, W> {
         for (cell, fits) in fits.iter().enumerate() {
             let row = src.get(cell / 8 / columns).copied().unwrap_or(0);
             let column = dst.get(cell / 8 % columns).copied().unwrap_or(0);
-            candidates.push(Candidate { shape: Shape { src: row, dst: column, exact: (cell % 8) as u8 }, fits: *fits });
+            candidates.push(Candidate {
+                shape: Shape { src: row, dst: column, exact: (cell % 8) as u8 },
+                fits: *fits,
+                scores: None,
+            });
         }
         // Of those that as many rules fit, the longest first.
         candidates.sort_by_key(|candidate| {
@@ -247,17 +259,22 @@ impl<const W: usize> Planner<'_, W> {
             let bits = u32::from(src) + u32::from(dst) + 16 * exact.count_ones();
             (core::cmp::Reverse(candidate.fits), core::cmp::Reverse(bits))
         });
+        candidates.dedup_by_key(|candidate| candidate.fits);
+        Ok(candidates)
+    }
+
+    /// The best mask if leaves may be so much longer, and about how many rules it takes.
+    fn best(&mut self, candidates: &mut [Candidate], doublings: u32) -> Result<(Shape, u32), Refused> {
         let mut best = (Shape { src: 0, dst: 0, exact: 0 }, 0);
-        let mut before = u32::MAX;
         for candidate in candidates {
             if candidate.fits <= best.1 {
                 break;
             }
-            if candidate.fits == before {
-                continue;
-            }
-            before = candidate.fits;
-            let score = self.score(candidate.shape, limit)?;
+            let scores = match candidate.scores {
+                Some(scores) => scores,
+                None => *candidate.scores.insert(self.scores(candidate.shape)?),
+            };
+            let score = scores.get(doublings as usize).copied().unwrap_or(0);
             if score > best.1 {
                 best = (candidate.shape, score);
             }
@@ -288,14 +305,23 @@ impl<const W: usize> Planner<'_, W> {
         Ok(())
     }
 
-    fn score(&mut self, shape: Shape, limit: u32) -> Result<u32, Refused> {
+    /// [`Candidate::scores`].
+    fn scores(&mut self, shape: Shape) -> Result<[u32; DOUBLINGS], Refused> {
         self.count(shape)?;
-        // The first block of a leaf is worth more than those behind it.
-        let taken = |count: u32| {
+        let mut scores = [0; DOUBLINGS];
+        for count in self.counts.iter().map(|count| u32::from(*count)).filter(|count| *count > 0) {
+            // The first block of a leaf is worth more than those behind it.
             let first = count.min(LANES as u32);
-            if count <= limit { 8 * first + 2 * (count - first) } else { 0 }
-        };
-        Ok(self.counts.iter().map(|count| taken(u32::from(*count))).sum::<u32>() / 8)
+            let doublings = u32::BITS - ((count - 1) / SHORT).leading_zeros();
+            if let Some(score) = scores.get_mut(doublings as usize) {
+                *score += 8 * first + 2 * (count - first);
+            }
+        }
+        let mut sum = 0;
+        Ok(scores.map(|score| {
+            sum += score;
+            sum / 8
+        }))
     }
 
     /// Gives a table the rules whose leaves are short enough.

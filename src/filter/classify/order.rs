@@ -16,6 +16,8 @@ const RANDOM: usize = 10;
 const COMPARED: u32 = 4;
 const GRID: u32 = 4;
 const FAR_GRID: u32 = 6;
+/// Longer addresses are followed header by header.
+const GRID_WORD: u32 = 5;
 const BLOCK: u32 = 1;
 
 /// Places of tables.
@@ -85,7 +87,7 @@ impl<const W: usize> Classifier<W> {
         let ask_grid = |best: &mut u32, cost: &mut u32| {
             if let Some(grid) = self.grid.as_ref().filter(|grid| *best > grid.best()) {
                 let (found, blocks) = grid.find(key);
-                *cost += if grid.is_far() { FAR_GRID } else { GRID } + BLOCK * blocks;
+                *cost += if grid.is_far() { FAR_GRID } else { GRID } + GRID_WORD * (W as u32 - 1) + BLOCK * blocks;
                 *best = (*best).min(found);
             }
         };

@@ -62,7 +62,7 @@ fn prefixes(of: impl Iterator<Item = Option<Prefix>>) -> Option<Vec<Prefix>> {
     Some(prefixes)
 }
 
-/// Builds a grid. `None` if it would be larger than it may be, if `work` (about 2 ns each) is used up, or without memory.
+/// Builds a grid. `None` if it would be larger than it may be, if `work` (1 to 9 ns each) is used up, or without memory.
 /// Allocates.
 pub(in super::super) fn build<const W: usize>(rules: &[Rule<W>], limits: Limits, work: &mut usize) -> Option<Grid<W>> {
     let src = prefixes(rules.iter().map(|rule| prefix(&rule.src, &rule.src_mask)))?;

@@ -125,7 +125,7 @@ mod x86 {
     use core::arch::x86_64::*;
 
     use super::super::simd::Avx2;
-    use super::{CHUNK, GROUP, Locator};
+    use super::{CHUNK, GROUP, Locator, NODE};
 
     /// Lanes of a vector.
     const LANES: usize = 8;
@@ -182,6 +182,37 @@ mod x86 {
         unsafe { _mm256_loadu_si256(words.as_ptr().add(step * LANES).cast()) }
     }
 
+    /// True if an entry leads on to a node. Mostly that can be foreseen, while reads for nothing cost as much as others.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn leads_on<const N: usize>(entries: &[[__m256i; N]; 2]) -> bool {
+        let any = entries.as_flattened().iter().fold(_mm256_setzero_si256(), |any, entry| _mm256_or_si256(any, *entry));
+        _mm256_testz_si256(any, _mm256_set1_epi32(NODE.into())) == 0
+    }
+
+    /// Follows entries that lead to nodes by the byte of each address that is so many bits up.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    #[allow(clippy::indexing_slicing, clippy::needless_range_loop, reason = "loop variables below the arrays' lengths")]
+    fn follow<const SHIFT: i32, const N: usize>(
+        tables: &Locator,
+        addrs: [&[u32; GROUP]; 2],
+        entries: &mut [[__m256i; N]; 2],
+    ) {
+        for step in 0..N {
+            for side in 0..2 {
+                let entry = entries[side][step];
+                // The bit that says so moves to the sign.
+                let is_node = _mm256_srai_epi32::<31>(_mm256_slli_epi32::<16>(entry));
+                let node = _mm256_and_si256(_mm256_slli_epi32::<8>(entry), _mm256_set1_epi32(0x7f_ff00));
+                let value =
+                    _mm256_and_si256(_mm256_srli_epi32::<SHIFT>(load(addrs[side], step)), _mm256_set1_epi32(0xff));
+                let place = _mm256_and_si256(_mm256_or_si256(node, value), is_node);
+                entries[side][step] = _mm256_blendv_epi8(entry, read(tables.nodes, place), is_node);
+            }
+        }
+    }
+
     #[target_feature(enable = "avx2")]
     #[allow(clippy::indexing_slicing, clippy::needless_range_loop, reason = "loop variables below the arrays' lengths")]
     fn locate<const N: usize>(
@@ -196,19 +227,10 @@ mod x86 {
             entries[0][step] = read(tables.roots[0], _mm256_srli_epi32::<16>(load(addrs[0], step)));
             entries[1][step] = read(tables.roots[1], _mm256_srli_epi32::<16>(load(addrs[1], step)));
         }
-        for shift in [8, 0] {
-            let shift = _mm_cvtsi32_si128(shift);
-            for step in 0..N {
-                for side in 0..2 {
-                    let addr = load(addrs[side], step);
-                    let entry = entries[side][step];
-                    // The bit that says so moves to the sign.
-                    let is_node = _mm256_srai_epi32::<31>(_mm256_slli_epi32::<16>(entry));
-                    let node = _mm256_and_si256(_mm256_slli_epi32::<8>(entry), _mm256_set1_epi32(0x7f_ff00));
-                    let value = _mm256_and_si256(_mm256_srl_epi32(addr, shift), byte);
-                    let place = _mm256_and_si256(_mm256_or_si256(node, value), is_node);
-                    entries[side][step] = _mm256_blendv_epi8(entry, read(tables.nodes, place), is_node);
-                }
+        if leads_on(&entries) {
+            follow::<8, N>(tables, addrs, &mut entries);
+            if leads_on(&entries) {
+                follow::<0, N>(tables, addrs, &mut entries);
             }
         }
         let mut starts = [_mm256_setzero_si256(); N];

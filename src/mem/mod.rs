@@ -3,6 +3,7 @@
 //!
 //! Model check of everything that synchronises: `RUSTFLAGS="--cfg loom" cargo test -p weir-core --lib --release loom`.
 
+pub mod answers;
 pub mod columns;
 pub mod doorbell;
 /// Instructions of SSE2 on two vectors, as methods of `Eight` and `Four`.

@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use super::super::Rule;
+use super::super::{NONE, Rule};
 use super::axis::{Classes, FAN, Prefix, push};
 use super::leaf::Leaves;
 use super::lists::{Lists, Scope, Unions};
@@ -27,8 +27,11 @@ pub(in super::super) struct Limits {
 /// Lists, at most.
 const LISTS: usize = 1 << 18;
 
-/// So many blocks can be numbered by words of 16 bits.
+/// So many blocks and answers can be numbered by words of 16 bits.
 const NARROW: usize = 1 << 16;
+
+/// Set in a cell that leads to an answer rather than to a block, until it is known how many blocks there are.
+const ANSWER: u32 = 1 << 31;
 
 /// Slots for chunks, more than there can be chunks.
 const CHUNK_SLOTS: usize = 1 << 17;
@@ -109,19 +112,22 @@ pub(in super::super) fn build<const W: usize>(rules: &[Rule<W>], limits: Limits,
             kinds.push(value, start);
         }
     }
-    let Builder { chunks, mut index, mut leaves, .. } = builder;
+    let Builder { chunks, mut index, mut leaves, mut answers, .. } = builder;
     push(&mut index, 0)?;
     index.shrink_to_fit();
     leaves.shrink();
-    let is_wide = leaves.len() > NARROW;
+    push(&mut answers, NONE)?;
+    answers.shrink_to_fit();
+    let is_wide = leaves.len() + answers.len() > NARROW;
     let mut grid = Grid {
         roots,
         nodes,
         kinds,
         index,
         index_columns: columns.div_ceil(CHUNK) as u32,
-        chunks: words(chunks.as_flattened(), is_wide)?,
+        chunks: words(chunks.as_flattened(), leaves.len() as u32, is_wide)?,
         is_wide,
+        answers,
         leaves,
         priorities: Vec::new(),
         dead: Vec::new(),
@@ -145,9 +151,14 @@ struct Builder<'a, const W: usize> {
     /// Most bytes of blocks, chunks and index.
     limit: usize,
     lists: Lists,
-    /// The first block of each list, 0 for the empty one and those that have none yet.
+    /// The first block of each list, [`NONE`] for those that have none yet.
     block_of: Vec<u32>,
+    /// The number of the answer that each rule is, [`NONE`] for those that are none yet.
+    answer_of: Vec<u32>,
+    /// A header's kind says all of its class.
+    is_known: bool,
     leaves: Leaves,
+    answers: Vec<u32>,
     /// Cells in chunks, of which many rows have the same, and which chunk is where.
     chunks: Vec<[u32; CHUNK]>,
     /// Chunks by hash.
@@ -166,6 +177,11 @@ impl<'a, const W: usize> Builder<'a, W> {
         let mut slots = Vec::new();
         slots.try_reserve_exact(CHUNK_SLOTS).ok()?;
         slots.resize(CHUNK_SLOTS, u32::MAX);
+        let (mut answer_of, mut answers) = (Vec::new(), Vec::new());
+        answer_of.try_reserve_exact(rules.len()).ok()?;
+        answer_of.resize(rules.len(), NONE);
+        // That of the cells without rules.
+        push(&mut answers, NONE)?;
         Some(Self {
             rules,
             scopes,
@@ -173,7 +189,10 @@ impl<'a, const W: usize> Builder<'a, W> {
             limit,
             lists: Lists::new()?,
             block_of: Vec::new(),
-            leaves: Leaves::new(!is_known)?,
+            answer_of,
+            is_known,
+            leaves: Leaves::new(),
+            answers,
             chunks: Vec::new(),
             slots,
             index: Vec::new(),
@@ -186,7 +205,8 @@ impl<'a, const W: usize> Builder<'a, W> {
         let mut inside = Vec::new();
         inside.try_reserve_exact(placed.len()).ok()?;
         inside.extend(placed.iter().filter(|(.., number)| is_for(*number)));
-        let mut unions = Unions::new(self.scopes, if value.is_some() { 0xff } else { 0 })?;
+        let known = if value.is_some() { 0xff } else { 0 };
+        let mut unions = Unions::new(self.scopes, known)?;
         let [above, left] = self.parents;
         // Columns without a rule of their own are those beside them.
         let mut is_own = Vec::new();
@@ -230,7 +250,7 @@ impl<'a, const W: usize> Builder<'a, W> {
             }
             begin.push((start, self.index.len()));
             for part in cells.get(start..)?.chunks(CHUNK) {
-                let chunk = self.chunk(part)?;
+                let chunk = self.chunk(part, known)?;
                 self.index.push(chunk);
             }
             if self.lists.len() > LISTS || self.memory_bytes() > self.limit {
@@ -241,16 +261,19 @@ impl<'a, const W: usize> Builder<'a, W> {
     }
 
     fn memory_bytes(&self) -> usize {
-        let cell = if self.leaves.len() > NARROW { 4 } else { 2 };
-        self.leaves.memory_bytes() + size_of_val(self.index.as_slice()) + self.chunks.len() * CHUNK * cell
+        let cell = if self.leaves.len() + self.answers.len() > NARROW { 4 } else { 2 };
+        self.leaves.memory_bytes()
+            + size_of_val(self.answers.as_slice())
+            + size_of_val(self.index.as_slice())
+            + self.chunks.len() * CHUNK * cell
     }
 
-    /// The number of the chunk of blocks for these lists.
-    fn chunk(&mut self, lists: &[u32]) -> Option<u16> {
+    /// The number of the chunk of cells for these lists, where some bits of the class are known to be right.
+    fn chunk(&mut self, lists: &[u32], known: u16) -> Option<u16> {
         let mut chunk = [0; CHUNK];
         let mut hash = 0u64;
         for (to, list) in chunk.iter_mut().zip(lists) {
-            *to = self.block(*list)?;
+            *to = self.cell(*list, known)?;
             hash = (hash ^ u64::from(*to)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
         }
         let mut slot = hash as usize & (self.slots.len() - 1);
@@ -267,32 +290,40 @@ impl<'a, const W: usize> Builder<'a, W> {
         Some(number)
     }
 
-    /// The first block of a list.
-    fn block(&mut self, list: u32) -> Option<u32> {
-        if list == 0 {
-            return Some(0);
+    /// What a cell with a list leads to.
+    fn cell(&mut self, list: u32, known: u16) -> Option<u32> {
+        match self.lists.get(list) {
+            [] => return Some(ANSWER),
+            [rule] if self.scopes.get(*rule as usize)?.has_all(known) => {
+                let answer = self.answer_of.get_mut(*rule as usize)?;
+                if *answer == NONE {
+                    *answer = u32::try_from(self.answers.len()).ok()?;
+                    push(&mut self.answers, self.rules.get(*rule as usize)?.priority)?;
+                }
+                return Some(ANSWER | *answer);
+            }
+            _ => {}
         }
         let at = list as usize;
         if self.block_of.len() <= at {
             self.block_of.try_reserve(at + 1 - self.block_of.len()).ok()?;
-            self.block_of.resize(at + 1, 0);
+            self.block_of.resize(at + 1, NONE);
         }
-        let known = *self.block_of.get(at)?;
-        if known != 0 {
-            return Some(known);
+        let first = self.block_of.get_mut(at)?;
+        if *first == NONE {
+            *first = self.leaves.add(self.lists.get(list), self.rules, !self.is_known)?;
         }
-        let first = self.leaves.add(self.lists.get(list), self.rules)?;
-        *self.block_of.get_mut(at)? = first;
-        Some(first)
+        Some(*first)
     }
 }
 
-/// All entries in a row, as one word each or two, and one more.
-fn words(entries: &[u32], is_wide: bool) -> Option<Vec<u16>> {
+/// All entries in a row, as one word each or two, and one more. Answers are numbered behind so many blocks.
+fn words(entries: &[u32], blocks: u32, is_wide: bool) -> Option<Vec<u16>> {
     let mut words = Vec::new();
     words.try_reserve_exact((entries.len() << u32::from(is_wide)) + 1).ok()?;
     for entry in entries {
-        words.push(*entry as u16);
+        let entry = if entry & ANSWER != 0 { blocks + (entry & !ANSWER) } else { *entry };
+        words.push(entry as u16);
         if is_wide {
             words.push((entry >> 16) as u16);
         }

@@ -7,7 +7,7 @@ use super::axis::push;
 use crate::mem::prefetch;
 use crate::mem::ranges::{Block, Classes, LANES, NONE};
 
-/// The blocks of all leaves. The first one has no rules.
+/// The blocks of all leaves.
 #[derive(Clone, Debug)]
 pub(super) struct Leaves {
     pub blocks: Vec<Block>,
@@ -16,14 +16,9 @@ pub(super) struct Leaves {
 }
 
 impl Leaves {
-    /// Without leaves. `None` without memory.
-    pub(super) fn new(has_classes: bool) -> Option<Self> {
-        let mut leaves = Self { blocks: Vec::new(), classes: Vec::new() };
-        push(&mut leaves.blocks, Block::EMPTY)?;
-        if has_classes {
-            push(&mut leaves.classes, Classes::NONE)?;
-        }
-        Some(leaves)
+    /// Without leaves.
+    pub(super) const fn new() -> Self {
+        Self { blocks: Vec::new(), classes: Vec::new() }
     }
 
     /// Blocks.
@@ -41,8 +36,14 @@ impl Leaves {
         size_of_val(self.blocks.as_slice()) + size_of_val(self.classes.as_slice())
     }
 
-    /// Adds a leaf with the rules that a list names. The number of its first block; `None` without memory.
-    pub(super) fn add<const W: usize>(&mut self, mut list: &[u32], rules: &[&Rule<W>]) -> Option<u32> {
+    /// Adds a leaf with the rules that a list names, and what they say of a class if that is asked for, for all or for none.
+    /// The number of its first block; `None` without memory.
+    pub(super) fn add<const W: usize>(
+        &mut self,
+        mut list: &[u32],
+        rules: &[&Rule<W>],
+        has_classes: bool,
+    ) -> Option<u32> {
         let leaf = u32::try_from(self.len()).ok()?;
         while !list.is_empty() {
             let (here, behind) = list.split_at(list.len().min(LANES));
@@ -62,7 +63,7 @@ impl Leaves {
                 block.set_goes_on();
             }
             push(&mut self.blocks, block)?;
-            if !self.classes.is_empty() {
+            if has_classes {
                 push(&mut self.classes, classes)?;
             }
             list = behind;

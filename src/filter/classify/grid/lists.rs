@@ -101,6 +101,11 @@ impl Scope {
         Self { low: rule.low, high: rule.high, class: rule.class, class_mask: rule.class_mask }
     }
 
+    /// True if all headers match, as far as more than their addresses and the `known` bits of their class are concerned.
+    pub(super) fn has_all(&self, known: u16) -> bool {
+        self.low == [0; 2] && self.high == [u16::MAX; 2] && self.class_mask & !known == 0
+    }
+
     /// True if whatever matches the other matches this, too. `known` are the bits of the class that are right anyway.
     fn covers(&self, other: &Self, known: u16) -> bool {
         let ([low_a, low_b], [high_a, high_b]) = (self.low, self.high);

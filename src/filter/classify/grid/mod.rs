@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use super::burst::Words;
 use super::plan::MAX_TABLES;
 use super::{Key, NONE, Rule};
-use crate::mem::four::Four;
+use crate::mem::answers::Answers;
 use crate::mem::locate::{GROUP, Kinds, Locator, NODE};
 use crate::mem::ranges::Search;
 use crate::mem::simd::Vector;
@@ -73,6 +73,8 @@ pub(super) struct Grid<const W: usize> {
     index_columns: u32,
     chunks: Vec<u16>,
     is_wide: bool,
+    /// What matches where nothing is left to compare. Cells number them behind the blocks; the last one is none.
+    answers: Vec<u32>,
     leaves: Leaves,
     /// Priorities of the rules that are in it, in order.
     priorities: Vec<u32>,
@@ -93,6 +95,7 @@ impl<const W: usize> Grid<W> {
         let words = src.capacity() + dst.capacity() + self.nodes.capacity() + self.index.capacity();
         (words + self.chunks.capacity()) * size_of::<u16>()
             + self.leaves.memory_bytes()
+            + self.answers.capacity() * size_of::<u32>()
             + self.priorities.capacity() * size_of::<u32>()
             + self.dead.capacity() * size_of::<Rule<W>>()
     }
@@ -177,7 +180,7 @@ impl<const W: usize> Grid<W> {
         }
     }
 
-    /// The number of the first block for each header.
+    /// The number of the first block or the answer for each header.
     #[inline(always)]
     #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "there is nothing in the token"))]
     fn locate<const N: usize>(&self, vector: Vector, words: &Words<N>, keys: &[Key<W>], at: &mut [u32; GROUP]) {
@@ -208,6 +211,19 @@ impl<const W: usize> Grid<W> {
         }
     }
 
+    /// Puts down the answers that headers have without a comparison, where they are better than what is known. Returns,
+    /// as bits, the headers that have none.
+    #[inline(always)]
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "there is nothing in the token"))]
+    fn answer(&self, vector: Vector, at: &[u32; GROUP], len: usize, best: &mut [u32; GROUP]) -> u32 {
+        let answers = Answers { first: self.leaves.len() as u32, answers: &self.answers };
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = vector.avx2() {
+            return avx2.answer(answers, at, len, best);
+        }
+        answers.take(at, len, best)
+    }
+
     /// Puts down the best priority of the rules that match, dead or not, for those headers that are given as bits, where
     /// it is better than what is known.
     #[inline(always)]
@@ -221,13 +237,8 @@ impl<const W: usize> Grid<W> {
     ) {
         let mut at = [0u32; GROUP];
         self.locate(vector, words, keys, &mut at);
-        // The first block is empty.
-        headers &= !at.as_chunks().0.iter().rev().fold(0, |none, at| none << 4 | Four::new(at).zeroes());
-        if self.is_far {
-            for (at, _) in at.iter().zip(keys) {
-                self.leaves.prefetch(*at);
-            }
-        }
+        headers &= self.answer(vector, &at, keys.len(), best);
+        self.prefetch(&at, headers);
         let [ports, class] = words.ports_and_class();
         let Leaves { blocks, classes } = &self.leaves;
         let mut search = Search { blocks, classes, at: &mut at, ports, class };
@@ -241,11 +252,17 @@ impl<const W: usize> Grid<W> {
             #[cfg(not(target_arch = "x86_64"))]
             let left = search.step(headers, best);
             headers = left;
-            let mut far = if self.is_far { left } else { 0 };
-            while far != 0 {
-                self.leaves.prefetch(search.at.get(far.trailing_zeros() as usize).copied().unwrap_or(0));
-                far &= far - 1;
-            }
+            self.prefetch(search.at, headers);
+        }
+    }
+
+    /// Fetches the blocks at which headers are, which are given as bits, unless they are near anyway.
+    #[inline(always)]
+    fn prefetch(&self, at: &[u32; GROUP], headers: u32) {
+        let mut far = if self.is_far { headers } else { 0 };
+        while far != 0 {
+            self.leaves.prefetch(at.get(far.trailing_zeros() as usize).copied().unwrap_or(0));
+            far &= far - 1;
         }
     }
 
@@ -263,10 +280,10 @@ impl<const W: usize> Grid<W> {
             }
             entry
         });
-        match tables.find_by_classes(row, column, key.class) {
-            // The first block is empty.
-            0 => (NONE, 0),
-            leaf => self.leaves.find(leaf, key),
+        let found = tables.find_by_classes(row, column, key.class);
+        match (found as usize).checked_sub(self.leaves.len()) {
+            Some(answer) => (self.answers.get(answer).copied().unwrap_or(NONE), 0),
+            None => self.leaves.find(found, key),
         }
     }
 }

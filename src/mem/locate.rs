@@ -108,16 +108,28 @@ impl Locator<'_> {
         self.roots.get(side).map_or(0, |root| read(root, addr >> 16) as u16)
     }
 
-    /// What is looked for.
+    /// What is looked for. An address is given in words, the upper one first.
     #[inline(always)]
     #[must_use]
-    pub fn find(&self, src: u32, dst: u32, class: u32) -> u32 {
+    pub fn find<const W: usize>(&self, src: &[u32; W], dst: &[u32; W], class: u32) -> u32 {
         let [row, column] = [(0, src), (1, dst)].map(|(side, addr)| {
-            let entry = Self::follow(self.nodes, self.enter(side, addr), (addr >> 8) as u8);
-            Self::follow(self.nodes, entry, addr as u8)
+            let mut entry = self.enter(side, addr.first().copied().unwrap_or(0));
+            for step in 2..4 * W {
+                if entry & NODE == 0 {
+                    break;
+                }
+                entry = Self::follow(self.nodes, entry, byte(addr, step));
+            }
+            entry
         });
         self.find_by_classes(row, column, class)
     }
+}
+
+/// A byte of an address, the upper one first.
+#[inline(always)]
+pub fn byte<const W: usize>(addr: &[u32; W], number: usize) -> u8 {
+    addr.get(number / 4).map_or(0, |word| (word >> (24 - 8 * (number & 3))) as u8)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -132,13 +144,13 @@ mod x86 {
     const STEPS: usize = GROUP / LANES;
 
     impl Avx2 {
-        /// [`Locator::find`] for the first `len` headers of a group; what is found behind them is anything.
+        /// [`Locator::find`] for the first `len` headers of a group; what is found behind them is anything. Addresses are
+        /// given word by word.
         #[inline(always)]
-        pub fn locate(
+        pub fn locate<const W: usize>(
             self,
             tables: &Locator,
-            src: &[u32; GROUP],
-            dst: &[u32; GROUP],
+            addrs: [&[[u32; GROUP]; W]; 2],
             class: &[u32; GROUP],
             len: usize,
             found: &mut [u32; GROUP],
@@ -146,10 +158,10 @@ mod x86 {
             // SAFETY: the token says that the processor has AVX2.
             unsafe {
                 match len.div_ceil(LANES) {
-                    0 | 1 => locate::<1>(tables, [src, dst], class, found),
-                    2 => locate::<2>(tables, [src, dst], class, found),
-                    3 => locate::<3>(tables, [src, dst], class, found),
-                    _ => locate::<STEPS>(tables, [src, dst], class, found),
+                    0 | 1 => locate::<W, 1>(tables, addrs, class, found),
+                    2 => locate::<W, 2>(tables, addrs, class, found),
+                    3 => locate::<W, 3>(tables, addrs, class, found),
+                    _ => locate::<W, STEPS>(tables, addrs, class, found),
                 }
             }
         }
@@ -190,23 +202,24 @@ mod x86 {
         _mm256_testz_si256(any, _mm256_set1_epi32(NODE.into())) == 0
     }
 
-    /// Follows entries that lead to nodes by the byte of each address that is so many bits up.
+    /// Follows entries that lead to nodes by the byte that is so many bits up in a word of each address.
     #[target_feature(enable = "avx2")]
     #[inline]
     #[allow(clippy::indexing_slicing, clippy::needless_range_loop, reason = "loop variables below the arrays' lengths")]
-    fn follow<const SHIFT: i32, const N: usize>(
+    fn follow<const N: usize>(
         tables: &Locator,
-        addrs: [&[u32; GROUP]; 2],
+        words: [&[u32; GROUP]; 2],
+        shift: i32,
         entries: &mut [[__m256i; N]; 2],
     ) {
+        let shift = _mm_cvtsi32_si128(shift);
         for step in 0..N {
             for side in 0..2 {
                 let entry = entries[side][step];
                 // The bit that says so moves to the sign.
                 let is_node = _mm256_srai_epi32::<31>(_mm256_slli_epi32::<16>(entry));
                 let node = _mm256_and_si256(_mm256_slli_epi32::<8>(entry), _mm256_set1_epi32(0x7f_ff00));
-                let value =
-                    _mm256_and_si256(_mm256_srli_epi32::<SHIFT>(load(addrs[side], step)), _mm256_set1_epi32(0xff));
+                let value = _mm256_and_si256(_mm256_srl_epi32(load(words[side], step), shift), _mm256_set1_epi32(0xff));
                 let place = _mm256_and_si256(_mm256_or_si256(node, value), is_node);
                 entries[side][step] = _mm256_blendv_epi8(entry, read(tables.nodes, place), is_node);
             }
@@ -215,22 +228,32 @@ mod x86 {
 
     #[target_feature(enable = "avx2")]
     #[allow(clippy::indexing_slicing, clippy::needless_range_loop, reason = "loop variables below the arrays' lengths")]
-    fn locate<const N: usize>(
+    fn locate<const W: usize, const N: usize>(
         tables: &Locator,
-        addrs: [&[u32; GROUP]; 2],
+        [src, dst]: [&[[u32; GROUP]; W]; 2],
         class: &[u32; GROUP],
         found: &mut [u32; GROUP],
     ) {
         let byte = _mm256_set1_epi32(0xff);
         let mut entries = [[_mm256_setzero_si256(); N]; 2];
+        // The first steps stand alone so that what is read stays in registers between them.
+        let words = [&src[0], &dst[0]];
         for step in 0..N {
-            entries[0][step] = read(tables.roots[0], _mm256_srli_epi32::<16>(load(addrs[0], step)));
-            entries[1][step] = read(tables.roots[1], _mm256_srli_epi32::<16>(load(addrs[1], step)));
+            entries[0][step] = read(tables.roots[0], _mm256_srli_epi32::<16>(load(words[0], step)));
+            entries[1][step] = read(tables.roots[1], _mm256_srli_epi32::<16>(load(words[1], step)));
         }
         if leads_on(&entries) {
-            follow::<8, N>(tables, addrs, &mut entries);
-            if leads_on(&entries) {
-                follow::<0, N>(tables, addrs, &mut entries);
+            follow(tables, words, 8, &mut entries);
+        }
+        if leads_on(&entries) {
+            follow(tables, words, 0, &mut entries);
+        }
+        'further: for (src, dst) in src.iter().zip(dst).skip(1) {
+            for shift in [24, 16, 8, 0] {
+                if !leads_on(&entries) {
+                    break 'further;
+                }
+                follow(tables, [src, dst], shift, &mut entries);
             }
         }
         let mut starts = [_mm256_setzero_si256(); N];

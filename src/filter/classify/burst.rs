@@ -369,14 +369,12 @@ impl<const N: usize> Words<N> {
         }
     }
 
-    /// Source addresses, destination addresses and classes, if an address has one word.
+    /// Source and destination addresses of `W` words.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    pub(super) fn narrow(&self) -> Option<[&[u32; GROUP]; 4]> {
-        match self.0.as_slice() {
-            [ports, class, src, dst] => Some([ports, class, src, dst]),
-            _ => None,
-        }
+    pub(super) fn addrs<const W: usize>(&self) -> Option<[&[[u32; GROUP]; W]; 2]> {
+        let (src, dst) = self.0.get(2..)?.split_first_chunk()?;
+        Some([src, dst.first_chunk()?])
     }
 
     /// Takes over the words of headers, and tells, as bits, which may be the same as the one before: the lowest words of

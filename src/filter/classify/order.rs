@@ -16,8 +16,8 @@ const RANDOM: usize = 10;
 const COMPARED: u32 = 4;
 const GRID: u32 = 4;
 const FAR_GRID: u32 = 6;
-/// Longer addresses are followed header by header.
-const GRID_WORD: u32 = 5;
+/// Some headers must be followed through each further word of an address.
+const GRID_WORD: u32 = 1;
 const BLOCK: u32 = 1;
 
 /// Places of tables.

@@ -40,13 +40,19 @@ fn located_by_vectors_as_one_by_one() {
         };
         for _ in 0..200 {
             let mut words = || [(); GROUP].map(|()| random(u32::MAX));
-            let [src, dst, class] =
-                [words(), words(), words().map(|word| if word & 1 == 0 { word } else { word % 8 * 30 })];
+            let (src, dst) = ([(); 4].map(|()| words()), [(); 4].map(|()| words()));
+            let class = words().map(|word| if word & 1 == 0 { word } else { word % 8 * 30 });
             let len = [1, 8, 13, 17, 25, GROUP][random(6) as usize];
             let mut found = [0; GROUP];
-            avx2.locate(&tables, &src, &dst, &class, len, &mut found);
+            avx2.locate(&tables, [&src, &dst], &class, len, &mut found);
+            for number in 0..len {
+                let [src, dst] = [src, dst].map(|addr| addr.map(|word| word[number]));
+                assert_eq!(tables.find(&src, &dst, class[number]), found[number], "{src:x?} {dst:x?} {class:x?}");
+            }
+            let ([src, ..], [dst, ..]) = (src, dst);
+            avx2.locate(&tables, [&[src], &[dst]], &class, len, &mut found);
             for (((src, dst), class), found) in src.into_iter().zip(dst).zip(class).zip(found).take(len) {
-                assert_eq!(tables.find(src, dst, class), found, "{src:x} {dst:x} {class:x}");
+                assert_eq!(tables.find(&[src], &[dst], class), found, "{src:x} {dst:x} {class:x}");
             }
         }
     }

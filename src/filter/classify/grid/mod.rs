@@ -16,7 +16,7 @@ use super::burst::Words;
 use super::plan::MAX_TABLES;
 use super::{Key, NONE, Rule};
 use crate::mem::answers::Answers;
-use crate::mem::locate::{GROUP, Kinds, Locator, NODE};
+use crate::mem::locate::{GROUP, Kinds, Locator, NODE, byte};
 use crate::mem::ranges::Search;
 use crate::mem::simd::Vector;
 use cells::Limits;
@@ -186,8 +186,9 @@ impl<const W: usize> Grid<W> {
     fn locate<const N: usize>(&self, vector: Vector, words: &Words<N>, keys: &[Key<W>], at: &mut [u32; GROUP]) {
         let tables = self.locator();
         #[cfg(target_arch = "x86_64")]
-        if let (Some(avx2), Some([_, class, src, dst])) = (vector.avx2(), words.narrow()) {
-            avx2.locate(&tables, src, dst, class, keys.len(), at);
+        if let (Some(avx2), Some(addrs)) = (vector.avx2(), words.addrs::<W>()) {
+            let [_, class] = words.ports_and_class();
+            avx2.locate(&tables, addrs, class, keys.len(), at);
             return;
         }
         let mut entries = [[0u16; 2]; GROUP];
@@ -270,17 +271,7 @@ impl<const W: usize> Grid<W> {
     #[inline(always)]
     pub(super) fn find(&self, key: &Key<W>) -> (u32, u32) {
         let tables = self.locator();
-        let [row, column] = [(0, &key.src), (1, &key.dst)].map(|(side, addr)| {
-            let mut entry = tables.enter(side, first(addr));
-            for step in 2..4 * W {
-                if entry & NODE == 0 {
-                    break;
-                }
-                entry = Locator::follow(&self.nodes, entry, byte(addr, step));
-            }
-            entry
-        });
-        let found = tables.find_by_classes(row, column, key.class);
+        let found = tables.find(&key.src, &key.dst, key.class);
         match (found as usize).checked_sub(self.leaves.len()) {
             Some(answer) => (self.answers.get(answer).copied().unwrap_or(NONE), 0),
             None => self.leaves.find(found, key),
@@ -292,10 +283,4 @@ impl<const W: usize> Grid<W> {
 #[inline(always)]
 fn first<const W: usize>(addr: &[u32; W]) -> u32 {
     addr.first().copied().unwrap_or(0)
-}
-
-/// A byte of an address.
-#[inline(always)]
-fn byte<const W: usize>(addr: &[u32; W], number: usize) -> u8 {
-    addr.get(number / 4).map_or(0, |word| (word >> (24 - 8 * (number & 3))) as u8)
 }

@@ -2,6 +2,8 @@
 //!
 //! What [`Answers::take`] does for a header, AVX2 does for eight, with the same result.
 
+use super::simd::Vector;
+
 /// Headers that are worked on together.
 pub const GROUP: usize = super::simd::SIFT;
 
@@ -30,6 +32,18 @@ impl Answers<'_> {
             others |= u32::from(answer == last) << number;
         }
         others
+    }
+}
+
+impl Vector {
+    /// [`Answers::take`].
+    #[inline(always)]
+    pub fn take(self, answers: Answers, at: &[u32; GROUP], len: usize, best: &mut [u32; GROUP]) -> u32 {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = self.avx2() {
+            return avx2.answer(answers, at, len, best);
+        }
+        answers.take(at, len, best)
     }
 }
 

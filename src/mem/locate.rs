@@ -104,8 +104,9 @@ impl Locator<'_> {
     /// The entry for the upper 16 bits of a source (0) or destination (1) address.
     #[inline(always)]
     #[must_use]
-    pub fn enter(&self, side: usize, addr: u32) -> u16 {
-        self.roots.get(side).map_or(0, |root| read(root, addr >> 16) as u16)
+    pub fn enter<const W: usize>(&self, side: usize, addr: &[u32; W]) -> u16 {
+        let upper = addr.first().map_or(0, |word| word >> 16);
+        self.roots.get(side).map_or(0, |root| read(root, upper) as u16)
     }
 
     /// What is looked for. An address is given in words, the upper one first.
@@ -113,7 +114,7 @@ impl Locator<'_> {
     #[must_use]
     pub fn find<const W: usize>(&self, src: &[u32; W], dst: &[u32; W], class: u32) -> u32 {
         let [row, column] = [(0, src), (1, dst)].map(|(side, addr)| {
-            let mut entry = self.enter(side, addr.first().copied().unwrap_or(0));
+            let mut entry = self.enter(side, addr);
             for step in 2..4 * W {
                 if entry & NODE == 0 {
                     break;

@@ -4,6 +4,7 @@
 //! What [`Block::find`] does for a header, AVX2 does with half the instructions for all headers of a group.
 
 use super::four::Four;
+use super::simd::Vector;
 
 /// Rules of a block.
 pub const LANES: usize = 8;
@@ -156,6 +157,18 @@ impl Search<'_> {
             moving &= moving - 1;
         }
         left
+    }
+}
+
+impl Vector {
+    /// [`Search::step`].
+    #[inline(always)]
+    pub fn step(self, search: &mut Search, headers: u32, best: &mut [u32; GROUP]) -> u32 {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = self.avx2() {
+            return avx2.step(search, headers, best);
+        }
+        search.step(headers, best)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::vec::Vec;
 
+use super::numbers;
 use crate::mem::answers::{Answers, GROUP, NONE};
 use crate::mem::simd::Avx2;
 
@@ -10,11 +11,7 @@ fn answers_are_taken_by_vectors_as_one_by_one() {
     let Some(avx2) = Avx2::detect() else {
         return;
     };
-    let mut seed = 3u64;
-    let mut random = |end: u32| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        ((seed >> 33) as u32) % end
-    };
+    let mut random = numbers(3);
     for _ in 0..500 {
         let mut answers: Vec<u32> = (0..random(9)).map(|_| random(50)).collect();
         answers.push(NONE);

@@ -2,6 +2,7 @@
 
 use std::vec::Vec;
 
+use super::numbers;
 use crate::mem::locate::{CHUNK, GROUP, KINDS, Kinds, Locator, NODE};
 use crate::mem::simd::Avx2;
 
@@ -10,11 +11,7 @@ fn located_by_vectors_as_one_by_one() {
     let Some(avx2) = Avx2::detect() else {
         return;
     };
-    let mut seed = 9u64;
-    let mut random = |end: u32| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        ((seed >> 33) as u32) % end
-    };
+    let mut random = numbers(9);
     for nodes in [1, 5] {
         // Entries lead to nodes, to classes, and to what is not there.
         let mut table = |len: u32, node: u32, end: u32| -> Vec<u16> {

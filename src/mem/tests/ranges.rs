@@ -2,6 +2,7 @@
 
 use std::vec::Vec;
 
+use super::numbers;
 use crate::mem::ranges::{Block, Classes, GROUP, Search};
 use crate::mem::simd::Avx2;
 
@@ -10,11 +11,7 @@ fn blocks_are_compared_by_vectors_as_one_by_one() {
     let Some(avx2) = Avx2::detect() else {
         return;
     };
-    let mut seed = 5u64;
-    let mut random = |end: u32| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        ((seed >> 33) as u32) % end
-    };
+    let mut random = numbers(5);
     // Edges of ranges must be met.
     let ports = [0, 1, 79, 80, 81, 0x7fff, 0x8000, 0xfffe, 0xffff];
     let mut found_any = 0;

@@ -193,7 +193,7 @@ impl<const W: usize> Grid<W> {
         }
         let mut entries = [[0u16; 2]; GROUP];
         for (entries, key) in entries.iter_mut().zip(keys) {
-            *entries = [(0, first(&key.src)), (1, first(&key.dst))].map(|(side, addr)| tables.enter(side, addr));
+            *entries = [(0, &key.src), (1, &key.dst)].map(|(side, addr)| tables.enter(side, addr));
         }
         for step in 2..4 * W {
             let mut any = 0;
@@ -212,19 +212,6 @@ impl<const W: usize> Grid<W> {
         }
     }
 
-    /// Puts down the answers that headers have without a comparison, where they are better than what is known. Returns,
-    /// as bits, the headers that have none.
-    #[inline(always)]
-    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "there is nothing in the token"))]
-    fn answer(&self, vector: Vector, at: &[u32; GROUP], len: usize, best: &mut [u32; GROUP]) -> u32 {
-        let answers = Answers { first: self.leaves.len() as u32, answers: &self.answers };
-        #[cfg(target_arch = "x86_64")]
-        if let Some(avx2) = vector.avx2() {
-            return avx2.answer(answers, at, len, best);
-        }
-        answers.take(at, len, best)
-    }
-
     /// Puts down the best priority of the rules that match, dead or not, for those headers that are given as bits, where
     /// it is better than what is known.
     #[inline(always)]
@@ -238,21 +225,16 @@ impl<const W: usize> Grid<W> {
     ) {
         let mut at = [0u32; GROUP];
         self.locate(vector, words, keys, &mut at);
-        headers &= self.answer(vector, &at, keys.len(), best);
+        // Where nothing is left to compare.
+        let answers = Answers { first: self.leaves.len() as u32, answers: &self.answers };
+        headers &= vector.take(answers, &at, keys.len(), best);
         self.prefetch(&at, headers);
         let [ports, class] = words.ports_and_class();
         let Leaves { blocks, classes } = &self.leaves;
         let mut search = Search { blocks, classes, at: &mut at, ports, class };
         // One block after the other.
         while headers != 0 {
-            #[cfg(target_arch = "x86_64")]
-            let left = match vector.avx2() {
-                Some(avx2) => avx2.step(&mut search, headers, best),
-                None => search.step(headers, best),
-            };
-            #[cfg(not(target_arch = "x86_64"))]
-            let left = search.step(headers, best);
-            headers = left;
+            headers = vector.step(&mut search, headers, best);
             self.prefetch(search.at, headers);
         }
     }
@@ -277,10 +259,4 @@ impl<const W: usize> Grid<W> {
             None => self.leaves.find(found, key),
         }
     }
-}
-
-/// The upper word of an address.
-#[inline(always)]
-fn first<const W: usize>(addr: &[u32; W]) -> u32 {
-    addr.first().copied().unwrap_or(0)
 }

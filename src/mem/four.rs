@@ -27,6 +27,12 @@ impl Four {
         Self(unsafe { _mm_loadu_si128(words.as_ptr().cast()) })
     }
 
+    /// The vector.
+    #[inline(always)]
+    pub(super) const fn vector(self) -> __m128i {
+        self.0
+    }
+
     /// From pairs of half words, the first of each in the lower half.
     #[inline(always)]
     #[must_use]

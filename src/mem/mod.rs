@@ -39,6 +39,7 @@ pub mod slots;
 pub mod tags;
 pub mod tap_ring;
 pub mod transfer;
+pub mod transpose;
 pub mod wire_ring;
 pub mod words;
 

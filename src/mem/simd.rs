@@ -173,7 +173,7 @@ mod x86 {
         /// Does `work`; what is inlined into it is compiled for these instructions.
         #[inline(always)]
         pub fn within(self, work: impl Work) {
-            // SAFETY: the token says that the processor has AVX2.
+            // SAFETY: the token says that the processor has all of them.
             unsafe { within(work) }
         }
 
@@ -229,7 +229,7 @@ mod x86 {
         }
     }
 
-    #[target_feature(enable = "avx2")]
+    #[target_feature(enable = "avx2,bmi1,popcnt")]
     fn within(work: impl Work) {
         work.run();
     }

@@ -12,6 +12,8 @@ pub(crate) mod pipes;
 mod ranges;
 mod row;
 mod slots;
+#[cfg(target_arch = "x86_64")]
+mod transpose;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

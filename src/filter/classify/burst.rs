@@ -8,9 +8,10 @@ use super::table::{Table, coarse_of, leaf_of};
 use super::{Classifier, Key, NONE};
 use crate::mem::four::Four;
 use crate::mem::prefetch;
-use crate::mem::simd::{SIFT, Sifted, reach};
+use crate::mem::simd::{SIFT, Sifted, Vector, reach};
 #[cfg(target_arch = "x86_64")]
 use crate::mem::simd::{Sieve, Work};
+use crate::mem::transpose::ROWS;
 
 /// Headers that go through the stages together.
 const GROUP: usize = SIFT;
@@ -100,17 +101,17 @@ impl<const W: usize> Classifier<W> {
     #[inline(always)]
     fn lookup_runs<const N: usize>(&self, keys: &[Key<W>], found: &mut [u32]) {
         let mut words = Words([[0; GROUP]; N]);
-        let repeats = words.fill(keys);
+        let repeats = words.fill(self.vector, keys);
         // Packets of one conversation come one behind the other: the first of each run is looked up for all.
         let repeats = if W == 1 || repeats == 0 { repeats } else { repeats & same_as_before(keys, repeats) };
-        if repeats.count_ones() as usize + 1 == keys.len()
+        let all = u32::MAX.unbounded_shr(u32::BITS.saturating_sub(keys.len() as u32));
+        if repeats == all & !1
             && let [key, _, ..] = keys
         {
             let answer = self.lookup(key);
             found.iter_mut().take(keys.len()).for_each(|found| *found = answer);
             return;
         }
-        let all = u32::MAX.unbounded_shr(u32::BITS.saturating_sub(keys.len() as u32));
         self.lookup_words(&words, keys, all & !repeats, found);
         let mut left = repeats;
         while left != 0 {
@@ -130,7 +131,7 @@ impl<const W: usize> Classifier<W> {
         if let Some(grid) = grid.filter(|grid| !grid.is_last) {
             grid.lookup(self.vector, words, keys, headers, &mut best);
         }
-        if self.tables.iter().any(|table| table.loose > 0) {
+        if self.asks_tables {
             self.ask_tables(words, keys, headers, &mut best);
         }
         if let Some(grid) = grid {
@@ -184,7 +185,7 @@ impl<const W: usize> Classifier<W> {
             }
         }
         let mut words = Words([[0; GROUP]; N]);
-        words.fill(&packed);
+        words.fill(self.vector, &packed);
         let mut found = [NONE; GROUP];
         grid.lookup(self.vector, &words, &packed, (1 << packed.len()) - 1, &mut found);
         for (number, found) in numbers.into_iter().zip(found) {
@@ -380,22 +381,22 @@ impl<const N: usize> Words<N> {
     /// Takes over the words of headers, and tells, as bits, which may be the same as the one before: the lowest words of
     /// their addresses, ports and class are.
     #[inline(always)]
-    fn fill<const W: usize>(&mut self, keys: &[Key<W>]) -> u32 {
+    fn fill<const W: usize>(&mut self, vector: Vector, keys: &[Key<W>]) -> u32 {
         let mut before = keys.first().map_or(Four::splat(0), row);
         let mut same = 0;
-        for (number, four) in keys.chunks(4).enumerate().take(GROUP / 4) {
-            let rows = match four {
-                [a, b, c, d] => [row(a), row(b), row(c), row(d)],
-                _ => core::array::from_fn(|lane| four.get(lane).map_or(Four::splat(0), row)),
+        for (number, eight) in keys.chunks(ROWS).enumerate().take(GROUP / ROWS) {
+            let rows = match <&[Key<W>; ROWS]>::try_from(eight) {
+                Ok(eight) => eight.each_ref().map(row),
+                Err(_) => core::array::from_fn(|lane| eight.get(lane).map_or(Four::splat(0), row)),
             };
-            let [a, b, c, last] = rows;
-            same |= Four::same_rows(rows, [before, a, b, c]) << (4 * number);
-            before = last;
-            for (column, word) in Four::columns(rows).into_iter().zip([1 + W, 1 + 2 * W, 0, 1]) {
-                if let Some(to) = self.0.get_mut(word).and_then(|word| word.as_chunks_mut().0.get_mut(number)) {
-                    column.store(to);
-                }
+            let mut words = self.0.iter_mut().filter_map(|words| words.as_chunks_mut().0.get_mut(number));
+            // Ports and class come first, and the last words of the addresses last.
+            let (ports, class) = (words.next(), words.next());
+            let (src, dst) = (words.nth(W - 1), words.nth(W - 1));
+            if let (Some(src), Some(dst), Some(ports), Some(class)) = (src, dst, ports, class) {
+                same |= vector.columns(rows, before, [src, dst, ports, class]) << (ROWS * number);
             }
+            [.., before] = rows;
         }
         for word in 0..W - 1 {
             for (from, to) in [(0, 2 + word), (1, 2 + W + word)] {
@@ -414,8 +415,7 @@ impl<const N: usize> Words<N> {
 #[inline(always)]
 fn row<const W: usize>(key: &Key<W>) -> Four {
     let last = |addr: &[u32; W]| addr.last().copied().unwrap_or(0);
-    let [a, b] = key.ports.map(u32::from);
-    Four::new(&[last(&key.src), last(&key.dst), a | b << 16, key.class])
+    Four::new(&[last(&key.src), last(&key.dst), key.port_word(), key.class])
 }
 
 const _: () = assert!(ENOUGH + GROUP <= WORK);

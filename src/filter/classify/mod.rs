@@ -61,6 +61,13 @@ pub struct Key<const W: usize> {
 }
 
 impl<const W: usize> Key<W> {
+    /// Both ports, the first in the lower half.
+    #[inline(always)]
+    const fn port_word(&self) -> u32 {
+        let [a, b] = self.ports;
+        a as u32 | (b as u32) << 16
+    }
+
     /// A header that has nothing to do with any rule, another one for each number.
     fn scattered(number: u32) -> Self {
         let word = |place: usize| {
@@ -145,6 +152,8 @@ pub struct Classifier<const W: usize> {
     slots: Vec<u32>,
     /// The leaves of all tables.
     leaves: leaf::Leaves<W>,
+    /// Some of them have rules for which no grid answers.
+    asks_tables: bool,
     /// How far a priority is shifted to fit into a slot.
     coarse: u32,
     rules: usize,

@@ -148,7 +148,9 @@ pub(super) fn build<const W: usize>(rules: &[Rule<W>], wanted: Wanted) -> Result
         }
     }
     let vector = crate::mem::simd::Vector::detect();
-    let mut classifier = Classifier { tables, masks, slots, leaves, coarse, rules: rules.len(), grid: None, vector };
+    let asks_tables = !rules.is_empty();
+    let mut classifier =
+        Classifier { tables, masks, slots, leaves, asks_tables, coarse, rules: rules.len(), grid: None, vector };
     for (rule, table) in rules.iter().zip(&table_of) {
         if let Some(table) = classifier.tables.get_mut(usize::from(*table)) {
             table.best = table.best.min(rule.priority);
@@ -246,6 +248,7 @@ impl<const W: usize> Classifier<W> {
         *slot = encode(known, best.min(coarse_of(self.coarse, rule.priority)), leaf);
         table.rules += 1;
         table.loose += u32::from(is_loose);
+        self.asks_tables |= is_loose;
         table.best = table.best.min(rule.priority);
         self.rules += 1;
         Ok(())
@@ -274,12 +277,14 @@ impl<const W: usize> Classifier<W> {
                 table.loose = table.loose.saturating_sub(1);
             }
         }
+        self.asks_tables = self.tables_asked() > 0;
         true
     }
 
     fn drop_grid(&mut self) {
         self.grid = None;
         self.tables.iter_mut().for_each(|table| table.loose = table.rules);
+        self.asks_tables = true;
     }
 
     /// Blocks behind a slot, times four, up to a few.
@@ -321,6 +326,7 @@ impl<const W: usize> Classifier<W> {
             if !grid.bury(rule) {
                 grid.retire();
                 self.tables.iter_mut().for_each(|table| table.loose = table.rules);
+                self.asks_tables = true;
             }
             return true;
         }

@@ -82,10 +82,9 @@ impl Leaves {
     /// The best priority of a leaf's rules that match a header, and how many blocks were compared.
     #[inline(always)]
     pub(super) fn find<const W: usize>(&self, leaf: u32, key: &Key<W>) -> (u32, u32) {
-        let [a, b] = key.ports.map(u32::from);
         let mut compared = 0;
         while let Some(block) = self.blocks.get((leaf + compared) as usize) {
-            let priority = block.find(self.classes.get((leaf + compared) as usize), a | b << 16, key.class);
+            let priority = block.find(self.classes.get((leaf + compared) as usize), key.port_word(), key.class);
             compared += 1;
             if priority != NONE || !block.goes_on() {
                 return (priority, compared);

@@ -3,6 +3,8 @@
 //! What [`Locator::find`] does for a header, AVX2 does for eight, with the same result; both are here so that a test can
 //! hold one to the other. Entries outside of a table are those of its last place.
 
+use alloc::vec::Vec;
+
 /// Headers that are worked on together.
 pub const GROUP: usize = super::simd::SIFT;
 
@@ -15,55 +17,100 @@ pub const CHUNK: usize = 64;
 /// Most kinds of headers beside the one of all others.
 pub const KINDS: usize = 7;
 
-/// Which kind a header is of, by the lower byte of its class, and where the rows of each kind begin. Those of all others
-/// begin at 0.
+/// Which service a port is of: numbers that begin at `at`, up to the one of the port `last`, which is that of all higher
+/// ones. None if `last` is 0.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ports {
+    /// The number of port 0.
+    pub at: u32,
+    /// The last port that has its own.
+    pub last: u16,
+}
+
+/// Which kind a header is of, by the lower byte of its class, and what is known of each kind.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Kinds {
-    values: [u32; KINDS],
-    starts: [u32; KINDS],
+    values: [u8; KINDS],
     len: usize,
+    /// The kind of all other headers comes first.
+    starts: [u32; KINDS + 1],
+    at: [[u32; KINDS + 1]; 2],
+    last: [[u32; KINDS + 1]; 2],
 }
 
 impl Kinds {
+    /// With the kind of all headers that are of no other: where it begins in the index, and its ports.
+    #[must_use]
+    pub fn new(start: u32, ports: [Ports; 2]) -> Self {
+        let mut kinds = Self::default();
+        kinds.set(0, start, ports);
+        kinds
+    }
+
     /// Adds a kind. Nothing happens if there are [`KINDS`] already.
-    pub const fn push(&mut self, value: u8, start: u32) {
-        if let Some((_, [to, ..])) = self.values.split_at_mut_checked(self.len)
-            && let Some((_, [from, ..])) = self.starts.split_at_mut_checked(self.len)
-        {
-            (*to, *from) = (value as u32, start);
+    pub fn push(&mut self, value: u8, start: u32, ports: [Ports; 2]) {
+        if let Some(to) = self.values.get_mut(self.len) {
+            *to = value;
             self.len += 1;
+            self.set(self.len, start, ports);
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = (u32, u32)> {
-        self.values.into_iter().zip(self.starts).take(self.len)
+    fn set(&mut self, kind: usize, start: u32, ports: [Ports; 2]) {
+        if let Some(to) = self.starts.get_mut(kind) {
+            *to = start;
+        }
+        for ((at, last), ports) in self.at.iter_mut().zip(&mut self.last).zip(ports) {
+            if let (Some(at), Some(last)) = (at.get_mut(kind), last.get_mut(kind)) {
+                (*at, *last) = (ports.at, ports.last.into());
+            }
+        }
     }
 
-    /// Where the rows of a header's kind begin.
+    /// The values that are kinds of their own, with their numbers.
+    fn all(&self) -> impl Iterator<Item = (u8, u8)> {
+        self.values.into_iter().zip(1..).take(self.len)
+    }
+
     #[inline(always)]
-    fn start(&self, class: u32) -> u32 {
-        self.all().fold(0, |start, (value, from)| if class & 0xff == value { from } else { start })
+    fn of(&self, class: u32) -> usize {
+        self.all().fold(0, |kind, (value, number)| if class as u8 == value { number.into() } else { kind })
     }
 }
 
-/// The tables: two tries over addresses that end in classes, and for each kind of headers a grid of classes in chunks of
-/// columns. Each has one entry more than its numbers reach, and none is empty.
-#[derive(Clone, Copy, Debug)]
-pub struct Locator<'a> {
+/// Services: what a header's kind and its ports say together.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// For the ports of each kind that has services numbers, which are added; one entry more.
+    pub numbers: Vec<u16>,
+    /// Entries that each has in the index.
+    pub len: u32,
+}
+
+/// The tables: two tries over addresses that end in classes, and for each service a grid of classes in chunks of
+/// columns. Each has one entry more than its numbers reach, and none but those of services is empty.
+#[derive(Clone, Debug)]
+pub struct Locator {
     /// For the upper 16 bits of source and destination address, an entry.
-    pub roots: [&'a [u16]; 2],
+    pub roots: [Vec<u16>; 2],
     /// Nodes of 256 entries each.
-    pub nodes: &'a [u16],
-    /// Where the rows of each kind begin in the index.
-    pub kinds: &'a Kinds,
-    /// For each kind, row and chunk of columns, the chunk's number.
-    pub index: &'a [u16],
+    pub nodes: Vec<u16>,
+    /// Where each kind begins in the index.
+    pub kinds: Kinds,
+    /// And each service behind.
+    pub services: Services,
+    /// For each service, row and chunk of columns, the chunk's number.
+    pub index: Vec<u16>,
     /// Chunks of a row.
     pub index_columns: u32,
-    /// For each cell, what is looked for, in one word or two, the lower one first.
-    pub chunks: &'a [u16],
+    /// For each cell a [place](super::answers), in one word or two, the lower one first.
+    pub chunks: Vec<u16>,
     /// It has two.
     pub is_wide: bool,
+    /// What is added to an answer of one word.
+    pub base: u32,
+    /// Cells of one word from this on are those that are not answers.
+    pub first: u32,
 }
 
 fn read(table: &[u16], index: u32) -> u32 {
@@ -79,26 +126,55 @@ fn read_two(table: &[u16], index: u32) -> u32 {
     }
 }
 
-impl Locator<'_> {
-    /// An entry of a trie, followed by a byte of the address if it leads to a node.
+impl Locator {
+    /// What they take, in bytes.
+    #[must_use]
+    pub const fn memory_bytes(&self) -> usize {
+        let [src, dst] = &self.roots;
+        let tries = src.capacity() + dst.capacity() + self.nodes.capacity();
+        (tries + self.services.numbers.capacity() + self.index.capacity() + self.chunks.capacity()) * size_of::<u16>()
+    }
+
+    /// An entry of a trie, followed by a byte of the address, the upper one first, if it leads to a node.
     #[inline(always)]
     #[must_use]
-    pub fn follow(nodes: &[u16], entry: u16, byte: u8) -> u16 {
+    pub fn follow<const W: usize>(&self, entry: u16, addr: &[u32; W], number: usize) -> u16 {
+        let byte = addr.get(number / 4).map_or(0, |word| word >> (24 - 8 * (number & 3)) & 0xff);
         let is_node = (entry.cast_signed() >> 15).cast_unsigned();
         // The first node is read for nothing where there is no need.
-        let next = read(nodes, u32::from(entry & is_node & !NODE) << 8 | u32::from(byte)) as u16;
+        let next = read(&self.nodes, u32::from(entry & is_node & !NODE) << 8 | byte) as u16;
         (entry & !is_node) | (next & is_node)
     }
 
-    /// From classes of addresses and a header's class to what is looked for.
+    /// From classes of addresses, a header's ports and its class to what is looked for.
     #[inline(always)]
     #[must_use]
-    pub fn find_by_classes(&self, row: u16, column: u16, class: u32) -> u32 {
+    pub fn find_by_classes(&self, row: u16, column: u16, ports: u32, class: u32) -> u32 {
         let (row, column) = (u32::from(row), u32::from(column));
-        let row = row.wrapping_mul(self.index_columns).wrapping_add(self.kinds.start(class));
-        let chunk = read(self.index, row.wrapping_add(column / CHUNK as u32));
+        let row = row.wrapping_mul(self.index_columns).wrapping_add(self.start(ports, class));
+        let chunk = read(&self.index, row.wrapping_add(column / CHUNK as u32));
         let cell = (chunk * CHUNK as u32 + column % CHUNK as u32) << u32::from(self.is_wide);
-        if self.is_wide { read_two(self.chunks, cell) } else { read(self.chunks, cell) }
+        if self.is_wide {
+            return read_two(&self.chunks, cell);
+        }
+        let cell = read(&self.chunks, cell);
+        if cell >= self.first { cell | 0xffff_0000 } else { cell.wrapping_add(self.base) }
+    }
+
+    /// Where a header's rows begin in the index.
+    #[inline(always)]
+    fn start(&self, ports: u32, class: u32) -> u32 {
+        let Kinds { starts, at, last, .. } = &self.kinds;
+        let kind = self.kinds.of(class);
+        let of_kind = |all: &[u32; KINDS + 1]| all.get(kind).copied().unwrap_or(0);
+        let ports = [ports & 0xffff, ports >> 16].into_iter().zip(at).zip(last);
+        let service = ports.fold(0u32, |service, ((port, at), last)| {
+            let last = of_kind(last);
+            let number =
+                if last == 0 { 0 } else { read(&self.services.numbers, of_kind(at).wrapping_add(port.min(last))) };
+            service.wrapping_add(number)
+        });
+        of_kind(starts).wrapping_add(service.wrapping_mul(self.services.len))
     }
 
     /// The entry for the upper 16 bits of a source (0) or destination (1) address.
@@ -109,82 +185,93 @@ impl Locator<'_> {
         self.roots.get(side).map_or(0, |root| read(root, upper) as u16)
     }
 
-    /// What is looked for. An address is given in words, the upper one first.
+    /// What is looked for. An address is given in words, the upper one first, and the ports in one, the first in the lower half.
     #[inline(always)]
     #[must_use]
-    pub fn find<const W: usize>(&self, src: &[u32; W], dst: &[u32; W], class: u32) -> u32 {
+    pub fn find<const W: usize>(&self, src: &[u32; W], dst: &[u32; W], ports: u32, class: u32) -> u32 {
         let [row, column] = [(0, src), (1, dst)].map(|(side, addr)| {
             let mut entry = self.enter(side, addr);
             for step in 2..4 * W {
                 if entry & NODE == 0 {
                     break;
                 }
-                entry = Self::follow(self.nodes, entry, byte(addr, step));
+                entry = self.follow(entry, addr, step);
             }
             entry
         });
-        self.find_by_classes(row, column, class)
+        self.find_by_classes(row, column, ports, class)
     }
-}
-
-/// A byte of an address, the upper one first.
-#[inline(always)]
-pub fn byte<const W: usize>(addr: &[u32; W], number: usize) -> u8 {
-    addr.get(number / 4).map_or(0, |word| (word >> (24 - 8 * (number & 3))) as u8)
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use core::arch::x86_64::*;
 
+    use super::super::answers::take_eight;
     use super::super::simd::Avx2;
-    use super::{CHUNK, GROUP, Locator, NODE};
+    use super::{CHUNK, GROUP, KINDS, Kinds, Locator, NODE};
 
     /// Lanes of a vector.
     const LANES: usize = 8;
     const STEPS: usize = GROUP / LANES;
 
+    const _: () = assert!(STEPS == 4 && LANES == KINDS + 1);
+
     impl Avx2 {
-        /// [`Locator::find`] for the first `len` headers of a group; what is found behind them is anything. Addresses are
-        /// given word by word.
+        /// [`Locator::find`] and [`take`](super::super::answers::take) for the first `len` headers of a group; what is found behind
+        /// them is anything. Addresses are given word by word.
         #[inline(always)]
         pub fn locate<const W: usize>(
             self,
             tables: &Locator,
             addrs: [&[[u32; GROUP]; W]; 2],
-            class: &[u32; GROUP],
+            ports_and_class: [&[u32; GROUP]; 2],
             len: usize,
-            found: &mut [u32; GROUP],
-        ) {
+            at: &mut [u32; GROUP],
+            best: &mut [u32; GROUP],
+        ) -> u32 {
             // SAFETY: the token says that the processor has AVX2.
             unsafe {
                 match len.div_ceil(LANES) {
-                    0 | 1 => locate::<W, 1>(tables, addrs, class, found),
-                    2 => locate::<W, 2>(tables, addrs, class, found),
-                    3 => locate::<W, 3>(tables, addrs, class, found),
-                    _ => locate::<W, STEPS>(tables, addrs, class, found),
+                    0 | 1 => locate::<W, 1>(tables, addrs, ports_and_class, at, best),
+                    2 => locate::<W, 2>(tables, addrs, ports_and_class, at, best),
+                    3 => locate::<W, 3>(tables, addrs, ports_and_class, at, best),
+                    _ => locate::<W, STEPS>(tables, addrs, ports_and_class, at, best),
                 }
             }
         }
     }
 
-    /// Reads entries of a table; places behind it are those of the last one but one.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn read(table: &[u16], index: __m256i) -> __m256i {
-        _mm256_and_si256(read_two(table, index), _mm256_set1_epi32(0xffff))
+    /// A table of two entries or more.
+    #[derive(Clone, Copy)]
+    struct Table<'a> {
+        entries: &'a [u16],
+        /// The last entry but one.
+        last: i32,
     }
 
-    /// Reads entries and the ones behind.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn read_two(table: &[u16], index: __m256i) -> __m256i {
-        let Some(last) = table.len().checked_sub(2).and_then(|last| i32::try_from(last).ok()) else {
-            return _mm256_setzero_si256();
-        };
-        let index = _mm256_min_epu32(index, _mm256_set1_epi32(last));
-        // SAFETY: each index has two entries in the table, the four bytes that are read; no alignment is needed.
-        unsafe { _mm256_i32gather_epi32::<2>(table.as_ptr().cast(), index) }
+    impl<'a> Table<'a> {
+        #[inline(always)]
+        fn new(entries: &'a [u16]) -> Self {
+            let entries = if entries.len() < 2 { &[0; 2] } else { entries };
+            Self { entries, last: i32::try_from(entries.len() - 2).unwrap_or(i32::MAX) }
+        }
+
+        /// Reads entries; places behind the table are those of the last one but one.
+        #[target_feature(enable = "avx2")]
+        #[inline]
+        fn read(self, index: __m256i) -> __m256i {
+            _mm256_and_si256(self.read_two(index), _mm256_set1_epi32(0xffff))
+        }
+
+        /// Reads entries and the ones behind.
+        #[target_feature(enable = "avx2")]
+        #[inline]
+        fn read_two(self, index: __m256i) -> __m256i {
+            let index = _mm256_min_epu32(index, _mm256_set1_epi32(self.last));
+            // SAFETY: each index has two entries in the table, the four bytes that are read; no alignment is needed.
+            unsafe { _mm256_i32gather_epi32::<2>(self.entries.as_ptr().cast(), index) }
+        }
     }
 
     #[target_feature(enable = "avx2")]
@@ -213,7 +300,7 @@ mod x86 {
         shift: i32,
         entries: &mut [[__m256i; N]; 2],
     ) {
-        let shift = _mm_cvtsi32_si128(shift);
+        let (shift, nodes) = (_mm_cvtsi32_si128(shift), Table::new(&tables.nodes));
         for step in 0..N {
             for side in 0..2 {
                 let entry = entries[side][step];
@@ -222,9 +309,66 @@ mod x86 {
                 let node = _mm256_and_si256(_mm256_slli_epi32::<8>(entry), _mm256_set1_epi32(0x7f_ff00));
                 let value = _mm256_and_si256(_mm256_srl_epi32(load(words[side], step), shift), _mm256_set1_epi32(0xff));
                 let place = _mm256_and_si256(_mm256_or_si256(node, value), is_node);
-                entries[side][step] = _mm256_blendv_epi8(entry, read(tables.nodes, place), is_node);
+                entries[side][step] = _mm256_blendv_epi8(entry, nodes.read(place), is_node);
             }
         }
+    }
+
+    /// Where headers' rows begin in the index.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    #[allow(clippy::indexing_slicing, clippy::needless_range_loop, reason = "loop variables below the arrays' lengths")]
+    fn starts<const N: usize>(tables: &Locator, class: &[u32; GROUP], ports: &[u32; GROUP]) -> [__m256i; N] {
+        let zero = _mm256_setzero_si256();
+        // All classes are compared together, as bytes.
+        let byte = _mm256_set1_epi32(0xff);
+        let mut classes = [zero; STEPS];
+        for step in 0..N {
+            classes[step] = _mm256_and_si256(load(class, step), byte);
+        }
+        let [a, b, c, d] = classes;
+        let bytes = _mm256_packus_epi16(_mm256_packus_epi32(a, b), _mm256_packus_epi32(c, d));
+        let kind = tables.kinds.all().fold(zero, |kind, (value, number)| {
+            let is_it = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(value.cast_signed()));
+            _mm256_or_si256(kind, _mm256_and_si256(is_it, _mm256_set1_epi8(number.cast_signed())))
+        });
+        let (ab, cd) = (_mm256_unpacklo_epi8(kind, zero), _mm256_unpackhi_epi8(kind, zero));
+        let kinds = [
+            _mm256_unpacklo_epi16(ab, zero),
+            _mm256_unpackhi_epi16(ab, zero),
+            _mm256_unpacklo_epi16(cd, zero),
+            _mm256_unpackhi_epi16(cd, zero),
+        ];
+        let Kinds { starts: start, at: [src, dst], last: [src_last, dst_last], .. } = &tables.kinds;
+        // SAFETY: each array has the bytes of a vector, which needs no alignment.
+        let [start, src, dst, src_last, dst_last] =
+            [start, src, dst, src_last, dst_last].map(|words| unsafe { _mm256_loadu_si256(words.as_ptr().cast()) });
+        let numbers = Table::new(&tables.services.numbers);
+        let mut starts = [zero; N];
+        for step in 0..N {
+            let of_kind = |all| _mm256_permutevar8x32_epi32(all, kinds[step]);
+            let ports = load(ports, step);
+            let mut service = zero;
+            // Mostly all kinds have numbers, or none.
+            let last = of_kind(dst_last);
+            let has_dst = _mm256_testz_si256(last, last) == 0;
+            if has_dst {
+                let port = _mm256_min_epu32(_mm256_srli_epi32::<16>(ports), last);
+                service = numbers.read(_mm256_add_epi32(of_kind(dst), port));
+            }
+            let last = of_kind(src_last);
+            let has_src = _mm256_testz_si256(last, last) == 0;
+            if has_src {
+                let port = _mm256_min_epu32(_mm256_and_si256(ports, _mm256_set1_epi32(0xffff)), last);
+                service = _mm256_add_epi32(service, numbers.read(_mm256_add_epi32(of_kind(src), port)));
+            }
+            starts[step] = of_kind(start);
+            if has_dst | has_src {
+                let here = _mm256_mullo_epi32(service, _mm256_set1_epi32(tables.services.len.cast_signed()));
+                starts[step] = _mm256_add_epi32(starts[step], here);
+            }
+        }
+        starts
     }
 
     #[target_feature(enable = "avx2")]
@@ -232,16 +376,17 @@ mod x86 {
     fn locate<const W: usize, const N: usize>(
         tables: &Locator,
         [src, dst]: [&[[u32; GROUP]; W]; 2],
-        class: &[u32; GROUP],
-        found: &mut [u32; GROUP],
-    ) {
-        let byte = _mm256_set1_epi32(0xff);
+        [ports, class]: [&[u32; GROUP]; 2],
+        at: &mut [u32; GROUP],
+        best: &mut [u32; GROUP],
+    ) -> u32 {
         let mut entries = [[_mm256_setzero_si256(); N]; 2];
         // The first steps stand alone so that what is read stays in registers between them.
         let words = [&src[0], &dst[0]];
+        let [src_root, dst_root] = tables.roots.each_ref().map(|root| Table::new(root));
         for step in 0..N {
-            entries[0][step] = read(tables.roots[0], _mm256_srli_epi32::<16>(load(words[0], step)));
-            entries[1][step] = read(tables.roots[1], _mm256_srli_epi32::<16>(load(words[1], step)));
+            entries[0][step] = src_root.read(_mm256_srli_epi32::<16>(load(words[0], step)));
+            entries[1][step] = dst_root.read(_mm256_srli_epi32::<16>(load(words[1], step)));
         }
         if leads_on(&entries) {
             follow(tables, words, 8, &mut entries);
@@ -257,31 +402,35 @@ mod x86 {
                 follow(tables, [src, dst], shift, &mut entries);
             }
         }
-        let mut starts = [_mm256_setzero_si256(); N];
-        for (value, start) in tables.kinds.all() {
-            let (value, start) = (_mm256_set1_epi32(value.cast_signed()), _mm256_set1_epi32(start.cast_signed()));
-            for step in 0..N {
-                let is_it = _mm256_cmpeq_epi32(_mm256_and_si256(load(class, step), byte), value);
-                starts[step] = _mm256_or_si256(starts[step], _mm256_and_si256(is_it, start));
-            }
-        }
+        let starts = starts::<N>(tables, class, ports);
+        let (index, chunks) = (Table::new(&tables.index), Table::new(&tables.chunks));
         let columns = _mm256_set1_epi32(tables.index_columns.cast_signed());
         for step in 0..N {
             let (row, column) = (entries[0][step], entries[1][step]);
             let row = _mm256_add_epi32(_mm256_mullo_epi32(row, columns), starts[step]);
             let chunk_column = _mm256_srli_epi32::<{ CHUNK.ilog2() as i32 }>(column);
-            let chunk = read(tables.index, _mm256_add_epi32(row, chunk_column));
+            let chunk = index.read(_mm256_add_epi32(row, chunk_column));
             let within = _mm256_and_si256(column, _mm256_set1_epi32(CHUNK as i32 - 1));
             let cell = _mm256_or_si256(_mm256_slli_epi32::<{ CHUNK.ilog2() as i32 }>(chunk), within);
             entries[0][step] = cell;
         }
+        let base = _mm256_set1_epi32(tables.base.cast_signed());
+        let first = _mm256_set1_epi32(tables.first.cast_signed());
+        let upper = _mm256_set1_epi32(0xffff_0000_u32.cast_signed());
         let width = _mm_cvtsi32_si128(tables.is_wide.into());
-        let kept = _mm256_set1_epi32(if tables.is_wide { -1 } else { 0xffff });
-        for step in 0..N {
-            let cell = _mm256_sll_epi32(entries[0][step], width);
-            let cell = _mm256_and_si256(read_two(tables.chunks, cell), kept);
-            // SAFETY: the array has room for a whole vector at every step; the store needs no alignment.
-            unsafe { _mm256_storeu_si256(found.as_mut_ptr().add(step * LANES).cast(), cell) };
+        let eights = at.as_chunks_mut::<LANES>().0.iter_mut().zip(best.as_chunks_mut::<LANES>().0);
+        let mut others = 0;
+        for ((step, cell), (at, best)) in entries[0].into_iter().enumerate().zip(eights) {
+            let mut cell = chunks.read_two(_mm256_sll_epi32(cell, width));
+            if !tables.is_wide {
+                cell = _mm256_and_si256(cell, _mm256_set1_epi32(0xffff));
+                let is_answer = _mm256_cmpgt_epi32(first, cell);
+                cell = _mm256_add_epi32(cell, _mm256_blendv_epi8(upper, base, is_answer));
+            }
+            // SAFETY: the array has the bytes of a vector; the store needs no alignment.
+            unsafe { _mm256_storeu_si256(at.as_mut_ptr().cast(), cell) };
+            others |= take_eight(cell, best) << (LANES * step);
         }
+        others
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! What [`Block::find`] does for a header, AVX2 does with half the instructions for all headers of a group.
 
+use super::answers;
 use super::four::Four;
 use super::simd::Vector;
 
@@ -107,7 +108,7 @@ pub struct Search<'a> {
     pub blocks: &'a [Block],
     /// What each says of a header's class; empty if being at a block says that the class is right.
     pub classes: &'a [Classes],
-    /// For each header, its block.
+    /// For each header, the place that leads to its block.
     pub at: &'a mut [u32; GROUP],
     /// Its ports, the first in the lower half.
     pub ports: &'a [u32; GROUP],
@@ -143,8 +144,9 @@ impl Search<'_> {
             else {
                 continue;
             };
-            if let Some(block) = self.blocks.get(*at as usize) {
-                let priority = find(block, self.classes.get(*at as usize), *ports, *class);
+            let place = answers::block(*at) as usize;
+            if let Some(block) = self.blocks.get(place) {
+                let priority = find(block, self.classes.get(place), *ports, *class);
                 *best = (*best).min(priority);
                 left |= u32::from((priority == NONE) & block.goes_on()) << number;
             }
@@ -152,7 +154,7 @@ impl Search<'_> {
         let mut moving = left;
         while moving != 0 {
             if let Some(at) = self.at.get_mut(moving.trailing_zeros() as usize) {
-                *at += 1;
+                *at = answers::next_block(*at);
             }
             moving &= moving - 1;
         }

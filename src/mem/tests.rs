@@ -1,6 +1,5 @@
 //! Packets, rings, pools, regions: what they do at their edges. Interleavings are in `loom_tests`.
 
-#[cfg(target_arch = "x86_64")]
 mod answers;
 mod columns;
 pub(crate) mod dma;

@@ -28,9 +28,10 @@ pub(super) enum Wanted {
     Tables,
     /// A grid too, if it makes lookups faster.
     Fast,
-    /// A grid too, the first or a later one of those that can be, before the tables or behind.
+    /// A grid too, the first or a later one of those that can be, before the tables or behind, with services by so many
+    /// ports.
     #[cfg(test)]
-    Grid { skip: usize, is_last: bool },
+    Grid { skip: usize, is_last: bool, sides: usize },
 }
 
 impl Wanted {
@@ -40,6 +41,15 @@ impl Wanted {
             #[cfg(test)]
             Self::Grid { skip, .. } => skip,
             _ => 0,
+        }
+    }
+
+    /// By how many ports a grid may have services.
+    const fn sides(self) -> usize {
+        match self {
+            #[cfg(test)]
+            Self::Grid { sides, .. } => sides,
+            _ => 2,
         }
     }
 
@@ -166,7 +176,7 @@ pub(super) fn build<const W: usize>(rules: &[Rule<W>], wanted: Wanted) -> Result
     if wanted != Wanted::Tables {
         let mut work = grid::WORK;
         for tables in grid::candidates(&sizes).skip(wanted.skip()) {
-            if classifier.add_grid(rules, &table_of, tables, &mut work) {
+            if classifier.add_grid(rules, &table_of, tables, wanted, &mut work) {
                 let mut with_grid = classifier.best_order(rules, found_first());
                 if wanted.takes(&mut with_grid, &order) {
                     order = with_grid;
@@ -256,7 +266,7 @@ impl<const W: usize> Classifier<W> {
 
     /// Builds a grid for the rules of the tables that are given as bits. `table_of` has the table of each rule. False if it
     /// cannot be. Allocates.
-    fn add_grid(&mut self, rules: &[Rule<W>], table_of: &[u16], tables: u32, work: &mut usize) -> bool {
+    fn add_grid(&mut self, rules: &[Rule<W>], table_of: &[u16], tables: u32, wanted: Wanted, work: &mut usize) -> bool {
         let is_inside = |table: u16| tables.unbounded_shr(table.into()) & 1 != 0;
         let rules = || rules.iter().zip(table_of).filter(|(rule, table)| is_inside(**table) && grid::fits(rule));
         let mut inside = Vec::new();
@@ -264,7 +274,7 @@ impl<const W: usize> Classifier<W> {
             return false;
         }
         inside.extend(rules().map(|(rule, _)| *rule));
-        let limits = grid::limits(self.memory_bytes(), inside.len() == self.rules);
+        let limits = grid::limits(self.memory_bytes(), inside.len() == self.rules, wanted.sides());
         let mut here = *work / 2;
         *work -= here;
         self.grid = grid::build(&inside, limits, &mut here);

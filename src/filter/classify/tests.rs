@@ -67,9 +67,12 @@ fn rule<const W: usize>() -> impl Strategy<Value = Rule<W>> {
 }
 
 fn rules<const W: usize>(count: core::ops::Range<usize>) -> impl Strategy<Value = Vec<Rule<W>>> {
-    prop::collection::vec(rule(), count).prop_map(|mut rules| {
-        for (priority, rule) in (0..).zip(&mut rules) {
-            rule.priority = priority;
+    // Priorities that 16 bits tell apart, that they do not, and up to the worst.
+    let step = prop::sample::select(&[1, 300, 70_001]);
+    (prop::collection::vec(rule(), count), step, any::<bool>()).prop_map(|(mut rules, step, is_worst)| {
+        let first = if is_worst { PRIORITY_MAX - step * rules.len() as u32 } else { 0 };
+        for (number, rule) in (0..).zip(&mut rules) {
+            rule.priority = first + number * step;
         }
         rules
     })
@@ -83,12 +86,16 @@ fn key<const W: usize>() -> impl Strategy<Value = Key<W>> {
 }
 
 /// A grid for all rules that can be in one.
-const GRID: Wanted = Wanted::Grid { skip: 0, is_last: false };
+const GRID: Wanted = grid(2);
+
+const fn grid(sides: usize) -> Wanted {
+    Wanted::Grid { skip: 0, is_last: false, sides }
+}
 
 /// With tables only, and with grids whether they are worth it or not, for all rules and for some.
-fn all<const W: usize>(rules: &[Rule<W>]) -> [Classifier<W>; 4] {
-    let last = |skip| Wanted::Grid { skip, is_last: true };
-    [Wanted::Tables, GRID, last(0), last(2)].map(|wanted| table::build(rules, wanted).unwrap())
+fn all<const W: usize>(rules: &[Rule<W>]) -> [Classifier<W>; 6] {
+    let last = |skip| Wanted::Grid { skip, is_last: true, sides: 2 };
+    [Wanted::Tables, grid(0), grid(1), GRID, last(0), last(2)].map(|wanted| table::build(rules, wanted).unwrap())
 }
 
 fn agree<const W: usize>(classifier: &Classifier<W>, rules: &[Rule<W>], keys: &[Key<W>]) {
@@ -187,7 +194,10 @@ proptest! {
         steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 1..200),
         keys in prop::collection::vec(key::<1>(), 32),
     ) {
-        let (mut inside, mut outside): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| rule.priority % 2 == 0);
+        let (mut inside, mut outside) = (Vec::new(), Vec::new());
+        for (number, rule) in rules.iter().enumerate() {
+            if number % 2 == 0 { inside.push(*rule) } else { outside.push(*rule) }
+        }
         let mut classifiers = all(&inside);
         for (insert, pick) in steps {
             let (from, to) = if insert { (&mut outside, &mut inside) } else { (&mut inside, &mut outside) };
@@ -319,7 +329,7 @@ fn large_grids_agree() {
     let mut wide = 0;
     for skip in 0..3 {
         for is_last in [false, true] {
-            let mut classifier = table::build(&rules, Wanted::Grid { skip, is_last }).unwrap();
+            let mut classifier = table::build(&rules, Wanted::Grid { skip, is_last, sides: 2 }).unwrap();
             wide += usize::from(classifier.memory_bytes() > (96 << 16));
             for vector in [classifier.vector, crate::mem::simd::Vector::none()] {
                 classifier.vector = vector;

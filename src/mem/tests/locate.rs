@@ -3,7 +3,8 @@
 use std::vec::Vec;
 
 use super::numbers;
-use crate::mem::locate::{CHUNK, GROUP, KINDS, Kinds, Locator, NODE};
+use crate::mem::answers::take;
+use crate::mem::locate::{CHUNK, GROUP, KINDS, Kinds, Locator, NODE, Ports, Services};
 use crate::mem::simd::Avx2;
 
 #[test]
@@ -20,36 +21,61 @@ fn located_by_vectors_as_one_by_one() {
                 .collect()
         };
         let (src, dst, under) = (table(1 << 16, nodes, 90), table(1 << 16, nodes, 130), table(256 * nodes, nodes, 40));
-        // Rows and chunks may be behind their tables.
-        let (index, chunks) = (table(4 * 90 * 3, 0, 20), table(19 * CHUNK as u32, 0, 60_000));
-        let mut kinds = Kinds::default();
-        for kind in 0..[3, KINDS as u32 + 1][random(2) as usize] {
-            kinds.push(30 * kind as u8, (kind + 1) * 90 * 3);
+        // Rows, chunks and services may be behind their tables.
+        let (index, chunks) = (table(4 * 90 * 3, 0, 20), table(19 * CHUNK as u32, 0, 0x10000));
+        let numbers = table(3000, 0, 3);
+        // Kinds with services and without.
+        let mut ports = || {
+            [(); 2].map(|()| match random(3) {
+                0 => Ports::default(),
+                _ => Ports { at: random(2000), last: [1, 300, u16::MAX][random(3) as usize] },
+            })
+        };
+        let mut kinds = Kinds::new(0, ports());
+        for kind in 0..if nodes == 1 { 3 } else { KINDS as u32 + 1 } {
+            kinds.push(30 * kind as u8, (kind + 1) * 90 * 3, ports());
         }
         let tables = Locator {
-            roots: [&src, &dst],
-            nodes: &under,
-            kinds: &kinds,
-            index: &index,
+            roots: [src, dst],
+            nodes: under,
+            kinds,
+            services: Services { numbers, len: 90 * 3 },
+            index,
             index_columns: 3,
-            chunks: &chunks,
+            chunks,
             is_wide: nodes == 5,
+            base: 77,
+            first: 40_000,
         };
         for _ in 0..200 {
             let mut words = || [(); GROUP].map(|()| random(u32::MAX));
             let (src, dst) = ([(); 4].map(|()| words()), [(); 4].map(|()| words()));
             let class = words().map(|word| if word & 1 == 0 { word } else { word % 8 * 30 });
+            let ports = words().map(|word| if word & 1 == 0 { word } else { word & 0x01ff_01ff });
             let len = [1, 8, 13, 17, 25, GROUP][random(6) as usize];
-            let mut found = [0; GROUP];
-            avx2.locate(&tables, [&src, &dst], &class, len, &mut found);
+            let (mut found, known) = ([0; GROUP], [40; GROUP]);
+            let (mut best, mut one_by_one) = (known, known);
+            let others = avx2.locate(&tables, [&src, &dst], [&ports, &class], len, &mut found, &mut best);
             for number in 0..len {
                 let [src, dst] = [src, dst].map(|addr| addr.map(|word| word[number]));
-                assert_eq!(tables.find(&src, &dst, class[number]), found[number], "{src:x?} {dst:x?} {class:x?}");
+                assert_eq!(
+                    tables.find(&src, &dst, ports[number], class[number]),
+                    found[number],
+                    "{src:x?} {dst:x?} {class:x?}"
+                );
             }
+            let these = u32::MAX.unbounded_shr((GROUP - len) as u32);
+            assert_eq!(take(&found, len, &mut one_by_one), others & these);
+            assert_eq!(best[..len], one_by_one[..len]);
             let ([src, ..], [dst, ..]) = (src, dst);
-            avx2.locate(&tables, [&[src], &[dst]], &class, len, &mut found);
-            for (((src, dst), class), found) in src.into_iter().zip(dst).zip(class).zip(found).take(len) {
-                assert_eq!(tables.find(&[src], &[dst], class), found, "{src:x} {dst:x} {class:x}");
+            avx2.locate(&tables, [&[src], &[dst]], [&ports, &class], len, &mut found, &mut best);
+            for number in 0..len {
+                let (src, dst, class) = (src[number], dst[number], class[number]);
+                assert_eq!(
+                    tables.find(&[src], &[dst], ports[number], class),
+                    found[number],
+                    "{src:x} {dst:x} {class:x}"
+                );
             }
         }
     }

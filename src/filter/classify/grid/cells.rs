@@ -10,8 +10,11 @@ use super::super::{NONE, Rule};
 use super::axis::{Classes, FAN, Prefix, push};
 use super::leaf::Leaves;
 use super::lists::{Lists, Scope, Unions};
+use super::own::OwnColumns;
+use super::services::Split;
 use super::{DEAD, Grid, NEAR};
-use crate::mem::locate::{CHUNK, KINDS, Kinds};
+use crate::mem::answers;
+use crate::mem::locate::{CHUNK, KINDS, Kinds, Locator, Services};
 
 /// How large a grid may become.
 #[derive(Clone, Copy, Debug)]
@@ -20,21 +23,27 @@ pub(in super::super) struct Limits {
     pub cells: usize,
     /// Bytes.
     pub bytes: usize,
+    /// Bytes of the tables that are asked, too.
+    pub beside: usize,
     /// Nodes of the tries, at most 2^15.
     pub nodes: usize,
+    /// Ports that services may be by, and entries of the index that they may take.
+    pub sides: usize,
+    pub index: usize,
 }
 
 /// Lists, at most.
 const LISTS: usize = 1 << 18;
 
-/// So many blocks and answers can be numbered by words of 16 bits.
-const NARROW: usize = 1 << 16;
-
-/// Set in a cell that leads to an answer rather than to a block, until it is known how many blocks there are.
-const ANSWER: u32 = 1 << 31;
+/// So many different cells can be of one word: all ones is none.
+const NARROW: usize = 0xffff;
 
 /// Slots for chunks, more than there can be chunks.
 const CHUNK_SLOTS: usize = 1 << 17;
+
+/// What a grid with services may take, in bytes, and how many there may be.
+const SERVICES_BYTES: usize = 2 * NEAR;
+const SERVICES: usize = 1 << 12;
 
 /// A rule in its cell: row, column and number, the numbers in the order of priority.
 type Placed = (u32, u32, u32);
@@ -68,6 +77,29 @@ fn prefixes(of: impl Iterator<Item = Option<Prefix>>) -> Option<Vec<Prefix>> {
 /// Builds a grid. `None` if it would be larger than it may be, if `work` (1 to 9 ns each) is used up, or without memory.
 /// Allocates.
 pub(in super::super) fn build<const W: usize>(rules: &[Rule<W>], limits: Limits, work: &mut usize) -> Option<Grid<W>> {
+    let mut sides = limits.sides;
+    while sides > 0 {
+        let (mut here, mut used) = (*work / 4, 0);
+        *work -= here;
+        let near = Limits { bytes: limits.bytes.min(SERVICES_BYTES), sides, ..limits };
+        let grid = build_within(rules, near, &mut here, &mut used);
+        *work += here;
+        if grid.is_some() {
+            return grid;
+        }
+        // With less than was used up to where it failed.
+        sides = used.min(sides).saturating_sub(1);
+    }
+    build_within(rules, Limits { sides: 0, ..limits }, work, &mut 0)
+}
+
+/// Builds a grid, with services by so many ports as the limits say; how many it were for one kind goes to `used`.
+fn build_within<const W: usize>(
+    rules: &[Rule<W>],
+    limits: Limits,
+    work: &mut usize,
+    used: &mut usize,
+) -> Option<Grid<W>> {
     let src = prefixes(rules.iter().map(|rule| prefix(&rule.src, &rule.src_mask)))?;
     let dst = prefixes(rules.iter().map(|rule| prefix(&rule.dst, &rule.dst_mask)))?;
     let (rows, columns) = (src.len() + 1, dst.len() + 1);
@@ -103,31 +135,61 @@ pub(in super::super) fn build<const W: usize>(rules: &[Rule<W>], limits: Limits,
     let [src_root, dst_root] = &roots;
     let tries = 2 * (src_root.len() + dst_root.len() + nodes.len());
     let limit = limits.bytes.checked_sub(tries)?;
-    let mut builder = Builder::new(&sorted, &scopes, [&src.parent, &dst.parent], limit, is_known)?;
-    let mut kinds = Kinds::default();
+    let mut builder = Builder::new(&sorted, [&src.parent, &dst.parent], limit, is_known)?;
+    let index_columns = columns.div_ceil(CHUNK);
+    let service_len = rows * index_columns;
+    let (mut kinds, mut count) = (Kinds::default(), 0);
+    // Ports without services have the first number.
+    let mut services = Vec::new();
+    push(&mut services, 0)?;
     for value in core::iter::once(None).chain(values.iter().map(|value| Some(*value))) {
         let start = u32::try_from(builder.index.len()).ok()?;
-        builder.add(value, &values, &placed, work)?;
-        if let Some(value) = value {
-            kinds.push(value, start);
+        let is_inside = |number: u32| sorted.get(number as usize).is_some_and(|rule| is_for(*rule, value, &values));
+        let mut inside = Vec::<Placed>::new();
+        inside.try_reserve_exact(placed.len()).ok()?;
+        inside.extend(placed.iter().filter(|(.., number)| is_inside(*number)));
+        let most = (limits.index / service_len).min(SERVICES).saturating_sub(count + KINDS);
+        let split = Split::new(&scopes, inside.iter().map(|(.., number)| *number), limits.sides, most, work)?;
+        *used = split.sides().max(*used);
+        let ports = split.add_numbers(&mut services)?;
+        builder.limit = limit.checked_sub(size_of_val(services.as_slice()))?;
+        count += split.len();
+        let mut within = Vec::new();
+        within.try_reserve_exact(scopes.len()).ok()?;
+        within.extend(scopes.iter().map(|scope| split.within(*scope)));
+        let mut unions = Unions::new(&within, if value.is_some() { 0xff } else { 0 })?;
+        for service in 0..split.len() {
+            *work = work.checked_sub(inside.len())?;
+            let has = |number: u32| scopes.get(number as usize).is_some_and(|scope| split.has(service, scope));
+            builder.add(inside.iter().filter(|(.., number)| has(*number)), &mut unions, work)?;
+        }
+        match value {
+            Some(value) => kinds.push(value, start, ports),
+            None => kinds = Kinds::new(start, ports),
         }
     }
-    let Builder { chunks, mut index, mut leaves, mut answers, .. } = builder;
+    push(&mut services, 0)?;
+    services.shrink_to_fit();
+    let is_wide = builder.is_wide();
+    let Builder { chunks, mut index, mut leaves, .. } = builder;
     push(&mut index, 0)?;
     index.shrink_to_fit();
     leaves.shrink();
-    push(&mut answers, NONE)?;
-    answers.shrink_to_fit();
-    let is_wide = leaves.len() + answers.len() > NARROW;
-    let mut grid = Grid {
+    let base = if is_wide { 0 } else { sorted.first()?.priority };
+    let locator = Locator {
         roots,
         nodes,
         kinds,
+        services: Services { numbers: services, len: service_len as u32 },
         index,
-        index_columns: columns.div_ceil(CHUNK) as u32,
-        chunks: words(chunks.as_flattened(), leaves.len() as u32, is_wide)?,
+        index_columns: index_columns as u32,
+        chunks: words(chunks.as_flattened(), base, is_wide)?,
         is_wide,
-        answers,
+        base,
+        first: NARROW.saturating_sub(leaves.len()) as u32,
+    };
+    let mut grid = Grid {
+        locator,
         leaves,
         priorities: Vec::new(),
         dead: Vec::new(),
@@ -138,14 +200,14 @@ pub(in super::super) fn build<const W: usize>(rules: &[Rule<W>], limits: Limits,
     grid.priorities.try_reserve_exact(rules.len()).ok()?;
     grid.priorities.extend(sorted.iter().map(|rule| rule.priority));
     grid.dead.try_reserve_exact(DEAD).ok()?;
-    grid.is_far = grid.memory_bytes() > NEAR;
+    let bytes = grid.memory_bytes();
+    grid.is_far = bytes > NEAR || bytes > NEAR / 4 && bytes + limits.beside > NEAR;
     Some(grid)
 }
 
 /// What the grids of all kinds share.
 struct Builder<'a, const W: usize> {
     rules: &'a [&'a Rule<W>],
-    scopes: &'a [Scope],
     /// The class around each, by row and by column.
     parents: [&'a [u16]; 2],
     /// Most bytes of blocks, chunks and index.
@@ -153,12 +215,9 @@ struct Builder<'a, const W: usize> {
     lists: Lists,
     /// The first block of each list, [`NONE`] for those that have none yet.
     block_of: Vec<u32>,
-    /// The number of the answer that each rule is, [`NONE`] for those that are none yet.
-    answer_of: Vec<u32>,
     /// A header's kind says all of its class.
     is_known: bool,
     leaves: Leaves,
-    answers: Vec<u32>,
     /// Cells in chunks, of which many rows have the same, and which chunk is where.
     chunks: Vec<[u32; CHUNK]>,
     /// Chunks by hash.
@@ -167,54 +226,38 @@ struct Builder<'a, const W: usize> {
 }
 
 impl<'a, const W: usize> Builder<'a, W> {
-    fn new(
-        rules: &'a [&'a Rule<W>],
-        scopes: &'a [Scope],
-        parents: [&'a [u16]; 2],
-        limit: usize,
-        is_known: bool,
-    ) -> Option<Self> {
+    fn new(rules: &'a [&'a Rule<W>], parents: [&'a [u16]; 2], limit: usize, is_known: bool) -> Option<Self> {
         let mut slots = Vec::new();
         slots.try_reserve_exact(CHUNK_SLOTS).ok()?;
         slots.resize(CHUNK_SLOTS, u32::MAX);
-        let (mut answer_of, mut answers) = (Vec::new(), Vec::new());
-        answer_of.try_reserve_exact(rules.len()).ok()?;
-        answer_of.resize(rules.len(), NONE);
-        // That of the cells without rules.
-        push(&mut answers, NONE)?;
         Some(Self {
             rules,
-            scopes,
             parents,
             limit,
             lists: Lists::new()?,
             block_of: Vec::new(),
-            answer_of,
             is_known,
             leaves: Leaves::new(),
-            answers,
             chunks: Vec::new(),
             slots,
             index: Vec::new(),
         })
     }
 
-    /// Adds the grid of the headers with this value in the lower byte of their class, or of those with none of the values.
-    fn add(&mut self, value: Option<u8>, values: &[u8], placed: &[Placed], work: &mut usize) -> Option<()> {
-        let is_for = |number: u32| self.rules.get(number as usize).is_some_and(|rule| is_for(rule, value, values));
-        let mut inside = Vec::new();
-        inside.try_reserve_exact(placed.len()).ok()?;
-        inside.extend(placed.iter().filter(|(.., number)| is_for(*number)));
-        let known = if value.is_some() { 0xff } else { 0 };
-        let mut unions = Unions::new(self.scopes, known)?;
-        let [above, left] = self.parents;
-        // Columns without a rule of their own are those beside them.
-        let mut is_own = Vec::new();
-        is_own.try_reserve_exact(left.len()).ok()?;
-        is_own.resize(left.len(), false);
-        for (_, column, _) in &inside {
-            *is_own.get_mut(*column as usize)? = true;
+    /// Adds the grid of a service with these rules, in order. What they say beside it stands in `unions`.
+    fn add<'p>(
+        &mut self,
+        placed: impl Iterator<Item = &'p Placed>,
+        unions: &mut Unions,
+        work: &mut usize,
+    ) -> Option<()> {
+        let (scopes, known) = (unions.scopes, unions.class);
+        let mut inside = Vec::<Placed>::new();
+        for rule in placed {
+            push(&mut inside, *rule)?;
         }
+        let [above, left] = self.parents;
+        let own = OwnColumns::new(left, inside.iter().map(|(_, column, _)| *column as usize))?;
         // The lists of those rows that have rules of their own, and where the lists and the index of each row begin; the
         // others are as the row above.
         let mut cells = Vec::<u32>::new();
@@ -231,27 +274,38 @@ impl<'a, const W: usize> Builder<'a, W> {
                 begin.push(around);
                 continue;
             }
-            let start = cells.len();
-            *work = work.checked_sub(left.len())?;
-            cells.try_reserve(left.len()).ok()?;
-            for (column, beside) in left.iter().enumerate() {
-                let beside = if column == 0 { 0 } else { *cells.get(start + usize::from(*beside))? };
-                let mut list = beside;
-                if column == 0 || *is_own.get(column)? {
-                    let above = around.map_or(Some(0), |(cell, _)| cells.get(cell + column).copied())?;
-                    list = unions.of(&mut self.lists, above, beside, work)?;
-                }
-                let at = (row as u32, column as u32);
+            let (start, index) = (cells.len(), self.index.len());
+            *work = work.checked_sub(own.columns.len() + index_columns)?;
+            cells.try_reserve(own.columns.len()).ok()?;
+            for (place, (column, beside)) in own.columns.iter().enumerate() {
+                let beside = if place == 0 { 0 } else { *cells.get(start + usize::from(*beside))? };
+                let above = around.map_or(Some(0), |(cell, _)| cells.get(cell + place).copied())?;
+                let mut list = unions.of(&mut self.lists, above, beside, work)?;
+                let at = (row as u32, u32::from(*column));
                 if let Some(here) = inside.next_if(|here| here.first().is_some_and(|own| (own.0, own.1) == at)) {
                     let own = unions.list(&mut self.lists, here.iter().map(|(.., number)| *number), work)?;
                     list = unions.of(&mut self.lists, list, own, work)?;
                 }
                 cells.push(list);
             }
-            begin.push((start, self.index.len()));
-            for part in cells.get(start..)?.chunks(CHUNK) {
-                let chunk = self.chunk(part, known)?;
-                self.index.push(chunk);
+            begin.push((start, index));
+            let row = cells.get(start..)?;
+            let above = around.and_then(|(cell, index)| Some((cells.get(cell..)?, index)));
+            for (chunk, columns) in own.places.chunks(CHUNK).enumerate() {
+                // Most are as those of the row above.
+                let as_above = above.filter(|(above, _)| {
+                    own.in_chunk(chunk)
+                        .iter()
+                        .all(|place| row.get(usize::from(*place)) == above.get(usize::from(*place)))
+                });
+                let number = match as_above {
+                    Some((_, index)) => *self.index.get(index + chunk)?,
+                    None => {
+                        *work = work.checked_sub(CHUNK)?;
+                        self.chunk(columns.iter().map(|place| row.get(usize::from(*place)).copied()), scopes, known)?
+                    }
+                };
+                self.index.push(number);
             }
             if self.lists.len() > LISTS || self.memory_bytes() > self.limit {
                 return None;
@@ -260,20 +314,23 @@ impl<'a, const W: usize> Builder<'a, W> {
         Some(())
     }
 
+    /// True if a cell takes two words.
+    fn is_wide(&self) -> bool {
+        let spread = self.rules.first().zip(self.rules.last()).map_or(0, |(a, b)| b.priority - a.priority);
+        self.leaves.len() + spread as usize >= NARROW
+    }
+
     fn memory_bytes(&self) -> usize {
-        let cell = if self.leaves.len() + self.answers.len() > NARROW { 4 } else { 2 };
-        self.leaves.memory_bytes()
-            + size_of_val(self.answers.as_slice())
-            + size_of_val(self.index.as_slice())
-            + self.chunks.len() * CHUNK * cell
+        let cell = if self.is_wide() { 4 } else { 2 };
+        self.leaves.memory_bytes() + size_of_val(self.index.as_slice()) + self.chunks.len() * CHUNK * cell
     }
 
     /// The number of the chunk of cells for these lists, where some bits of the class are known to be right.
-    fn chunk(&mut self, lists: &[u32], known: u16) -> Option<u16> {
-        let mut chunk = [0; CHUNK];
+    fn chunk(&mut self, lists: impl Iterator<Item = Option<u32>>, scopes: &[Scope], known: u16) -> Option<u16> {
+        let mut chunk = [NONE; CHUNK];
         let mut hash = 0u64;
         for (to, list) in chunk.iter_mut().zip(lists) {
-            *to = self.cell(*list, known)?;
+            *to = self.cell(list?, scopes, known)?;
             hash = (hash ^ u64::from(*to)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
         }
         let mut slot = hash as usize & (self.slots.len() - 1);
@@ -291,16 +348,11 @@ impl<'a, const W: usize> Builder<'a, W> {
     }
 
     /// What a cell with a list leads to.
-    fn cell(&mut self, list: u32, known: u16) -> Option<u32> {
+    fn cell(&mut self, list: u32, scopes: &[Scope], known: u16) -> Option<u32> {
         match self.lists.get(list) {
-            [] => return Some(ANSWER),
-            [rule] if self.scopes.get(*rule as usize)?.has_all(known) => {
-                let answer = self.answer_of.get_mut(*rule as usize)?;
-                if *answer == NONE {
-                    *answer = u32::try_from(self.answers.len()).ok()?;
-                    push(&mut self.answers, self.rules.get(*rule as usize)?.priority)?;
-                }
-                return Some(ANSWER | *answer);
+            [] => return Some(NONE),
+            [rule] if scopes.get(*rule as usize)?.has_all(known) => {
+                return Some(self.rules.get(*rule as usize)?.priority);
             }
             _ => {}
         }
@@ -313,19 +365,19 @@ impl<'a, const W: usize> Builder<'a, W> {
         if *first == NONE {
             *first = self.leaves.add(self.lists.get(list), self.rules, !self.is_known)?;
         }
-        Some(*first)
+        Some(answers::leading_to(*first))
     }
 }
 
-/// All entries in a row, as one word each or two, and one more. Answers are numbered behind so many blocks.
-fn words(entries: &[u32], blocks: u32, is_wide: bool) -> Option<Vec<u16>> {
+/// All cells in a row, as one word each or two, and one more. `base` is taken off the answers of one word.
+fn words(cells: &[u32], base: u32, is_wide: bool) -> Option<Vec<u16>> {
     let mut words = Vec::new();
-    words.try_reserve_exact((entries.len() << u32::from(is_wide)) + 1).ok()?;
-    for entry in entries {
-        let entry = if entry & ANSWER != 0 { blocks + (entry & !ANSWER) } else { *entry };
-        words.push(entry as u16);
+    words.try_reserve_exact((cells.len() << u32::from(is_wide)) + 1).ok()?;
+    for cell in cells {
         if is_wide {
-            words.push((entry >> 16) as u16);
+            words.extend([*cell as u16, (cell >> 16) as u16]);
+        } else {
+            words.push(if cell.cast_signed() < 0 { *cell } else { cell - base } as u16);
         }
     }
     words.push(0);

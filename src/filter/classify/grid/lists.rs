@@ -90,8 +90,8 @@ impl Lists {
 /// What a rule says beside its addresses.
 #[derive(Clone, Copy)]
 pub(super) struct Scope {
-    low: [u16; 2],
-    high: [u16; 2],
+    pub low: [u16; 2],
+    pub high: [u16; 2],
     class: u16,
     class_mask: u16,
 }
@@ -99,6 +99,19 @@ pub(super) struct Scope {
 impl Scope {
     pub(super) const fn of<const W: usize>(rule: &Rule<W>) -> Self {
         Self { low: rule.low, high: rule.high, class: rule.class, class_mask: rule.class_mask }
+    }
+
+    /// The same for headers of which one port is known to be right.
+    pub(super) fn without_port(mut self, side: usize) -> Self {
+        if let (Some(low), Some(high)) = (self.low.get_mut(side), self.high.get_mut(side)) {
+            (*low, *high) = (0, u16::MAX);
+        }
+        self
+    }
+
+    /// True if it takes the port.
+    pub(super) fn has_port(&self, side: usize, port: u16) -> bool {
+        self.low.get(side).zip(self.high.get(side)).is_some_and(|(low, high)| (*low..=*high).contains(&port))
     }
 
     /// True if all headers match, as far as more than their addresses and the `known` bits of their class are concerned.
@@ -119,9 +132,9 @@ impl Scope {
 
 /// Unions of two lists, without what is never reached in them.
 pub(super) struct Unions<'a> {
-    scopes: &'a [Scope],
+    pub scopes: &'a [Scope],
     /// Bits of the class that are right for all rules.
-    class: u16,
+    pub class: u16,
     /// Two lists' numbers and that of their union.
     known: Vec<(u32, u32, u32)>,
     list: Vec<u32>,

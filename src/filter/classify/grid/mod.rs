@@ -1,22 +1,25 @@
 //! Rules by both their addresses: a grid with a class of source addresses a row and a class of destination addresses a
 //! column, whose cells say which rules are left to compare.
 //!
-//! A header needs two short searches, one read of a cell and mostly one comparison with eight rules, however many masks
-//! the rules have; so this takes what would fill tables with few rules each. It is built once; a rule that is removed
-//! is noted as dead.
+//! A header needs two short searches and one read of a cell, and if more than one rule is left there a comparison with
+//! eight, however many masks the rules have; so this takes what would fill tables with few rules each. Where rules are not
+//! too many their ports are part of the way to a cell, so that nothing is left to compare. It is built once; a rule that is
+//! removed is noted as dead.
 
 mod axis;
 mod cells;
 mod leaf;
 mod lists;
+mod own;
+mod services;
 
 use alloc::vec::Vec;
 
 use super::burst::Words;
 use super::plan::MAX_TABLES;
 use super::{Key, NONE, Rule};
-use crate::mem::answers::Answers;
-use crate::mem::locate::{GROUP, Kinds, Locator, NODE, byte};
+use crate::mem::answers;
+use crate::mem::locate::{GROUP, Locator, NODE};
 use crate::mem::ranges::Search;
 use crate::mem::simd::Vector;
 use cells::Limits;
@@ -33,13 +36,18 @@ const DEAD: usize = 256;
 const ALONE: usize = 48_000_000;
 const TOGETHER: usize = 16_000_000;
 
+/// Entries of the index that services may take: a megabyte.
+const INDEX: usize = 1 << 19;
+
 /// What may be done until one of all the grids that are tried is built, so that it takes a few tenths of a second at most;
 /// half of what is left for each.
 pub(super) const WORK: usize = 1 << 27;
 
 /// How large a grid may become beside so many bytes of tables: what can be built in a tenth of a second or two.
-pub(super) const fn limits(tables: usize, has_all: bool) -> Limits {
-    Limits { cells: 1 << 23, bytes: if has_all { ALONE } else { TOGETHER.saturating_sub(tables) }, nodes: 1 << 12 }
+pub(super) const fn limits(tables: usize, has_all: bool, sides: usize) -> Limits {
+    let beside = if has_all { 0 } else { tables };
+    let bytes = if has_all { ALONE } else { TOGETHER.saturating_sub(tables) };
+    Limits { cells: 1 << 23, bytes, beside, nodes: 1 << 12, sides, index: INDEX }
 }
 
 /// For which tables a grid is worth a try, as bits: all, and then the smallest ones, each time with a third of the rules less.
@@ -65,16 +73,7 @@ const NEAR: usize = 2 << 20;
 /// The grid.
 #[derive(Clone, Debug)]
 pub(super) struct Grid<const W: usize> {
-    /// What [`Locator`] reads.
-    roots: [Vec<u16>; 2],
-    nodes: Vec<u16>,
-    kinds: Kinds,
-    index: Vec<u16>,
-    index_columns: u32,
-    chunks: Vec<u16>,
-    is_wide: bool,
-    /// What matches where nothing is left to compare. Cells number them behind the blocks; the last one is none.
-    answers: Vec<u32>,
+    locator: Locator,
     leaves: Leaves,
     /// Priorities of the rules that are in it, in order.
     priorities: Vec<u32>,
@@ -91,11 +90,8 @@ pub(super) struct Grid<const W: usize> {
 impl<const W: usize> Grid<W> {
     /// What it takes, in bytes.
     pub(super) const fn memory_bytes(&self) -> usize {
-        let [src, dst] = &self.roots;
-        let words = src.capacity() + dst.capacity() + self.nodes.capacity() + self.index.capacity();
-        (words + self.chunks.capacity()) * size_of::<u16>()
+        self.locator.memory_bytes()
             + self.leaves.memory_bytes()
-            + self.answers.capacity() * size_of::<u32>()
             + self.priorities.capacity() * size_of::<u32>()
             + self.dead.capacity() * size_of::<Rule<W>>()
     }
@@ -166,30 +162,21 @@ impl<const W: usize> Grid<W> {
         }
     }
 
-    #[inline(always)]
-    fn locator(&self) -> Locator<'_> {
-        let [src, dst] = &self.roots;
-        Locator {
-            roots: [src, dst],
-            nodes: &self.nodes,
-            kinds: &self.kinds,
-            index: &self.index,
-            index_columns: self.index_columns,
-            chunks: &self.chunks,
-            is_wide: self.is_wide,
-        }
-    }
-
-    /// The number of the first block or the answer for each header.
+    /// Finds the place of each header and puts down the answers. Returns those that lead on, as bits.
     #[inline(always)]
     #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "there is nothing in the token"))]
-    fn locate<const N: usize>(&self, vector: Vector, words: &Words<N>, keys: &[Key<W>], at: &mut [u32; GROUP]) {
-        let tables = self.locator();
+    fn locate<const N: usize>(
+        &self,
+        vector: Vector,
+        words: &Words<N>,
+        keys: &[Key<W>],
+        at: &mut [u32; GROUP],
+        best: &mut [u32; GROUP],
+    ) -> u32 {
+        let tables = &self.locator;
         #[cfg(target_arch = "x86_64")]
         if let (Some(avx2), Some(addrs)) = (vector.avx2(), words.addrs::<W>()) {
-            let [_, class] = words.ports_and_class();
-            avx2.locate(&tables, addrs, class, keys.len(), at);
-            return;
+            return avx2.locate(tables, addrs, words.ports_and_class(), keys.len(), at, best);
         }
         let mut entries = [[0u16; 2]; GROUP];
         for (entries, key) in entries.iter_mut().zip(keys) {
@@ -200,16 +187,16 @@ impl<const W: usize> Grid<W> {
             for (entries, key) in entries.iter_mut().zip(keys) {
                 let [row, column] = *entries;
                 any |= row | column;
-                let row = Locator::follow(&self.nodes, row, byte(&key.src, step));
-                *entries = [row, Locator::follow(&self.nodes, column, byte(&key.dst, step))];
+                *entries = [(row, &key.src), (column, &key.dst)].map(|(entry, addr)| tables.follow(entry, addr, step));
             }
             if any & NODE == 0 {
                 break;
             }
         }
         for ((at, [row, column]), key) in at.iter_mut().zip(entries).zip(keys) {
-            *at = tables.find_by_classes(row, column, key.class);
+            *at = tables.find_by_classes(row, column, key.port_word(), key.class);
         }
+        answers::take(at, keys.len(), best)
     }
 
     /// Puts down the best priority of the rules that match, dead or not, for those headers that are given as bits, where
@@ -224,10 +211,8 @@ impl<const W: usize> Grid<W> {
         best: &mut [u32; GROUP],
     ) {
         let mut at = [0u32; GROUP];
-        self.locate(vector, words, keys, &mut at);
-        // Where nothing is left to compare.
-        let answers = Answers { first: self.leaves.len() as u32, answers: &self.answers };
-        headers &= vector.take(answers, &at, keys.len(), best);
+        // Those for which something is left to compare.
+        headers &= self.locate(vector, words, keys, &mut at, best);
         self.prefetch(&at, headers);
         let [ports, class] = words.ports_and_class();
         let Leaves { blocks, classes } = &self.leaves;
@@ -244,7 +229,7 @@ impl<const W: usize> Grid<W> {
     fn prefetch(&self, at: &[u32; GROUP], headers: u32) {
         let mut far = if self.is_far { headers } else { 0 };
         while far != 0 {
-            self.leaves.prefetch(at.get(far.trailing_zeros() as usize).copied().unwrap_or(0));
+            self.leaves.prefetch(answers::block(at.get(far.trailing_zeros() as usize).copied().unwrap_or(0)));
             far &= far - 1;
         }
     }
@@ -252,11 +237,7 @@ impl<const W: usize> Grid<W> {
     /// The best priority of the rules that match a header, dead or not, and how many blocks were compared for it.
     #[inline(always)]
     pub(super) fn find(&self, key: &Key<W>) -> (u32, u32) {
-        let tables = self.locator();
-        let found = tables.find(&key.src, &key.dst, key.class);
-        match (found as usize).checked_sub(self.leaves.len()) {
-            Some(answer) => (self.answers.get(answer).copied().unwrap_or(NONE), 0),
-            None => self.leaves.find(found, key),
-        }
+        let found = self.locator.find(&key.src, &key.dst, key.port_word(), key.class);
+        answers::answer(found).map_or_else(|| self.leaves.find(answers::block(found), key), |answer| (answer, 0))
     }
 }

@@ -72,6 +72,7 @@ impl Kinds {
         self.values.into_iter().zip(1..).take(self.len)
     }
 
+    /// The number of a header's kind.
     #[inline(always)]
     fn of(&self, class: u32) -> usize {
         self.all().fold(0, |kind, (value, number)| if class as u8 == value { number.into() } else { kind })
@@ -88,7 +89,7 @@ pub struct Services {
 }
 
 /// The tables: two tries over addresses that end in classes, and for each service a grid of classes in chunks of
-/// columns. Each has one entry more than its numbers reach, and none but those of services is empty.
+/// columns. Each has one entry more than its numbers reach, and none is empty.
 #[derive(Clone, Debug)]
 pub struct Locator {
     /// For the upper 16 bits of source and destination address, an entry.

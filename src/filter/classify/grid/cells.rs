@@ -159,7 +159,7 @@ fn build_within<const W: usize>(
         within.extend(scopes.iter().map(|scope| split.within(*scope)));
         let mut unions = Unions::new(&within, if value.is_some() { 0xff } else { 0 })?;
         for service in 0..split.len() {
-            *work = work.checked_sub(inside.len())?;
+            *work = work.checked_sub(inside.len() + columns)?;
             let has = |number: u32| scopes.get(number as usize).is_some_and(|scope| split.has(service, scope));
             builder.add(inside.iter().filter(|(.., number)| has(*number)), &mut unions, work)?;
         }

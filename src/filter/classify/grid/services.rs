@@ -48,7 +48,7 @@ impl Split {
             let scope = scopes.get(rule as usize)?;
             for (side, wanting) in wanting.iter_mut().enumerate() {
                 if let Some(range) = range(scope, side) {
-                    push(wanting, (rule, range))?;
+                    push(wanting, range)?;
                 }
             }
         }
@@ -117,11 +117,12 @@ impl Split {
 impl Division {
     /// By the ranges that rules want, in no more than `most` numbers. `None` if it takes more or only one, if `work` is used up,
     /// or without memory.
-    fn new(wanting: &mut [(u32, Range)], most: usize, work: &mut usize) -> Option<Self> {
+    fn new(wanting: &mut Vec<Range>, most: usize, work: &mut usize) -> Option<Self> {
         wanting.sort_unstable();
+        wanting.dedup();
         let mut starts = Vec::new();
         push(&mut starts, 0u16)?;
-        for (_, (low, high)) in wanting.iter() {
+        for (low, high) in wanting.iter() {
             push(&mut starts, *low)?;
             if let Some(behind) = high.checked_add(1) {
                 push(&mut starts, behind)?;
@@ -138,7 +139,8 @@ impl Division {
         for (start, end) in starts.iter().zip(ends) {
             here.clear();
             here.try_reserve(wanting.len()).ok()?;
-            here.extend(wanting.iter().filter(|(_, (low, high))| (low..=high).contains(&start)).map(|(rule, _)| *rule));
+            let ranges = (0u32..).zip(wanting.iter());
+            here.extend(ranges.filter(|(_, (low, high))| (low..=high).contains(&start)).map(|(range, _)| range));
             let list = lists.number(&here)?;
             let known = service_of.iter().find(|(known, _)| *known == list).map(|(_, service)| *service);
             let service = match known {

@@ -18,7 +18,7 @@ pub const CHUNK: usize = 64;
 pub const KINDS: usize = 7;
 
 /// Which service a port is of: numbers that begin at `at`, up to the one of the port `last`, which is that of all higher
-/// ones. None if `last` is 0.
+/// ones. Ports that have none are at 0, and `last` is 0.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ports {
     /// The number of port 0.
@@ -82,7 +82,8 @@ impl Kinds {
 /// Services: what a header's kind and its ports say together.
 #[derive(Clone, Debug)]
 pub struct Services {
-    /// For the ports of each kind that has services numbers, which are added; one entry more.
+    /// For the ports of each kind that has services numbers, which are added; one entry more. The first is 0 and that of ports
+    /// that have none.
     pub numbers: Vec<u16>,
     /// Entries that each has in the index.
     pub len: u32,
@@ -170,9 +171,7 @@ impl Locator {
         let of_kind = |all: &[u32; KINDS + 1]| all.get(kind).copied().unwrap_or(0);
         let ports = [ports & 0xffff, ports >> 16].into_iter().zip(at).zip(last);
         let service = ports.fold(0u32, |service, ((port, at), last)| {
-            let last = of_kind(last);
-            let number =
-                if last == 0 { 0 } else { read(&self.services.numbers, of_kind(at).wrapping_add(port.min(last))) };
+            let number = read(&self.services.numbers, of_kind(at).wrapping_add(port.min(of_kind(last))));
             service.wrapping_add(number)
         });
         of_kind(starts).wrapping_add(service.wrapping_mul(self.services.len))

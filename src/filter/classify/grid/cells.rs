@@ -139,7 +139,7 @@ fn build_within<const W: usize>(
     let index_columns = columns.div_ceil(CHUNK);
     let service_len = rows * index_columns;
     let (mut kinds, mut count) = (Kinds::default(), 0);
-    // Ports without services have the first number.
+    // The number of ports without services.
     let mut services = Vec::new();
     push(&mut services, 0)?;
     for value in core::iter::once(None).chain(values.iter().map(|value| Some(*value))) {
@@ -200,6 +200,7 @@ fn build_within<const W: usize>(
     grid.priorities.try_reserve_exact(rules.len()).ok()?;
     grid.priorities.extend(sorted.iter().map(|rule| rule.priority));
     grid.dead.try_reserve_exact(DEAD).ok()?;
+    // A small one stays near beside tables that do not.
     let bytes = grid.memory_bytes();
     grid.is_far = bytes > NEAR || bytes > NEAR / 4 && bytes + limits.beside > NEAR;
     Some(grid)

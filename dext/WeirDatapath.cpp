@@ -58,9 +58,9 @@ void giveBack(Queue &queue, IOUserNetworkPacket **packets, uint32_t n)
     }
 }
 
-/* Fills in where the packet's memory is. False, and the memory must not be touched, for an address that cannot be
- * a mapped buffer or an offset and length that leave it. */
-bool locate(Queue &queue, IOUserNetworkPacket *packet, uint32_t len, weir_pkt &pkt)
+/* Writes a descriptor that says where the packet's memory is, every field once. False, and the memory must not be touched,
+ * for an address that cannot be a mapped buffer or an offset and length that leave it. */
+bool locate(Queue &queue, IOUserNetworkPacket *packet, uint64_t kind, uint32_t len, weir_pkt &pkt)
 {
     const uint32_t size = queue.owner->ivars->bufferSize;
     const uint64_t base = packet->getDataVirtualAddress();
@@ -68,11 +68,21 @@ bool locate(Queue &queue, IOUserNetworkPacket *packet, uint32_t len, weir_pkt &p
     if (base < kLowestAddress || base > UINTPTR_MAX - size || offset > size || len > size - offset) {
         return false;
     }
-    pkt.base = reinterpret_cast<uint8_t *>(static_cast<uintptr_t>(base));
-    pkt.iova = queue.owner->ivars->device == nullptr ? 0 : packet->getDataIOVirtualAddress();
-    pkt.buf_len = size;
-    pkt.data_off = offset;
-    pkt.len = len;
+    pkt = {
+        .cookie = toCookie(packet, kind),
+        .base = reinterpret_cast<uint8_t *>(static_cast<uintptr_t>(base)),
+        .iova = queue.owner->ivars->device == nullptr ? 0 : packet->getDataIOVirtualAddress(),
+        .buf_len = size,
+        .data_off = offset,
+        .len = len,
+        .flags = 0,
+        .csum_start = 0,
+        .csum_stuff = 0,
+        .mss = 0,
+        .segs = 0,
+        .status = WEIR_OK,
+        .reserved = 0,
+    };
     return true;
 }
 
@@ -104,26 +114,24 @@ uint32_t submitTx(Queue &queue, weir_core *core)
     }
     count(queue.counters.tx_dequeued, n);
 
-    weir_pkt frames[kBurst];
+    weir_burst frames;
     IOUserNetworkPacket *bad[kBurst];
     uint32_t good = 0;
     uint32_t refused = 0;
     for (uint32_t i = 0; i < n; ++i) {
         const uint32_t len = packets[i]->getDataLength();
-        weir_pkt &frame = frames[good];
-        frame = {};
-        if (len == 0 || !locate(queue, packets[i], len, frame) || !describeTxOffload(packets[i], frame)) {
+        weir_pkt &frame = frames.pkts[good];
+        if (len == 0 || !locate(queue, packets[i], kCookieTx, len, frame) || !describeTxOffload(packets[i], frame)) {
             packets[i]->setCompletionStatus(kIOReturnBadArgument);
             bad[refused++] = packets[i];
             continue;
         }
-        frame.cookie = toCookie(packets[i], kCookieTx);
         ++good;
     }
     count(queue.counters.tx_bad_address, refused);
 
-    for (uint32_t i = weir_tx_submit(core, queue.index, frames, good); i < good; ++i) {
-        bad[refused] = toPacket(frames[i].cookie);
+    for (uint32_t i = weir_tx_submit(core, queue.index, &frames, good); i < good; ++i) {
+        bad[refused] = toPacket(frames.pkts[i].cookie);
         bad[refused++]->setCompletionStatus(kIOReturnNoResources);
         count(queue.counters.tx_refused);
     }
@@ -150,14 +158,11 @@ uint32_t refillRx(Queue &queue, weir_core *core)
     uint32_t good = 0;
     uint32_t refused = 0;
     for (uint32_t i = 0; i < n; ++i) {
-        weir_pkt &empty = empties[good];
-        empty = {};
-        if (!locate(queue, packets[i], 0, empty)) {
+        if (locate(queue, packets[i], 0, 0, empties[good])) {
+            ++good;
+        } else {
             bad[refused++] = packets[i];
-            continue;
         }
-        empty.cookie = toCookie(packets[i], 0);
-        ++good;
     }
     count(queue.counters.rx_bad_address, refused);
 
@@ -172,9 +177,9 @@ uint32_t refillRx(Queue &queue, weir_core *core)
 /* Received frames: to the stack. Returns how many; `more` is set when the core has work left. */
 uint32_t receive(Queue &queue, weir_core *core, bool &more)
 {
-    weir_pkt frames[kBurst];
+    weir_burst frames;
     uint32_t flags = 0;
-    const uint32_t n = weir_rx_poll(core, queue.index, frames, kBurst, &flags);
+    const uint32_t n = weir_rx_poll(core, queue.index, &frames, kBurst, &flags);
     more = (flags & WEIR_POLL_MORE) != 0;
 
     IOUserNetworkPacket *good[kBurst];
@@ -182,8 +187,8 @@ uint32_t receive(Queue &queue, weir_core *core, bool &more)
     uint32_t delivered = 0;
     uint32_t refused = 0;
     for (uint32_t i = 0; i < n; ++i) {
-        IOUserNetworkPacket *packet = toPacket(frames[i].cookie);
-        if (setRxMetadata(packet, frames[i])) {
+        IOUserNetworkPacket *packet = toPacket(frames.pkts[i].cookie);
+        if (setRxMetadata(packet, frames.pkts[i])) {
             good[delivered++] = packet;
         } else {
             bad[refused++] = packet;

@@ -18,18 +18,14 @@
  */
 #ifndef WEIR_CORE_H
 #define WEIR_CORE_H
-
 #include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
 #define WEIR_STATIC_ASSERT(cond, text) static_assert(cond, text)
+extern "C" {
 #else
 #define WEIR_STATIC_ASSERT(cond, text) _Static_assert(cond, text)
-#endif
-
-#ifdef __cplusplus
-extern "C" {
 #endif
 
 #define WEIR_ABI_VERSION 1u
@@ -101,9 +97,14 @@ typedef struct weir_pkt {
     int32_t status;       /* completions: weir_status; WEIR_OK = sent, else why not */
     uint32_t reserved;    /* 0 */
 } weir_pkt;
-WEIR_STATIC_ASSERT(sizeof(weir_pkt) == 56, "weir_pkt layout");
-WEIR_STATIC_ASSERT(offsetof(weir_pkt, buf_len) == 24, "weir_pkt layout");
-WEIR_STATIC_ASSERT(offsetof(weir_pkt, csum_start) == 40, "weir_pkt layout");
+WEIR_STATIC_ASSERT(offsetof(weir_pkt, buf_len) == 24 && offsetof(weir_pkt, csum_start) == 40, "weir_pkt layout");
+
+/* The packets of one call, on which the core works as they stand. `reserved` is the core's and need not be set. */
+typedef struct weir_burst {
+    uint64_t reserved;
+    weir_pkt pkts[WEIR_BURST_MAX];
+} weir_burst;
+WEIR_STATIC_ASSERT(sizeof(weir_burst) == 8 + WEIR_BURST_MAX * 56, "weir_burst layout");
 
 /* ---- operation tables: what the core needs from the glue ------------------------------------------------ */
 
@@ -297,12 +298,12 @@ enum {
     WEIR_POLL_MORE = 1u << 0, /* the budget ended before the work did: poll again */
 };
 /* Runs receive: takes finished frames from the NIC, judges them, returns those to deliver. `flags` may be null. */
-uint32_t weir_rx_poll(weir_core *core, uint32_t queue, weir_pkt *out, uint32_t budget, uint32_t *flags);
+uint32_t weir_rx_poll(weir_core *core, uint32_t queue, weir_burst *out, uint32_t budget, uint32_t *flags);
 
 /* How many packets weir_tx_submit would take now; dequeue no more than this from the stack. */
 uint32_t weir_tx_space(weir_core *core, uint32_t queue);
-/* Lends n frames for transmit. Returns how many were taken, from the front. */
-uint32_t weir_tx_submit(weir_core *core, uint32_t queue, const weir_pkt *pkts, uint32_t n);
+/* Lends the first n frames for transmit. Returns how many were taken, from the front; the others stand as they stood. */
+uint32_t weir_tx_submit(weir_core *core, uint32_t queue, weir_burst *frames, uint32_t n);
 /* Progresses transmit and returns completed packets with their status. */
 uint32_t weir_tx_reap(weir_core *core, uint32_t queue, weir_pkt *out, uint32_t max);
 
@@ -596,5 +597,4 @@ void weir_hook_abort(const char *text, size_t len);
 #ifdef __cplusplus
 }
 #endif
-
 #endif /* WEIR_CORE_H */

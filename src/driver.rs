@@ -26,7 +26,7 @@ use crate::filter::epoch::Publisher;
 use crate::filter::{Installed, InterfaceAddress};
 use crate::mem::Burst;
 use crate::mem::doorbell::Doorbell;
-use crate::mem::handover::{Giver, Taker};
+use crate::mem::handover::{Frames, Giver, Taker};
 use crate::mem::seat::{Guard, Seat};
 use crate::nic::{Device, Events, Nic, NicEnv, usb};
 use crate::pipeline::{Growth, Known, Memory, Pipeline, Shared, Sizes, shard_seed};
@@ -292,14 +292,16 @@ impl Driver {
     }
 
     /// Takes frames to transmit from the front; returns how many. The rest stays the caller's.
-    pub fn tx_submit(&self, queue: u32, packets: &mut impl Giver) -> u32 {
+    pub fn tx_submit(&self, queue: u32, frames: &mut impl Frames) -> u32 {
         if !self.is_enabled() {
             return 0;
         }
         // Asked again inside: a frame taken after `enable(false)` went through the shards would be left behind.
-        self.enter(queue)
-            .filter(|_| self.is_enabled())
-            .map_or(0, |mut shard| count(shard.tx_submit(packets.as_burst(&mut Burst::new()))))
+        self.enter(queue).filter(|_| self.is_enabled()).map_or(0, |mut shard| {
+            let mut spare = Burst::new();
+            let (burst, bytes) = frames.take(shard.tx_room(), &mut spare);
+            count(shard.tx_submit(burst, bytes))
+        })
     }
 
     /// Progresses transmit and appends finished frames to the empty `out`, at most `max`.

@@ -7,7 +7,7 @@ use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use common::frames::*;
-use common::{Glue, Station, config, ops, settle};
+use common::{Glue, Station, burst, config, ops, settle};
 use weir_core::abi::sys;
 use weir_core::abi::*;
 use weir_core::filter::{Action, Direction, image};
@@ -22,6 +22,7 @@ fn zeroed_pkts() -> [sys::weir_pkt; 4] {
 #[test]
 fn null_is_refused_everywhere() {
     let mut pkts = zeroed_pkts();
+    let mut lent = burst(&[]);
     let mut mac = [0u8; 6];
     let none = null_mut();
     // SAFETY: null is what this is about.
@@ -29,9 +30,9 @@ fn null_is_refused_everywhere() {
         weir_destroy(none);
         assert_eq!(weir_rx_post(none, 0, pkts.as_ptr(), 4), 0);
         assert_eq!(weir_rx_space(none, 0), 0);
-        assert_eq!(weir_rx_poll(none, 0, pkts.as_mut_ptr(), 4, null_mut()), 0);
+        assert_eq!(weir_rx_poll(none, 0, &mut lent, 4, null_mut()), 0);
         assert_eq!(weir_tx_space(none, 0), 0);
-        assert_eq!(weir_tx_submit(none, 0, pkts.as_ptr(), 4), 0);
+        assert_eq!(weir_tx_submit(none, 0, &mut lent, 4), 0);
         assert_eq!(weir_tx_reap(none, 0, pkts.as_mut_ptr(), 4), 0);
         assert_eq!(weir_arm(none, 0), 0);
         assert_eq!(weir_reclaim(none, 0, pkts.as_mut_ptr(), 4), 0);
@@ -59,7 +60,7 @@ fn null_is_refused_everywhere() {
     unsafe {
         assert_eq!(weir_rx_post(core, 0, null(), 4), 0);
         assert_eq!(weir_rx_poll(core, 0, null_mut(), 4, null_mut()), 0);
-        assert_eq!(weir_tx_submit(core, 0, null(), 4), 0);
+        assert_eq!(weir_tx_submit(core, 0, null_mut(), 4), 0);
         assert_eq!(weir_tx_reap(core, 0, null_mut(), 4), 0);
         assert_eq!(weir_reclaim(core, 0, null_mut(), 4), 0);
         assert_eq!(weir_set_multicast(core, null(), 1), INVAL);
@@ -155,16 +156,16 @@ fn queues_that_do_not_exist() {
     let mut station = Station::enabled(&config(sys::WEIR_WIRE_REFLECT, "", A, 2));
     let core = station.core.0;
     let pkt = station.queues[0].descriptor(&a_to_b(1, 2, 3));
-    let mut out = zeroed_pkts();
+    let mut out = burst(&[]);
     for queue in [2, 8, u32::MAX] {
         // SAFETY: a live core and descriptors.
         unsafe {
             assert_eq!(weir_rx_post(core, queue, &pkt, 1), 0);
             assert_eq!(weir_rx_space(core, queue), 0);
-            assert_eq!(weir_rx_poll(core, queue, out.as_mut_ptr(), 4, null_mut()), 0);
+            assert_eq!(weir_rx_poll(core, queue, &mut out, 4, null_mut()), 0);
             assert_eq!(weir_tx_space(core, queue), 0);
-            assert_eq!(weir_tx_submit(core, queue, &pkt, 1), 0);
-            assert_eq!(weir_tx_reap(core, queue, out.as_mut_ptr(), 4), 0);
+            assert_eq!(weir_tx_submit(core, queue, &mut burst(&[pkt]), 1), 0);
+            assert_eq!(weir_tx_reap(core, queue, out.pkts.as_mut_ptr(), 4), 0);
             assert_eq!(weir_arm(core, queue), 0);
         }
     }
@@ -184,7 +185,7 @@ fn descriptors_without_a_cookie_or_a_buffer() {
     let no_buffer = sys::weir_pkt { base: null_mut(), ..good };
     // SAFETY: a live core and descriptors.
     unsafe {
-        assert_eq!(weir_tx_submit(core, 0, [no_cookie, good].as_ptr(), 2), 0, "it ends the burst");
+        assert_eq!(weir_tx_submit(core, 0, &mut burst(&[no_cookie, good]), 2), 0, "it ends the burst");
         assert_eq!(weir_rx_post(core, 0, [no_buffer, good].as_ptr(), 2), 0);
         assert_eq!(weir_rx_post(core, 0, &sys::weir_pkt { data_off: 4000, ..good }, 1), 0);
     }
@@ -193,6 +194,43 @@ fn descriptors_without_a_cookie_or_a_buffer() {
     assert_eq!(station.queues[0].submit_raw(&[no_buffer]), 1);
     settle(&mut [&mut station]);
     assert_eq!(station.completed(), [INVAL]);
+    station.close();
+}
+
+#[test]
+fn a_receive_buffer_that_is_no_good_ends_the_burst() {
+    let mut station = Station::new(&config(sys::WEIR_WIRE_REFLECT, "", A, 1));
+    let core = station.core.0;
+    let no_buffer = sys::weir_pkt { base: null_mut(), ..station.queues[0].descriptor(&[]) };
+    let empties: Vec<_> = (0..4).map(|_| station.queues[0].descriptor(&[])).collect();
+    // SAFETY: a live core; the buffers stay where they are.
+    unsafe {
+        let pkts = [empties[0], empties[1], no_buffer, empties[2]];
+        assert_eq!(weir_rx_post(core, 0, pkts.as_ptr(), 4), 2, "those before it are taken");
+        // What only frames have does not matter.
+        let odd = sys::weir_pkt { len: 4000, flags: u32::MAX, segs: 9, status: INVAL, reserved: 7, ..empties[3] };
+        assert_eq!(weir_rx_post(core, 0, &odd, 1), 1);
+    }
+    [no_buffer, empties[2]].iter().for_each(|pkt| station.queues[0].keep(pkt));
+    assert_eq!(station.counters().misuse, 1);
+    station.enable();
+    settle(&mut [&mut station]);
+    station.close();
+}
+
+#[test]
+fn frames_beyond_the_room_stay_as_they_are() {
+    let mut station = Station::enabled(&config(sys::WEIR_WIRE_REFLECT, "", A, 1));
+    let frames: Vec<_> = (0..50).map(|n| a_to_b(1, 2, n)).collect();
+    let queue = &mut station.queues[0];
+    let mut cut = false;
+    while queue.tx_space() > 0 {
+        let space = queue.tx_space();
+        assert_eq!(queue.submit(&frames), space.min(50));
+        cut |= space < 50;
+    }
+    assert!(cut, "the last burst was cut");
+    settle(&mut [&mut station]);
     station.close();
 }
 
@@ -212,13 +250,13 @@ static NOSY_ANSWERS: AtomicU64 = AtomicU64::new(0);
 unsafe extern "C" fn nosy_clock(_ctx: *mut c_void) -> u64 {
     let core = NOSY_CORE.load(Ordering::SeqCst);
     if !core.is_null() {
-        let mut out = zeroed_pkts();
+        let mut out = burst(&[]);
         // SAFETY: a live core.
         let answers = unsafe {
             weir_tx_space(core, 0)
                 + weir_rx_space(core, 0)
-                + weir_rx_poll(core, 0, out.as_mut_ptr(), 4, null_mut())
-                + weir_tx_reap(core, 0, out.as_mut_ptr(), 4)
+                + weir_rx_poll(core, 0, &mut out, 4, null_mut())
+                + weir_tx_reap(core, 0, out.pkts.as_mut_ptr(), 4)
                 + weir_arm(core, 0)
         };
         NOSY_ANSWERS.fetch_add(u64::from(answers), Ordering::SeqCst);
@@ -247,7 +285,7 @@ fn entering_a_queue_twice_is_refused() {
     let mut out = zeroed_pkts();
     // SAFETY: a live core; the buffer lives until its cookie is back.
     unsafe {
-        assert_eq!(weir_tx_submit(core, 0, &pkt, 1), 1);
+        assert_eq!(weir_tx_submit(core, 0, &mut burst(&[pkt]), 1), 1);
         NOSY_CORE.store(null_mut(), Ordering::SeqCst);
         assert_eq!(NOSY_ANSWERS.load(Ordering::SeqCst), 0);
         assert_eq!(weir_tx_reap(core, 0, out.as_mut_ptr(), 4), 1);

@@ -4,7 +4,7 @@ use core::mem::MaybeUninit;
 
 use super::{driver, sys};
 use crate::driver::Driver;
-use crate::mem::handover::{Found, Lent, Room};
+use crate::mem::handover::{Empties, LentFrames, Places, Room};
 use crate::mem::packet::{BURST_MAX, BadPacket, Burst, Packet, RawPacket, Status};
 
 /// What a stack may ask for; all other bits are the NIC's to set.
@@ -42,6 +42,27 @@ fn room<'a>(core: *mut sys::weir_core, out: *mut sys::weir_pkt, n: u32) -> Optio
     Some((driver, Room::new(places)))
 }
 
+/// The instance, the caller's memory for a burst, and `n` or as many as that holds; `None`, and a misuse count, if an argument is
+/// no good.
+fn burst<'a>(
+    core: *mut sys::weir_core,
+    memory: *mut sys::weir_burst,
+    n: u32,
+) -> Option<(&'a Driver, &'a mut Places, usize)> {
+    let driver = driver(core)?;
+    if n == 0 {
+        return None;
+    }
+    let memory = memory.cast::<Places>();
+    if memory.is_null() || !memory.is_aligned() {
+        driver.count_misuse();
+        return None;
+    }
+    // SAFETY: the caller passes memory for a burst (header), which nobody else uses during the call; weir_burst and Places have
+    // one layout (abi.rs).
+    Some((driver, unsafe { &mut *memory }, (n as usize).min(BURST_MAX)))
+}
+
 /// Lends `n` empty buffers for receive. Returns how many were taken, from the front. A descriptor that is no good
 /// ends the burst and is counted as misuse.
 #[unsafe(no_mangle)]
@@ -53,21 +74,12 @@ pub unsafe extern "C" fn weir_rx_post(
 ) -> u32 {
     let Some((driver, raws)) = lent(core, pkts, n) else { return 0 };
     // SAFETY: the header's contract: the buffers are lent until their cookies are handed back.
-    if let Some(mut empties) = unsafe { Lent::new(raws, Found::framed) } {
-        return driver.rx_post(queue, &mut empties);
+    let mut empties = unsafe { Empties::new(raws) };
+    let taken = driver.rx_post(queue, &mut empties);
+    if empties.any_bad() {
+        driver.count_misuse();
     }
-    let mut empties = Burst::new();
-    for raw in raws {
-        let raw = RawPacket { len: 0, flags: 0, mss: 0, segs: 0, status: 0, reserved: 0, ..*raw };
-        // SAFETY: as above.
-        let Ok(packet) = (unsafe { Packet::from_raw(raw) }) else {
-            driver.count_misuse();
-            break;
-        };
-        // There are no more than a burst.
-        let _ = empties.push(packet);
-    }
-    driver.rx_post(queue, &mut empties)
+    taken
 }
 
 /// How many empty buffers [`weir_rx_post`] would take now.
@@ -81,17 +93,16 @@ pub unsafe extern "C" fn weir_rx_space(core: *mut sys::weir_core, queue: u32) ->
 pub unsafe extern "C" fn weir_rx_poll(
     core: *mut sys::weir_core,
     queue: u32,
-    out: *mut sys::weir_pkt,
+    out: *mut sys::weir_burst,
     budget: u32,
     flags: *mut u32,
 ) -> u32 {
     let (mut more, mut count) = (false, 0);
-    if let Some((driver, mut room)) = room(core, out, budget) {
-        let mut packets = Burst::new();
-        more = driver.rx_poll(queue, room.left(), &mut packets);
-        // Receive buffers have no marks.
-        room.give(&mut packets);
-        count = room.filled() as u32;
+    if let Some((driver, places, budget)) = burst(core, out, budget) {
+        let packets = places.burst();
+        more = driver.rx_poll(queue, budget, packets);
+        // They are the caller's again, where they are. Receive buffers have no marks.
+        count = packets.len() as u32;
     }
     if !flags.is_null() && flags.is_aligned() {
         // SAFETY: the caller passes null or a place for the flags.
@@ -112,16 +123,18 @@ pub unsafe extern "C" fn weir_tx_space(core: *mut sys::weir_core, queue: u32) ->
 pub unsafe extern "C" fn weir_tx_submit(
     core: *mut sys::weir_core,
     queue: u32,
-    pkts: *const sys::weir_pkt,
+    frames: *mut sys::weir_burst,
     n: u32,
 ) -> u32 {
-    let Some((driver, raws)) = lent(core, pkts, n) else { return 0 };
-    // SAFETY: the header's contract: the buffers are lent until their cookies are handed back.
-    if let Some(mut frames) = unsafe { Lent::new(raws, |found| found.said() || found.flags() & !TX_FLAGS != 0) } {
+    let Some((driver, places, n)) = burst(core, frames, n) else { return 0 };
+    // SAFETY: the header's contract: `n` are there, and the buffers are lent until their cookies are handed back.
+    let frames = unsafe { LentFrames::new(places, n, |found| found.said() || found.flags() & !TX_FLAGS != 0) };
+    if let Some(mut frames) = frames {
         return driver.tx_submit(queue, &mut frames);
     }
     let mut packets = Burst::new();
-    for raw in raws {
+    // SAFETY: as above.
+    for raw in unsafe { places.raws(n) } {
         let clean = RawPacket { flags: raw.flags & TX_FLAGS, segs: 0, status: 0, reserved: 0, ..*raw };
         // SAFETY: as above.
         let packet = match unsafe { Packet::from_raw(clean) } {

@@ -134,6 +134,24 @@ const _: () = {
         "Offset of field: weir_pkt::reserved",
     ][::core::mem::offset_of!(weir_pkt, reserved) - 52usize];
 };
+/// The packets of one call, on which the core works as they stand. `reserved` is the core's and need not be set.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct weir_burst {
+    pub reserved: u64,
+    pub pkts: [weir_pkt; 64usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of weir_burst"][::core::mem::size_of::<weir_burst>() - 3592usize];
+    ["Alignment of weir_burst"][::core::mem::align_of::<weir_burst>() - 8usize];
+    [
+        "Offset of field: weir_burst::reserved",
+    ][::core::mem::offset_of!(weir_burst, reserved) - 0usize];
+    [
+        "Offset of field: weir_burst::pkts",
+    ][::core::mem::offset_of!(weir_burst, pkts) - 8usize];
+};
 /// ---- operation tables: what the core needs from the glue ------------------------------------------------
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -1849,17 +1867,17 @@ unsafe extern "C" {
     pub fn weir_rx_poll(
         core: *mut weir_core,
         queue: u32,
-        out: *mut weir_pkt,
+        out: *mut weir_burst,
         budget: u32,
         flags: *mut u32,
     ) -> u32;
     /// How many packets weir_tx_submit would take now; dequeue no more than this from the stack.
     pub fn weir_tx_space(core: *mut weir_core, queue: u32) -> u32;
-    /// Lends n frames for transmit. Returns how many were taken, from the front.
+    /// Lends the first n frames for transmit. Returns how many were taken, from the front; the others stand as they stood.
     pub fn weir_tx_submit(
         core: *mut weir_core,
         queue: u32,
-        pkts: *const weir_pkt,
+        frames: *mut weir_burst,
         n: u32,
     ) -> u32;
     /// Progresses transmit and returns completed packets with their status.

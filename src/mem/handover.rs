@@ -2,14 +2,78 @@
 
 use core::mem::MaybeUninit;
 
-use super::packet::{Burst, Packet, PacketFlags, RawPacket};
+use super::packet::{BURST_MAX, Burst, Packet, PacketFlags, RawPacket};
 use super::ring::Consumer;
 
-/// What is found in a burst of descriptors: a bit is set if it is set in one of them. Fields share words, because nobody asks
+/// Memory for a burst that somebody else lends for a call (`weir_burst`). It is laid out as a [`Burst`], which can therefore be
+/// made there.
+#[repr(C)]
+pub struct Places {
+    pub(crate) reserved: MaybeUninit<usize>,
+    pub(crate) pkts: [MaybeUninit<RawPacket>; BURST_MAX],
+}
+
+const _: () = {
+    assert!(size_of::<Places>() == size_of::<Burst>() && align_of::<Places>() == align_of::<Burst>());
+    // SAFETY: words that may be uninitialised may be anything.
+    let words: [MaybeUninit<usize>; size_of::<Burst>() / size_of::<usize>()] =
+        unsafe { core::mem::transmute(Burst::new()) };
+    // SAFETY: nothing of a burst without packets is initialised but its length: this does not compile unless that comes first,
+    // so that all the rest are places, of the same size.
+    assert!(unsafe { words[0].assume_init() } == 0);
+};
+
+impl Places {
+    /// The first `count` of them, at most all.
+    ///
+    /// # Safety
+    /// They are initialised.
+    pub unsafe fn raws(&self, count: usize) -> &[RawPacket] {
+        let raws = self.pkts.get(..count).unwrap_or(&self.pkts);
+        // SAFETY: the caller's.
+        unsafe { &*(core::ptr::from_ref(raws) as *const [RawPacket]) }
+    }
+
+    /// All of them, as a burst without packets.
+    pub fn burst(&mut self) -> &mut Burst {
+        self.reserved.write(0);
+        // SAFETY: the layout is a burst's (see above), and its length is 0.
+        unsafe { &mut *core::ptr::from_mut(self).cast() }
+    }
+}
+
+/// What `Packet::from_raw` asks first: how often the answer was no, in a burst of descriptors. All are looked at: to stop at the
+/// first would be a branch for each.
+#[derive(Default)]
+struct Doubts {
+    nameless: u32,
+    nowhere: u32,
+    outside: u32,
+    iovas: u64,
+}
+
+impl Doubts {
+    /// Returns how long a frame may be.
+    #[inline(always)]
+    fn note(&mut self, raw: &RawPacket) -> u32 {
+        self.nameless += u32::from(raw.cookie == 0);
+        self.nowhere += u32::from(raw.base.is_null());
+        let (room, below) = raw.buf_len.overflowing_sub(raw.data_off);
+        self.outside += u32::from(below);
+        self.iovas |= raw.iova;
+        room
+    }
+
+    /// What is below the middle of a device's addresses does not pass their end.
+    fn none(&self) -> bool {
+        self.nameless | self.nowhere | self.outside == 0 && self.iovas >> 63 == 0
+    }
+}
+
+/// What is found in a burst of frames: a bit is set if it is set in one of them. Fields share words, because nobody asks
 /// about one of them alone before the end.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub struct Found {
-    len: u32,
     flags: u32,
     sums_segments: u64,
     ends: u64,
@@ -18,7 +82,6 @@ pub struct Found {
 impl Found {
     #[inline(always)]
     fn note(&mut self, raw: &RawPacket) {
-        self.len |= raw.len;
         self.flags |= raw.flags;
         self.sums_segments |= u64::from(raw.csum_start)
             | u64::from(raw.csum_stuff) << 16
@@ -38,57 +101,69 @@ impl Found {
     pub fn said(&self) -> bool {
         self.sums_segments >> 48 | self.ends != 0
     }
+}
 
-    /// There is more than empty buffers: a frame, or something about one.
-    #[must_use]
-    pub fn framed(&self) -> bool {
-        u64::from(self.len | self.flags) | self.sums_segments | self.ends != 0
+/// Where frames to transmit are.
+pub trait Frames {
+    /// The first `max` as a burst, which is `spare`, an empty one, unless all may go; and how many bytes they have, if that is known, and that
+    /// none has a status or a mark.
+    fn take<'a>(&'a mut self, max: usize, spare: &'a mut Burst) -> (&'a mut Burst, Option<u64>);
+}
+
+impl Frames for Burst {
+    fn take<'a>(&'a mut self, max: usize, _: &'a mut Burst) -> (&'a mut Burst, Option<u64>) {
+        self.truncate(max);
+        (self, None)
     }
 }
 
-/// Descriptors that can be taken as they are: packets, though not in the core's memory yet.
-pub struct Lent<'a> {
-    raws: &'a [RawPacket],
+/// Frames that can be taken as they are.
+pub struct LentFrames<'a> {
+    burst: &'a mut Burst,
+    bytes: u64,
 }
 
-impl<'a> Lent<'a> {
-    /// `None` if one of `raws` may not be sound, or if there is something in them that is unwanted. All are looked at: to stop at
-    /// the first would be a branch for each.
+impl<'a> LentFrames<'a> {
+    /// The first `count`. `None` if one of them may not be sound, or if there is something in them that is unwanted.
     ///
     /// # Safety
-    /// As for [`Packet::from_raw`], for each; and nobody else makes packets of them if there is a result.
+    /// They are initialised. As for [`Packet::from_raw`], for each; and nobody else makes packets of them if there is a result.
     #[inline(always)]
-    pub unsafe fn new(raws: &'a [RawPacket], unwanted: impl FnOnce(&Found) -> bool) -> Option<Self> {
-        // What `Packet::from_raw` asks first: how often the answer was no.
-        let (mut nameless, mut nowhere, mut outside, mut short) = (0, 0, 0, 0);
-        let mut iovas = 0;
-        let mut found = Found::default();
+    pub unsafe fn new(places: &'a mut Places, count: usize, unwanted: impl FnOnce(&Found) -> bool) -> Option<Self> {
+        // SAFETY: the caller's.
+        let raws = unsafe { places.raws(count) };
+        let (mut doubts, mut found) = (Doubts::default(), Found::default());
+        let (mut short, mut bytes) = (0, 0u64);
         for raw in raws {
-            nameless += u32::from(raw.cookie == 0);
-            nowhere += u32::from(raw.base.is_null());
-            let (room, below) = raw.buf_len.overflowing_sub(raw.data_off);
-            outside += u32::from(below);
-            short += u32::from(room < raw.len);
-            iovas |= raw.iova;
+            short += u32::from(doubts.note(raw) < raw.len);
+            bytes = bytes.wrapping_add(raw.len.into());
             found.note(raw);
         }
-        // What is below the middle of a device's addresses does not pass their end.
-        let sound = nameless | nowhere | outside | short == 0
-            && iovas >> 63 == 0
-            && (found.flags & PacketFlags::TX_CSUM_PARTIAL.bits() == 0 || raws.iter().all(RawPacket::sums_sound));
-        (sound && !unwanted(&found)).then_some(Self { raws })
+        let sums = found.flags & PacketFlags::TX_CSUM_PARTIAL.bits() == 0 || raws.iter().all(RawPacket::sums_sound);
+        if !doubts.none() || short != 0 || !sums || unwanted(&found) {
+            return None;
+        }
+        let count = raws.len();
+        let burst = places.burst();
+        // SAFETY: so many are initialised and sound, and a Packet is a RawPacket.
+        unsafe { burst.set_len(count) };
+        Some(Self { burst, bytes })
     }
+}
 
-    /// Moves all to the end of a burst, as many as fit.
-    pub fn move_to(&mut self, burst: &mut Burst) {
-        let (len, room) = (burst.len(), burst.capacity() - burst.len());
-        // SAFETY: these are the places behind those in use, of which there are so many.
-        let count = unsafe {
-            let places = burst.as_mut_ptr().add(len).cast::<MaybeUninit<Packet>>();
-            self.give_to(core::slice::from_raw_parts_mut(places, room))
-        };
-        // SAFETY: so many were filled.
-        unsafe { burst.set_len(len + count) };
+impl Frames for LentFrames<'_> {
+    fn take<'a>(&'a mut self, max: usize, spare: &'a mut Burst) -> (&'a mut Burst, Option<u64>) {
+        if self.burst.len() <= max {
+            return (self.burst, Some(self.bytes));
+        }
+        // What stays the owner's is not to be written over, which a burst would do that loses its first.
+        // SAFETY: there are more than `max`, `spare` has as many places as a burst has packets, and no packet stays in both.
+        unsafe {
+            core::ptr::copy_nonoverlapping(self.burst.as_ptr(), spare.as_mut_ptr(), max);
+            spare.set_len(max);
+            self.burst.set_len(0);
+        }
+        (spare, None)
     }
 }
 
@@ -96,25 +171,6 @@ impl<'a> Lent<'a> {
 pub trait Giver {
     /// Moves packets from the front to the front of `places`, as many as fit; returns how many, which are initialised then.
     fn give_to(&mut self, places: &mut [MaybeUninit<Packet>]) -> usize;
-
-    /// All that is there as a burst, which is `spare` unless it is one already.
-    fn as_burst<'a>(&'a mut self, spare: &'a mut Burst) -> &'a mut Burst;
-}
-
-impl Giver for Lent<'_> {
-    fn give_to(&mut self, places: &mut [MaybeUninit<Packet>]) -> usize {
-        let count = self.raws.len().min(places.len());
-        let (raws, rest) = self.raws.split_at(count);
-        // SAFETY: there are `count` of both; a Packet is a RawPacket, these are sound (see `new`), and they are cut off here.
-        unsafe { core::ptr::copy_nonoverlapping(raws.as_ptr(), places.as_mut_ptr().cast(), count) };
-        self.raws = rest;
-        count
-    }
-
-    fn as_burst<'a>(&'a mut self, spare: &'a mut Burst) -> &'a mut Burst {
-        self.move_to(spare);
-        spare
-    }
 }
 
 impl Giver for Burst {
@@ -125,9 +181,51 @@ impl Giver for Burst {
         }
         count
     }
+}
 
-    fn as_burst<'a>(&'a mut self, _: &'a mut Burst) -> &'a mut Burst {
-        self
+/// Empty buffers that are lent, and looked at where they move: no more than where they are is taken over. One that is not sound
+/// ends them.
+pub struct Empties<'a> {
+    raws: &'a [RawPacket],
+}
+
+impl<'a> Empties<'a> {
+    /// All of `raws`.
+    ///
+    /// # Safety
+    /// As for [`Packet::from_raw`], for each that is sound; and nobody else makes packets of them.
+    #[must_use]
+    pub unsafe fn new(raws: &'a [RawPacket]) -> Self {
+        Self { raws }
+    }
+
+    /// One of those that are left is not sound.
+    #[must_use]
+    pub fn any_bad(&self) -> bool {
+        // SAFETY: nobody gets the packet.
+        self.raws.iter().any(|raw| unsafe { Packet::from_raw(raw.emptied()) }.is_err())
+    }
+}
+
+impl Giver for Empties<'_> {
+    fn give_to(&mut self, places: &mut [MaybeUninit<Packet>]) -> usize {
+        let mut doubts = Doubts::default();
+        for (place, raw) in places.iter_mut().zip(self.raws) {
+            doubts.note(raw);
+            // SAFETY: a Packet is a RawPacket. Whether it is sound is seen below, before anybody makes use of it.
+            unsafe { raw.write_emptied(place.as_mut_ptr().cast()) };
+        }
+        let most = self.raws.len().min(places.len());
+        let count = if doubts.none() {
+            most
+        } else {
+            // SAFETY: nobody gets the packet.
+            let sound = |raw: &&RawPacket| unsafe { Packet::from_raw(raw.emptied()) }.is_ok();
+            self.raws.iter().take(most).take_while(sound).count()
+        };
+        // They are cut off: this is the only time that packets are made of them.
+        self.raws = self.raws.get(count..).unwrap_or_default();
+        count
     }
 }
 

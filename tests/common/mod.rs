@@ -196,9 +196,13 @@ impl Queue {
     }
 
     pub fn submit_raw(&mut self, pkts: &[sys::weir_pkt]) -> usize {
+        let mut lent = burst(pkts);
         // SAFETY: a live core; the descriptors' buffers stay where they are until they come back.
-        let taken = unsafe { weir_tx_submit(self.core.0, self.index, pkts.as_ptr(), pkts.len() as u32) } as usize;
+        let taken = unsafe { weir_tx_submit(self.core.0, self.index, &mut lent, pkts.len() as u32) } as usize;
         pkts.iter().skip(taken).for_each(|pkt| self.keep(pkt));
+        for (pkt, left) in pkts.iter().zip(&lent.pkts).skip(taken) {
+            assert_eq!((pkt.cookie, pkt.base, pkt.len), (left.cookie, left.base, left.len), "not taken, yet changed");
+        }
         taken
     }
 
@@ -207,12 +211,11 @@ impl Queue {
         unsafe { weir_tx_space(self.core.0, self.index) as usize }
     }
 
-    fn collect(&mut self, call: impl FnOnce(&mut [sys::weir_pkt; 64]) -> u32) -> Vec<sys::weir_pkt> {
-        // SAFETY: weir_pkt is numbers and a pointer.
-        let mut out: [sys::weir_pkt; 64] = unsafe { std::mem::zeroed() };
+    fn collect(&mut self, call: impl FnOnce(&mut sys::weir_burst) -> u32) -> Vec<sys::weir_pkt> {
+        let mut out = burst(&[]);
         let count = call(&mut out) as usize;
-        out[..count].iter().for_each(|pkt| self.take_back(pkt));
-        out[..count].to_vec()
+        out.pkts[..count].iter().for_each(|pkt| self.take_back(pkt));
+        out.pkts[..count].to_vec()
     }
 
     /// One turn of the poll sequence; true if something happened.
@@ -220,7 +223,7 @@ impl Queue {
         let (core, index) = (self.core.0, self.index);
         let mut flags = 0;
         // SAFETY: a live core, room for a burst.
-        let got = self.collect(|out| unsafe { weir_rx_poll(core, index, out.as_mut_ptr(), 64, &mut flags) });
+        let got = self.collect(|out| unsafe { weir_rx_poll(core, index, out, 64, &mut flags) });
         for pkt in &got {
             let (at, len) = (pkt.data_off as usize, pkt.len as usize);
             assert_eq!(pkt.data_off, HEADROOM);
@@ -228,7 +231,7 @@ impl Queue {
         }
         self.refill();
         // SAFETY: as above.
-        let done = self.collect(|out| unsafe { weir_tx_reap(core, index, out.as_mut_ptr(), 64) });
+        let done = self.collect(|out| unsafe { weir_tx_reap(core, index, out.pkts.as_mut_ptr(), 64) });
         self.completed.extend(done.iter().map(|pkt| pkt.status));
         // SAFETY: a live core.
         let again = unsafe { weir_arm(core, index) } != 0;
@@ -240,7 +243,7 @@ impl Queue {
         loop {
             let (core, index) = (self.core.0, self.index);
             // SAFETY: a live core, room for a burst.
-            let back = self.collect(|out| unsafe { weir_reclaim(core, index, out.as_mut_ptr(), 64) });
+            let back = self.collect(|out| unsafe { weir_reclaim(core, index, out.pkts.as_mut_ptr(), 64) });
             if back.is_empty() {
                 break;
             }
@@ -249,6 +252,16 @@ impl Queue {
         }
         assert_eq!(self.lent(), 0, "queue {} did not get everything back", self.index);
     }
+}
+
+/// The first of `pkts`, as many as fit.
+pub fn burst(pkts: &[sys::weir_pkt]) -> sys::weir_burst {
+    // SAFETY: weir_burst is numbers and pointers.
+    let mut burst: sys::weir_burst = unsafe { std::mem::zeroed() };
+    // The core's own, whatever is there.
+    burst.reserved = u64::MAX;
+    burst.pkts.iter_mut().zip(pkts).for_each(|(place, pkt)| *place = *pkt);
+    burst
 }
 
 /// One NIC instance with its glue.

@@ -286,20 +286,24 @@ impl Shard {
         self.tx.space()
     }
 
-    /// Takes frames from the front of `burst`; returns how many. What is not taken is cut off: its handles end, and
-    /// the packets stay the caller's.
-    pub fn tx_submit(&mut self, burst: &mut Burst) -> usize {
+    /// Frames that [`Shard::tx_submit`] takes.
+    pub fn tx_room(&self) -> usize {
+        self.tx.room()
+    }
+
+    /// Takes the frames of `burst`, at most [`Shard::tx_room`]; returns how many. `bytes`: of all of them, if it is known and also
+    /// that none has a status or a mark.
+    pub fn tx_submit(&mut self, burst: &mut Burst, bytes: Option<u64>) -> usize {
         let (common, counters) = (&*self.common, &*self.counters);
-        burst.truncate(self.tx.room());
         let taken = burst.len();
         if taken == 0 {
             return 0;
         }
         let start_ns = common.host.now_ns();
-        self.tx.take(burst);
+        let (bytes, all_good) = self.tx.take(burst, bytes);
         counters.tx_dequeued.add(taken as u64);
-        counters.tx_bytes.add(burst.iter().fold(0u64, |sum, packet| sum.saturating_add(packet.len() as u64)));
-        if burst.iter().any(|packet| packet.status() != Status::Ok) {
+        counters.tx_bytes.add(bytes);
+        if !all_good {
             for packet in core::mem::take(burst) {
                 if packet.status() == Status::Ok {
                     // It was there before, so it fits.

@@ -88,13 +88,27 @@ impl Tx {
         self.limit.saturating_sub(self.lent)
     }
 
-    /// Notes frames taken from the glue, at most [`Tx::room`], and marks them as this shard's.
-    pub fn take(&mut self, burst: &mut Burst) {
+    /// Notes frames taken from the glue, at most [`Tx::room`], and marks them as this shard's. Returns their bytes, and whether none
+    /// has a status. `bytes`: if that is known, and that none has a mark either.
+    pub fn take(&mut self, burst: &mut Burst, bytes: Option<u64>) -> (u64, bool) {
         self.lent = self.lent.saturating_add(burst.len());
-        let shard = u8::try_from(self.index).unwrap_or(u8::MAX);
-        for packet in burst {
-            packet.set_shard(shard);
+        if let Some(bytes) = bytes
+            && self.index == 0
+        {
+            // The first shard's mark is none.
+            return (bytes, true);
         }
+        let shard = u8::try_from(self.index).unwrap_or(u8::MAX);
+        let (mut bytes, mut all_good) = (0u64, true);
+        for packet in burst {
+            // What is written here waits to be read as a whole soon.
+            if packet.shard() != shard {
+                packet.set_shard(shard);
+            }
+            bytes = bytes.saturating_add(packet.len() as u64);
+            all_good &= packet.status() == Status::Ok;
+        }
+        (bytes, all_good)
     }
 
     /// Sends a frame to the shard that its flow belongs to.

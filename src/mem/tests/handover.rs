@@ -3,8 +3,8 @@
 use core::mem::MaybeUninit;
 
 use super::raw;
-use crate::mem::handover::{Giver, Lent, Room, Taker};
-use crate::mem::packet::RawPacket;
+use crate::mem::handover::{Empties, Frames, Giver, LentFrames, Places, Room, Taker};
+use crate::mem::packet::{BURST_MAX, RawPacket};
 use crate::mem::ring::channel;
 use crate::mem::{Burst, Packet, Status};
 use alloc::vec;
@@ -44,41 +44,86 @@ fn any_raw() -> impl Strategy<Value = RawPacket> {
     )
 }
 
+/// The same descriptors in memory that is lent for a call.
+fn places(raws: &[RawPacket]) -> Places {
+    let mut places = Places { reserved: MaybeUninit::uninit(), pkts: [const { MaybeUninit::uninit() }; BURST_MAX] };
+    for (place, raw) in places.pkts.iter_mut().zip(raws) {
+        place.write(*raw);
+    }
+    places
+}
+
+fn sound(raw: &RawPacket) -> bool {
+    // SAFETY: no buffer is touched.
+    unsafe { Packet::from_raw(*raw) }.is_ok()
+}
+
 proptest! {
     /// What is taken together is what is taken one by one, but for a device's addresses in the upper half.
     #[test]
-    fn a_burst_is_sound_if_each_is(raws in prop::collection::vec(any_raw(), 0..4)) {
-        // SAFETY: no buffer is touched.
-        let sound = |raw: &RawPacket| unsafe { Packet::from_raw(*raw) }.is_ok();
-        let upper = |raw: &RawPacket| raw.iova >> 63 == 1;
-        // SAFETY: as above.
-        let lent = unsafe { Lent::new(&raws, |found| found.said()) };
+    fn a_burst_is_sound_if_each_is(raws in prop::collection::vec(any_raw(), 0..10)) {
+        let mut places = places(&raws);
+        // SAFETY: as many are there; no buffer is touched.
+        let lent = unsafe { LentFrames::new(&mut places, raws.len(), |found| found.said()) };
         let wanted = raws.iter().all(|raw| raw.status == 0);
-        if raws.iter().any(upper) {
+        if raws.iter().any(|raw| raw.iova >> 63 == 1) {
             prop_assert!(lent.is_none());
-        } else {
-            prop_assert_eq!(lent.is_some(), wanted && raws.iter().all(sound));
+            return Ok(());
+        }
+        prop_assert_eq!(lent.is_some(), wanted && raws.iter().all(sound));
+        if let Some(mut lent) = lent {
+            let mut spare = Burst::new();
+            let (burst, bytes) = lent.take(BURST_MAX, &mut spare);
+            prop_assert_eq!(cookies(burst), raws.iter().map(|raw| raw.cookie).collect::<Vec<_>>());
+            prop_assert_eq!(bytes, Some(raws.iter().map(|raw| u64::from(raw.len)).sum()));
+        }
+    }
+
+    /// Buffers move up to the first that is not sound.
+    #[test]
+    fn empty_buffers_move_while_they_are_sound(raws in prop::collection::vec(any_raw(), 0..10), room in 0usize..10) {
+        let mut out = [const { MaybeUninit::uninit() }; BURST_MAX];
+        // SAFETY: no buffer is touched.
+        let mut empties = unsafe { Empties::new(&raws) };
+        let count = empties.give_to(&mut out[..room]);
+        let emptied: Vec<_> = raws.iter().map(RawPacket::emptied).collect();
+        let good = emptied.iter().take_while(|raw| sound(raw)).count();
+        prop_assert_eq!(count, good.min(room));
+        prop_assert_eq!(empties.any_bad(), emptied.iter().skip(count).any(|raw| !sound(raw)));
+        for (place, raw) in out.iter().zip(&emptied).take(count) {
+            // SAFETY: so many were filled.
+            let packet = unsafe { place.assume_init_ref() };
+            prop_assert_eq!((packet.cookie(), packet.headroom(), packet.len()), (raw.cookie, raw.data_off as usize, 0));
         }
     }
 }
 
 #[test]
-fn lent_packets_move_while_there_is_room() {
+fn frames_that_stay_are_not_touched() {
     let mut buffer = [0; 100];
     let raws = raws(&mut buffer, 3);
-    // SAFETY: the buffer is not touched.
-    let mut lent = unsafe { Lent::new(&raws, |_| false) }.unwrap();
-    let mut burst: Burst = (10..73).map(|cookie| Packet::refused(cookie, Status::Ok)).collect();
-    lent.move_to(&mut burst);
-    assert_eq!((burst.len(), burst.last().unwrap().cookie()), (64, 1));
-    let mut rest = Burst::new();
-    lent.move_to(&mut rest);
-    assert_eq!(cookies(&rest), [2, 3]);
-    lent.move_to(&mut rest);
-    assert_eq!(rest.len(), 2, "they moved");
-    let mut places = [const { MaybeUninit::uninit() }; 1];
-    assert_eq!(rest.give_to(&mut places), 1);
-    assert_eq!(cookies(&rest), [3]);
+    for max in 0..4 {
+        let mut places = places(&raws);
+        // SAFETY: as many are there; the buffer is not touched.
+        let mut lent = unsafe { LentFrames::new(&mut places, 3, |_| false) }.unwrap();
+        let mut spare = Burst::new();
+        let (burst, bytes) = lent.take(max, &mut spare);
+        assert_eq!((burst.len(), bytes.is_some()), (max, max == 3));
+        burst.clear();
+        // SAFETY: as above.
+        let left = unsafe { places.raws(3) }.iter().skip(max).map(|raw| raw.cookie);
+        assert!(left.eq((1..=3).skip(max)), "{max}");
+    }
+    let mut burst: Burst = (1..=3).map(|cookie| Packet::refused(cookie, Status::Ok)).collect();
+    assert_eq!(cookies(burst.take(2, &mut Burst::new()).0), [1, 2]);
+}
+
+#[test]
+fn packets_move_while_there_is_room() {
+    let mut burst: Burst = (1..=3).map(|cookie| Packet::refused(cookie, Status::Ok)).collect();
+    let mut out = [const { MaybeUninit::uninit() }; 1];
+    assert_eq!(burst.give_to(&mut out), 1);
+    assert_eq!(cookies(&burst), [2, 3]);
 }
 
 #[test]

@@ -19,8 +19,8 @@ static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 /* Frames to transmit. Returns how many were taken. */
 uint32_t weir_bench_glue_submit(weir_core *core, struct packet *const *packets, uint32_t n)
 {
-    weir_pkt frames[WEIR_BURST_MAX];
-    weir_pkt *next = frames;
+    weir_burst frames;
+    weir_pkt *next = frames.pkts;
     const uint32_t most = least(least(n, weir_tx_space(core, 0)), WEIR_BURST_MAX);
     for (uint32_t i = 0; i < most; ++i) {
         const struct packet *packet = packets[i];
@@ -43,7 +43,7 @@ uint32_t weir_bench_glue_submit(weir_core *core, struct packet *const *packets, 
             };
         }
     }
-    return weir_tx_submit(core, 0, frames, (uint32_t)(next - frames));
+    return weir_tx_submit(core, 0, &frames, (uint32_t)(next - frames.pkts));
 }
 
 /* Empty packets to receive into. Returns how many were taken. */
@@ -78,16 +78,16 @@ uint32_t weir_bench_glue_refill(weir_core *core, struct packet *const *packets, 
 /* Received frames. Returns how many, with their packets. */
 uint32_t weir_bench_glue_receive(weir_core *core, struct packet **packets, uint32_t n)
 {
-    weir_pkt frames[WEIR_BURST_MAX];
+    weir_burst frames;
     uint32_t flags = 0;
-    const uint32_t count = weir_rx_poll(core, 0, frames, n, &flags);
+    const uint32_t count = weir_rx_poll(core, 0, &frames, n, &flags);
     for (uint32_t i = 0; i < count; ++i) {
-        struct packet *packet = (struct packet *)(uintptr_t)frames[i].cookie;
-        packet->offset = frames[i].data_off;
-        packet->len = frames[i].len;
-        packet->flags = frames[i].flags;
-        packet->mss = frames[i].mss;
-        packet->segs = frames[i].segs;
+        struct packet *packet = (struct packet *)(uintptr_t)frames.pkts[i].cookie;
+        packet->offset = frames.pkts[i].data_off;
+        packet->len = frames.pkts[i].len;
+        packet->flags = frames.pkts[i].flags;
+        packet->mss = frames.pkts[i].mss;
+        packet->segs = frames.pkts[i].segs;
         packets[i] = packet;
     }
     return count;

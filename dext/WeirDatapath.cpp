@@ -58,9 +58,9 @@ void giveBack(Queue &queue, IOUserNetworkPacket **packets, uint32_t n)
     }
 }
 
-/* Writes a descriptor that says where the packet's memory is, every field once. False, and the memory must not be touched,
- * for an address that cannot be a mapped buffer or an offset and length that leave it. */
-bool locate(Queue &queue, IOUserNetworkPacket *packet, uint64_t kind, uint32_t len, weir_pkt &pkt)
+/* Where the packet's memory is. False, and the memory must not be touched, for an address that cannot be a mapped buffer or
+ * an offset and length that leave it. */
+bool locate(Queue &queue, IOUserNetworkPacket *packet, uint64_t kind, uint32_t len, weir_empty &buffer)
 {
     const uint32_t size = queue.owner->ivars->bufferSize;
     const uint64_t base = packet->getDataVirtualAddress();
@@ -68,12 +68,30 @@ bool locate(Queue &queue, IOUserNetworkPacket *packet, uint64_t kind, uint32_t l
     if (base < kLowestAddress || base > UINTPTR_MAX - size || offset > size || len > size - offset) {
         return false;
     }
-    pkt = {
+    buffer = {
         .cookie = toCookie(packet, kind),
         .base = reinterpret_cast<uint8_t *>(static_cast<uintptr_t>(base)),
         .iova = queue.owner->ivars->device == nullptr ? 0 : packet->getDataIOVirtualAddress(),
         .buf_len = size,
         .data_off = offset,
+    };
+    return true;
+}
+
+/* A frame to transmit, every field written once. False as above, or if the packet asks for what its headers do not allow. */
+bool describe(Queue &queue, IOUserNetworkPacket *packet, weir_pkt &frame)
+{
+    const uint32_t len = packet->getDataLength();
+    weir_empty buffer;
+    if (len == 0 || !locate(queue, packet, kCookieTx, len, buffer)) {
+        return false;
+    }
+    frame = {
+        .cookie = buffer.cookie,
+        .base = buffer.base,
+        .iova = buffer.iova,
+        .buf_len = buffer.buf_len,
+        .data_off = buffer.data_off,
         .len = len,
         .flags = 0,
         .csum_start = 0,
@@ -83,7 +101,7 @@ bool locate(Queue &queue, IOUserNetworkPacket *packet, uint64_t kind, uint32_t l
         .status = WEIR_OK,
         .reserved = 0,
     };
-    return true;
+    return describeTxOffload(packet, frame);
 }
 
 /* Finished transmissions: to the completion queue. Returns how many. */
@@ -119,14 +137,12 @@ uint32_t submitTx(Queue &queue, weir_core *core)
     uint32_t good = 0;
     uint32_t refused = 0;
     for (uint32_t i = 0; i < n; ++i) {
-        const uint32_t len = packets[i]->getDataLength();
-        weir_pkt &frame = frames.pkts[good];
-        if (len == 0 || !locate(queue, packets[i], kCookieTx, len, frame) || !describeTxOffload(packets[i], frame)) {
+        if (describe(queue, packets[i], frames.pkts[good])) {
+            ++good;
+        } else {
             packets[i]->setCompletionStatus(kIOReturnBadArgument);
             bad[refused++] = packets[i];
-            continue;
         }
-        ++good;
     }
     count(queue.counters.tx_bad_address, refused);
 
@@ -153,7 +169,7 @@ uint32_t refillRx(Queue &queue, weir_core *core)
     }
     count(queue.counters.rx_dequeued, n);
 
-    weir_pkt empties[kBurst];
+    weir_empty empties[kBurst];
     IOUserNetworkPacket *bad[kBurst];
     uint32_t good = 0;
     uint32_t refused = 0;

@@ -18,6 +18,7 @@
  */
 #ifndef WEIR_CORE_H
 #define WEIR_CORE_H
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -87,8 +88,8 @@ typedef struct weir_pkt {
     uint8_t *base;        /* buffer base in this process */
     uint64_t iova;        /* buffer base for the device; 0 where there is none */
     uint32_t buf_len;     /* bytes at base */
-    uint32_t data_off;    /* where the frame starts; for an empty RX buffer the headroom to leave */
-    uint32_t len;         /* frame length in bytes without FCS; 0 for an empty RX buffer */
+    uint32_t data_off;    /* where the frame starts */
+    uint32_t len;         /* frame length in bytes without FCS; 0 for an RX buffer that is reclaimed */
     uint32_t flags;       /* WEIR_PKT_* */
     uint16_t csum_start;  /* from the start of the frame, bytes */
     uint16_t csum_stuff;  /* from the start of the frame, bytes */
@@ -97,7 +98,18 @@ typedef struct weir_pkt {
     int32_t status;       /* completions: weir_status; WEIR_OK = sent, else why not */
     uint32_t reserved;    /* 0 */
 } weir_pkt;
+WEIR_STATIC_ASSERT(sizeof(weir_pkt) == 56, "weir_pkt layout");
 WEIR_STATIC_ASSERT(offsetof(weir_pkt, buf_len) == 24 && offsetof(weir_pkt, csum_start) == 40, "weir_pkt layout");
+
+/* One empty buffer to receive into; its fields are a weir_pkt's first ones. */
+typedef struct weir_empty {
+    uint64_t cookie;
+    uint8_t *base;
+    uint64_t iova;
+    uint32_t buf_len;
+    uint32_t data_off; /* the headroom to leave */
+} weir_empty;
+WEIR_STATIC_ASSERT(sizeof(weir_empty) == 32, "weir_empty layout");
 
 /* The packets of one call, on which the core works as they stand. `reserved` is the core's and need not be set. */
 typedef struct weir_burst {
@@ -290,7 +302,7 @@ void weir_destroy(weir_core *core);
 /* ---- data path: one caller per queue at a time ------------------------------------------------------------ */
 
 /* Lends n empty buffers for receive. Returns how many were taken, from the front. */
-uint32_t weir_rx_post(weir_core *core, uint32_t queue, const weir_pkt *pkts, uint32_t n);
+uint32_t weir_rx_post(weir_core *core, uint32_t queue, const weir_empty *empties, uint32_t n);
 /* How many empty buffers weir_rx_post would take now. */
 uint32_t weir_rx_space(weir_core *core, uint32_t queue);
 
@@ -561,32 +573,6 @@ typedef struct weir_histogram {
 } weir_histogram;
 WEIR_STATIC_ASSERT(sizeof(weir_histogram) == 520, "weir_histogram layout");
 
-enum {
-    WEIR_EVENT_LOG = 1,     /* a rule with `log` matched */
-    WEIR_EVENT_LINK = 2,
-    WEIR_EVENT_RULESET = 3, /* rule = number of rules, reason = epoch */
-    WEIR_EVENT_MISUSE = 4,
-};
-typedef struct weir_event {
-    uint64_t time_ns;  /* 0 = not known */
-    uint32_t kind;     /* WEIR_EVENT_* */
-    uint32_t rule;     /* 0xffffffff = no rule */
-    uint8_t direction; /* 1 in, 2 out */
-    uint8_t action;    /* 0 pass, 1 block */
-    uint8_t reason;    /* WEIR_DROP_*; 255 = none */
-    uint8_t protocol;  /* IP protocol; 255 = not IP */
-    uint16_t ethertype;
-    uint16_t vlan;     /* outermost TCI; 0 = untagged */
-    uint16_t sport;
-    uint16_t dport;
-    uint16_t len;      /* frame length, at most 65535 */
-    uint8_t family;    /* 0 none, 4, 6 */
-    uint8_t reserved;
-    uint8_t src[16];   /* IPv4 in the first four bytes */
-    uint8_t dst[16];
-} weir_event;
-WEIR_STATIC_ASSERT(sizeof(weir_event) == 64, "weir_event layout");
-
 /* ---- hooks that the glue defines for a core built for the dext (feature "dext") -------------------------- */
 
 void *weir_hook_alloc(size_t size, size_t align);
@@ -597,4 +583,5 @@ void weir_hook_abort(const char *text, size_t len);
 #ifdef __cplusplus
 }
 #endif
+
 #endif /* WEIR_CORE_H */

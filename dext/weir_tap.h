@@ -50,4 +50,30 @@ uint64_t weir_tap_size(weir_core *core, const void *req, size_t req_len, uint32_
 weir_status weir_tap_attach(weir_core *core, uint32_t tap, const void *req, size_t req_len, uint8_t *mem, uint64_t len);
 weir_status weir_tap_detach(weir_core *core, uint32_t tap);
 
+enum {
+    WEIR_EVENT_LOG = 1,     /* a rule with `log` matched */
+    WEIR_EVENT_LINK = 2,
+    WEIR_EVENT_RULESET = 3, /* rule = number of rules, reason = epoch */
+    WEIR_EVENT_MISUSE = 4,
+};
+typedef struct weir_event {
+    uint64_t time_ns;  /* 0 = not known */
+    uint32_t kind;     /* WEIR_EVENT_* */
+    uint32_t rule;     /* 0xffffffff = no rule */
+    uint8_t direction; /* 1 in, 2 out */
+    uint8_t action;    /* 0 pass, 1 block */
+    uint8_t reason;    /* WEIR_DROP_*; 255 = none */
+    uint8_t protocol;  /* IP protocol; 255 = not IP */
+    uint16_t ethertype;
+    uint16_t vlan;     /* outermost TCI; 0 = untagged */
+    uint16_t sport;
+    uint16_t dport;
+    uint16_t len;      /* frame length, at most 65535 */
+    uint8_t family;    /* 0 none, 4, 6 */
+    uint8_t reserved;
+    uint8_t src[16];   /* IPv4 in the first four bytes */
+    uint8_t dst[16];
+} weir_event;
+WEIR_STATIC_ASSERT(sizeof(weir_event) == 64, "weir_event layout");
+
 #endif /* WEIR_TAP_H */

@@ -25,7 +25,7 @@ pub use usb::{weir_usb_complete, weir_usb_probe};
 
 use crate::control;
 use crate::driver::{Driver, Error};
-use crate::mem::handover::Places;
+use crate::mem::handover::{Places, RawEmpty};
 use crate::mem::packet::RawPacket;
 use crate::telemetry::DropReason;
 
@@ -95,6 +95,7 @@ macro_rules! same_layout {
 const _: () = {
     same_layout!(RawPacket, sys::weir_pkt: cookie, base, iova, buf_len, data_off, len, flags, csum_start,
         csum_stuff, mss, segs, status, reserved);
+    same_layout!(RawEmpty, sys::weir_empty: cookie, base, iova, buf_len, data_off);
     same_layout!(Places, sys::weir_burst: reserved, pkts);
     assert!(crate::mem::packet::BURST_MAX == sys::WEIR_BURST_MAX as usize);
     assert!(crate::telemetry::DROP_REASONS == sys::WEIR_DROP_REASONS as usize);

@@ -4,26 +4,30 @@ use core::mem::MaybeUninit;
 
 use super::{driver, sys};
 use crate::driver::Driver;
-use crate::mem::handover::{Empties, LentFrames, Places, Room};
+use crate::mem::handover::{Empties, LentFrames, Places, RawEmpty, Room};
 use crate::mem::packet::{BURST_MAX, BadPacket, Burst, Packet, RawPacket, Status};
 
 /// What a stack may ask for; all other bits are the NIC's to set.
 const TX_FLAGS: u32 =
     sys::WEIR_PKT_TX_CSUM_IP4 | sys::WEIR_PKT_TX_CSUM_PARTIAL | sys::WEIR_PKT_TX_TSO4 | sys::WEIR_PKT_TX_TSO6;
 
-/// The instance and the first `n` of the caller's packets, at most a burst; `None`, and a misuse count, if an argument is no good.
-fn lent<'a>(core: *mut sys::weir_core, pkts: *const sys::weir_pkt, n: u32) -> Option<(&'a Driver, &'a [RawPacket])> {
+/// The instance and the first `n` of the caller's buffers, at most a burst; `None`, and a misuse count, if an argument is no good.
+fn lent<'a>(
+    core: *mut sys::weir_core,
+    empties: *const sys::weir_empty,
+    n: u32,
+) -> Option<(&'a Driver, &'a [RawEmpty])> {
     let driver = driver(core)?;
     if n == 0 {
         return None;
     }
-    let pkts = pkts.cast::<RawPacket>();
-    if pkts.is_null() || !pkts.is_aligned() {
+    let empties = empties.cast::<RawEmpty>();
+    if empties.is_null() || !empties.is_aligned() {
         driver.count_misuse();
         return None;
     }
-    // SAFETY: the caller passes `n` descriptors (header); weir_pkt and RawPacket have one layout (abi.rs).
-    Some((driver, unsafe { core::slice::from_raw_parts(pkts, (n as usize).min(BURST_MAX)) }))
+    // SAFETY: the caller passes `n` of them (header); weir_empty and RawEmpty have one layout (abi.rs).
+    Some((driver, unsafe { core::slice::from_raw_parts(empties, (n as usize).min(BURST_MAX)) }))
 }
 
 /// The instance and the caller's room for packets, at most a burst; `None`, and a misuse count, if an argument is no good.
@@ -69,10 +73,10 @@ fn burst<'a>(
 pub unsafe extern "C" fn weir_rx_post(
     core: *mut sys::weir_core,
     queue: u32,
-    pkts: *const sys::weir_pkt,
+    empties: *const sys::weir_empty,
     n: u32,
 ) -> u32 {
-    let Some((driver, raws)) = lent(core, pkts, n) else { return 0 };
+    let Some((driver, raws)) = lent(core, empties, n) else { return 0 };
     // SAFETY: the header's contract: the buffers are lent until their cookies are handed back.
     let mut empties = unsafe { Empties::new(raws) };
     let taken = driver.rx_post(queue, &mut empties);

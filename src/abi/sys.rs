@@ -75,9 +75,9 @@ pub struct weir_pkt {
     pub iova: u64,
     /// bytes at base
     pub buf_len: u32,
-    /// where the frame starts; for an empty RX buffer the headroom to leave
+    /// where the frame starts
     pub data_off: u32,
-    /// frame length in bytes without FCS; 0 for an empty RX buffer
+    /// frame length in bytes without FCS; 0 for an RX buffer that is reclaimed
     pub len: u32,
     /// WEIR_PKT_*
     pub flags: u32,
@@ -133,6 +133,37 @@ const _: () = {
     [
         "Offset of field: weir_pkt::reserved",
     ][::core::mem::offset_of!(weir_pkt, reserved) - 52usize];
+};
+/// One empty buffer to receive into; its fields are a weir_pkt's first ones.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct weir_empty {
+    pub cookie: u64,
+    pub base: *mut u8,
+    pub iova: u64,
+    pub buf_len: u32,
+    /// the headroom to leave
+    pub data_off: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of weir_empty"][::core::mem::size_of::<weir_empty>() - 32usize];
+    ["Alignment of weir_empty"][::core::mem::align_of::<weir_empty>() - 8usize];
+    [
+        "Offset of field: weir_empty::cookie",
+    ][::core::mem::offset_of!(weir_empty, cookie) - 0usize];
+    [
+        "Offset of field: weir_empty::base",
+    ][::core::mem::offset_of!(weir_empty, base) - 8usize];
+    [
+        "Offset of field: weir_empty::iova",
+    ][::core::mem::offset_of!(weir_empty, iova) - 16usize];
+    [
+        "Offset of field: weir_empty::buf_len",
+    ][::core::mem::offset_of!(weir_empty, buf_len) - 24usize];
+    [
+        "Offset of field: weir_empty::data_off",
+    ][::core::mem::offset_of!(weir_empty, data_off) - 28usize];
 };
 /// The packets of one call, on which the core works as they stand. `reserved` is the core's and need not be set.
 #[repr(C)]
@@ -1346,48 +1377,139 @@ const _: () = {
         "Offset of field: weir_tap_info::lost",
     ][::core::mem::offset_of!(weir_tap_info, lost) - 24usize];
 };
-pub const WEIR_DROP_MATCH: _bindgen_ty_13 = 0;
-pub const WEIR_DROP_BAD_OFFSET: _bindgen_ty_13 = 1;
-pub const WEIR_DROP_FRAGMENT: _bindgen_ty_13 = 2;
-pub const WEIR_DROP_SHORT: _bindgen_ty_13 = 3;
-pub const WEIR_DROP_NORMALIZE: _bindgen_ty_13 = 4;
-pub const WEIR_DROP_MEMORY: _bindgen_ty_13 = 5;
-pub const WEIR_DROP_BAD_TIMESTAMP: _bindgen_ty_13 = 6;
-pub const WEIR_DROP_CONGESTION: _bindgen_ty_13 = 7;
-pub const WEIR_DROP_IP_OPTION: _bindgen_ty_13 = 8;
-pub const WEIR_DROP_PROTO_CKSUM: _bindgen_ty_13 = 9;
-pub const WEIR_DROP_STATE_MISMATCH: _bindgen_ty_13 = 10;
-pub const WEIR_DROP_STATE_INSERT: _bindgen_ty_13 = 11;
-pub const WEIR_DROP_STATE_LIMIT: _bindgen_ty_13 = 12;
-pub const WEIR_DROP_SRC_LIMIT: _bindgen_ty_13 = 13;
-pub const WEIR_DROP_SYNPROXY: _bindgen_ty_13 = 14;
-pub const WEIR_DROP_DUMMYNET: _bindgen_ty_13 = 15;
-pub const WEIR_DROP_INVALID_PORT: _bindgen_ty_13 = 16;
-/// shorter than an Ethernet header
-pub const WEIR_DROP_RUNT: _bindgen_ty_13 = 17;
-/// longer than the MTU allows, or than the buffer
-pub const WEIR_DROP_GIANT: _bindgen_ty_13 = 18;
-/// not for this station
-pub const WEIR_DROP_MAC_FILTER: _bindgen_ty_13 = 19;
-/// transmit without a link
-pub const WEIR_DROP_NO_CARRIER: _bindgen_ty_13 = 20;
-/// nothing posted to receive into
-pub const WEIR_DROP_NO_BUFFER: _bindgen_ty_13 = 21;
-/// offset, length or checksum metadata outside the buffer
-pub const WEIR_DROP_BAD_DESCRIPTOR: _bindgen_ty_13 = 22;
-/// the ring to the flow's own shard was full
-pub const WEIR_DROP_STEER_FULL: _bindgen_ty_13 = 23;
-/// the interface went down with the frame in hand
-pub const WEIR_DROP_DISABLED: _bindgen_ty_13 = 24;
-/// the device reported an error
-pub const WEIR_DROP_DEVICE: _bindgen_ty_13 = 25;
-/// WEIR_MODE_BLOCK
-pub const WEIR_DROP_ADMIN: _bindgen_ty_13 = 26;
-/// asks for an offload that does not fit the frame
-pub const WEIR_DROP_OFFLOAD: _bindgen_ty_13 = 27;
-pub const WEIR_DROP_REASONS: _bindgen_ty_13 = 32;
-/// Why a frame was dropped. 0..16 are pf's (PFRES_*), under pf's names; the rest are the NIC's own.
+/// a rule with `log` matched
+pub const WEIR_EVENT_LOG: _bindgen_ty_13 = 1;
+pub const WEIR_EVENT_LINK: _bindgen_ty_13 = 2;
+/// rule = number of rules, reason = epoch
+pub const WEIR_EVENT_RULESET: _bindgen_ty_13 = 3;
+pub const WEIR_EVENT_MISUSE: _bindgen_ty_13 = 4;
 pub type _bindgen_ty_13 = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct weir_event {
+    /// 0 = not known
+    pub time_ns: u64,
+    /// WEIR_EVENT_*
+    pub kind: u32,
+    /// 0xffffffff = no rule
+    pub rule: u32,
+    /// 1 in, 2 out
+    pub direction: u8,
+    /// 0 pass, 1 block
+    pub action: u8,
+    /// WEIR_DROP_*; 255 = none
+    pub reason: u8,
+    /// IP protocol; 255 = not IP
+    pub protocol: u8,
+    pub ethertype: u16,
+    /// outermost TCI; 0 = untagged
+    pub vlan: u16,
+    pub sport: u16,
+    pub dport: u16,
+    /// frame length, at most 65535
+    pub len: u16,
+    /// 0 none, 4, 6
+    pub family: u8,
+    pub reserved: u8,
+    /// IPv4 in the first four bytes
+    pub src: [u8; 16usize],
+    pub dst: [u8; 16usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of weir_event"][::core::mem::size_of::<weir_event>() - 64usize];
+    ["Alignment of weir_event"][::core::mem::align_of::<weir_event>() - 8usize];
+    [
+        "Offset of field: weir_event::time_ns",
+    ][::core::mem::offset_of!(weir_event, time_ns) - 0usize];
+    [
+        "Offset of field: weir_event::kind",
+    ][::core::mem::offset_of!(weir_event, kind) - 8usize];
+    [
+        "Offset of field: weir_event::rule",
+    ][::core::mem::offset_of!(weir_event, rule) - 12usize];
+    [
+        "Offset of field: weir_event::direction",
+    ][::core::mem::offset_of!(weir_event, direction) - 16usize];
+    [
+        "Offset of field: weir_event::action",
+    ][::core::mem::offset_of!(weir_event, action) - 17usize];
+    [
+        "Offset of field: weir_event::reason",
+    ][::core::mem::offset_of!(weir_event, reason) - 18usize];
+    [
+        "Offset of field: weir_event::protocol",
+    ][::core::mem::offset_of!(weir_event, protocol) - 19usize];
+    [
+        "Offset of field: weir_event::ethertype",
+    ][::core::mem::offset_of!(weir_event, ethertype) - 20usize];
+    [
+        "Offset of field: weir_event::vlan",
+    ][::core::mem::offset_of!(weir_event, vlan) - 22usize];
+    [
+        "Offset of field: weir_event::sport",
+    ][::core::mem::offset_of!(weir_event, sport) - 24usize];
+    [
+        "Offset of field: weir_event::dport",
+    ][::core::mem::offset_of!(weir_event, dport) - 26usize];
+    [
+        "Offset of field: weir_event::len",
+    ][::core::mem::offset_of!(weir_event, len) - 28usize];
+    [
+        "Offset of field: weir_event::family",
+    ][::core::mem::offset_of!(weir_event, family) - 30usize];
+    [
+        "Offset of field: weir_event::reserved",
+    ][::core::mem::offset_of!(weir_event, reserved) - 31usize];
+    [
+        "Offset of field: weir_event::src",
+    ][::core::mem::offset_of!(weir_event, src) - 32usize];
+    [
+        "Offset of field: weir_event::dst",
+    ][::core::mem::offset_of!(weir_event, dst) - 48usize];
+};
+pub const WEIR_DROP_MATCH: _bindgen_ty_14 = 0;
+pub const WEIR_DROP_BAD_OFFSET: _bindgen_ty_14 = 1;
+pub const WEIR_DROP_FRAGMENT: _bindgen_ty_14 = 2;
+pub const WEIR_DROP_SHORT: _bindgen_ty_14 = 3;
+pub const WEIR_DROP_NORMALIZE: _bindgen_ty_14 = 4;
+pub const WEIR_DROP_MEMORY: _bindgen_ty_14 = 5;
+pub const WEIR_DROP_BAD_TIMESTAMP: _bindgen_ty_14 = 6;
+pub const WEIR_DROP_CONGESTION: _bindgen_ty_14 = 7;
+pub const WEIR_DROP_IP_OPTION: _bindgen_ty_14 = 8;
+pub const WEIR_DROP_PROTO_CKSUM: _bindgen_ty_14 = 9;
+pub const WEIR_DROP_STATE_MISMATCH: _bindgen_ty_14 = 10;
+pub const WEIR_DROP_STATE_INSERT: _bindgen_ty_14 = 11;
+pub const WEIR_DROP_STATE_LIMIT: _bindgen_ty_14 = 12;
+pub const WEIR_DROP_SRC_LIMIT: _bindgen_ty_14 = 13;
+pub const WEIR_DROP_SYNPROXY: _bindgen_ty_14 = 14;
+pub const WEIR_DROP_DUMMYNET: _bindgen_ty_14 = 15;
+pub const WEIR_DROP_INVALID_PORT: _bindgen_ty_14 = 16;
+/// shorter than an Ethernet header
+pub const WEIR_DROP_RUNT: _bindgen_ty_14 = 17;
+/// longer than the MTU allows, or than the buffer
+pub const WEIR_DROP_GIANT: _bindgen_ty_14 = 18;
+/// not for this station
+pub const WEIR_DROP_MAC_FILTER: _bindgen_ty_14 = 19;
+/// transmit without a link
+pub const WEIR_DROP_NO_CARRIER: _bindgen_ty_14 = 20;
+/// nothing posted to receive into
+pub const WEIR_DROP_NO_BUFFER: _bindgen_ty_14 = 21;
+/// offset, length or checksum metadata outside the buffer
+pub const WEIR_DROP_BAD_DESCRIPTOR: _bindgen_ty_14 = 22;
+/// the ring to the flow's own shard was full
+pub const WEIR_DROP_STEER_FULL: _bindgen_ty_14 = 23;
+/// the interface went down with the frame in hand
+pub const WEIR_DROP_DISABLED: _bindgen_ty_14 = 24;
+/// the device reported an error
+pub const WEIR_DROP_DEVICE: _bindgen_ty_14 = 25;
+/// WEIR_MODE_BLOCK
+pub const WEIR_DROP_ADMIN: _bindgen_ty_14 = 26;
+/// asks for an offload that does not fit the frame
+pub const WEIR_DROP_OFFLOAD: _bindgen_ty_14 = 27;
+pub const WEIR_DROP_REASONS: _bindgen_ty_14 = 32;
+/// Why a frame was dropped. 0..16 are pf's (PFRES_*), under pf's names; the rest are the NIC's own.
+pub type _bindgen_ty_14 = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct weir_counters {
@@ -1722,12 +1844,12 @@ const _: () = {
     ][::core::mem::offset_of!(weir_rule_counters, states) - 24usize];
 };
 /// time of one weir_rx_poll
-pub const WEIR_HIST_RX_BURST_NS: _bindgen_ty_14 = 0;
-pub const WEIR_HIST_TX_BURST_NS: _bindgen_ty_14 = 1;
-pub const WEIR_HIST_RX_BURST_LEN: _bindgen_ty_14 = 2;
-pub const WEIR_HIST_TX_BURST_LEN: _bindgen_ty_14 = 3;
-pub const WEIR_HIST_COUNT: _bindgen_ty_14 = 4;
-pub type _bindgen_ty_14 = ::core::ffi::c_uint;
+pub const WEIR_HIST_RX_BURST_NS: _bindgen_ty_15 = 0;
+pub const WEIR_HIST_TX_BURST_NS: _bindgen_ty_15 = 1;
+pub const WEIR_HIST_RX_BURST_LEN: _bindgen_ty_15 = 2;
+pub const WEIR_HIST_TX_BURST_LEN: _bindgen_ty_15 = 3;
+pub const WEIR_HIST_COUNT: _bindgen_ty_15 = 4;
+pub type _bindgen_ty_15 = ::core::ffi::c_uint;
 /// bucket[i] counts values v with floor(log2(v)) == i; v = 0 is in bucket 0.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -1745,97 +1867,6 @@ const _: () = {
     [
         "Offset of field: weir_histogram::sum",
     ][::core::mem::offset_of!(weir_histogram, sum) - 512usize];
-};
-/// a rule with `log` matched
-pub const WEIR_EVENT_LOG: _bindgen_ty_15 = 1;
-pub const WEIR_EVENT_LINK: _bindgen_ty_15 = 2;
-/// rule = number of rules, reason = epoch
-pub const WEIR_EVENT_RULESET: _bindgen_ty_15 = 3;
-pub const WEIR_EVENT_MISUSE: _bindgen_ty_15 = 4;
-pub type _bindgen_ty_15 = ::core::ffi::c_uint;
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct weir_event {
-    /// 0 = not known
-    pub time_ns: u64,
-    /// WEIR_EVENT_*
-    pub kind: u32,
-    /// 0xffffffff = no rule
-    pub rule: u32,
-    /// 1 in, 2 out
-    pub direction: u8,
-    /// 0 pass, 1 block
-    pub action: u8,
-    /// WEIR_DROP_*; 255 = none
-    pub reason: u8,
-    /// IP protocol; 255 = not IP
-    pub protocol: u8,
-    pub ethertype: u16,
-    /// outermost TCI; 0 = untagged
-    pub vlan: u16,
-    pub sport: u16,
-    pub dport: u16,
-    /// frame length, at most 65535
-    pub len: u16,
-    /// 0 none, 4, 6
-    pub family: u8,
-    pub reserved: u8,
-    /// IPv4 in the first four bytes
-    pub src: [u8; 16usize],
-    pub dst: [u8; 16usize],
-}
-#[allow(clippy::unnecessary_operation, clippy::identity_op)]
-const _: () = {
-    ["Size of weir_event"][::core::mem::size_of::<weir_event>() - 64usize];
-    ["Alignment of weir_event"][::core::mem::align_of::<weir_event>() - 8usize];
-    [
-        "Offset of field: weir_event::time_ns",
-    ][::core::mem::offset_of!(weir_event, time_ns) - 0usize];
-    [
-        "Offset of field: weir_event::kind",
-    ][::core::mem::offset_of!(weir_event, kind) - 8usize];
-    [
-        "Offset of field: weir_event::rule",
-    ][::core::mem::offset_of!(weir_event, rule) - 12usize];
-    [
-        "Offset of field: weir_event::direction",
-    ][::core::mem::offset_of!(weir_event, direction) - 16usize];
-    [
-        "Offset of field: weir_event::action",
-    ][::core::mem::offset_of!(weir_event, action) - 17usize];
-    [
-        "Offset of field: weir_event::reason",
-    ][::core::mem::offset_of!(weir_event, reason) - 18usize];
-    [
-        "Offset of field: weir_event::protocol",
-    ][::core::mem::offset_of!(weir_event, protocol) - 19usize];
-    [
-        "Offset of field: weir_event::ethertype",
-    ][::core::mem::offset_of!(weir_event, ethertype) - 20usize];
-    [
-        "Offset of field: weir_event::vlan",
-    ][::core::mem::offset_of!(weir_event, vlan) - 22usize];
-    [
-        "Offset of field: weir_event::sport",
-    ][::core::mem::offset_of!(weir_event, sport) - 24usize];
-    [
-        "Offset of field: weir_event::dport",
-    ][::core::mem::offset_of!(weir_event, dport) - 26usize];
-    [
-        "Offset of field: weir_event::len",
-    ][::core::mem::offset_of!(weir_event, len) - 28usize];
-    [
-        "Offset of field: weir_event::family",
-    ][::core::mem::offset_of!(weir_event, family) - 30usize];
-    [
-        "Offset of field: weir_event::reserved",
-    ][::core::mem::offset_of!(weir_event, reserved) - 31usize];
-    [
-        "Offset of field: weir_event::src",
-    ][::core::mem::offset_of!(weir_event, src) - 32usize];
-    [
-        "Offset of field: weir_event::dst",
-    ][::core::mem::offset_of!(weir_event, dst) - 48usize];
 };
 unsafe extern "C" {
     /** Finds the network function that has interface `interface` (bInterfaceNumber; 255 = any) in a configuration descriptor
@@ -1858,7 +1889,7 @@ unsafe extern "C" {
     pub fn weir_rx_post(
         core: *mut weir_core,
         queue: u32,
-        pkts: *const weir_pkt,
+        empties: *const weir_empty,
         n: u32,
     ) -> u32;
     /// How many empty buffers weir_rx_post would take now.

@@ -42,6 +42,72 @@ impl Places {
     }
 }
 
+/// `weir_empty`: one empty packet buffer, in the order of [`RawPacket`]'s first fields.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct RawEmpty {
+    /// [`RawPacket::cookie`].
+    pub cookie: u64,
+    /// [`RawPacket::base`].
+    pub base: *mut u8,
+    /// [`RawPacket::iova`].
+    pub iova: u64,
+    /// [`RawPacket::buf_len`].
+    pub buf_len: u32,
+    /// The headroom to leave.
+    pub data_off: u32,
+}
+
+const _: () = {
+    assert!(size_of::<RawEmpty>() == core::mem::offset_of!(RawPacket, len));
+    assert!(core::mem::offset_of!(RawEmpty, data_off) == core::mem::offset_of!(RawPacket, data_off));
+};
+
+impl RawEmpty {
+    /// Where a packet's buffer is.
+    #[inline(always)]
+    pub(super) fn of(packet: &RawPacket) -> Self {
+        let RawPacket { cookie, base, iova, buf_len, data_off, .. } = *packet;
+        Self { cookie, base, iova, buf_len, data_off }
+    }
+
+    /// The whole descriptor.
+    #[inline(always)]
+    pub(super) fn packet(&self) -> RawPacket {
+        let Self { cookie, base, iova, buf_len, data_off } = *self;
+        let (len, flags, csum_start, csum_stuff, mss, segs, status, reserved) = (0, 0, 0, 0, 0, 0, 0, 0);
+        RawPacket {
+            cookie,
+            base,
+            iova,
+            buf_len,
+            data_off,
+            len,
+            flags,
+            csum_start,
+            csum_stuff,
+            mss,
+            segs,
+            status,
+            reserved,
+        }
+    }
+
+    /// Writes [`RawEmpty::packet`] in four stores instead of one for each field.
+    ///
+    /// # Safety
+    /// `to` is valid for writes.
+    #[inline(always)]
+    pub(super) unsafe fn write_packet(&self, to: *mut RawPacket) {
+        const SAID: usize = size_of::<RawEmpty>();
+        // SAFETY: a packet's first fields are these (see above), and what is said behind them may be all zeroes.
+        unsafe {
+            to.cast::<Self>().write(*self);
+            core::ptr::write_bytes(to.cast::<u8>().add(SAID), 0, size_of::<RawPacket>() - SAID);
+        }
+    }
+}
+
 /// What `Packet::from_raw` asks first: how often the answer was no, in a burst of descriptors. All are looked at: to stop at the
 /// first would be a branch for each.
 #[derive(Default)]
@@ -55,7 +121,7 @@ struct Doubts {
 impl Doubts {
     /// Returns how long a frame may be.
     #[inline(always)]
-    fn note(&mut self, raw: &RawPacket) -> u32 {
+    fn note(&mut self, raw: &RawEmpty) -> u32 {
         self.nameless += u32::from(raw.cookie == 0);
         self.nowhere += u32::from(raw.base.is_null());
         let (room, below) = raw.buf_len.overflowing_sub(raw.data_off);
@@ -135,7 +201,7 @@ impl<'a> LentFrames<'a> {
         let (mut doubts, mut found) = (Doubts::default(), Found::default());
         let (mut short, mut bytes) = (0, 0u64);
         for raw in raws {
-            short += u32::from(doubts.note(raw) < raw.len);
+            short += u32::from(doubts.note(&RawEmpty::of(raw)) < raw.len);
             bytes = bytes.wrapping_add(raw.len.into());
             found.note(raw);
         }
@@ -183,10 +249,9 @@ impl Giver for Burst {
     }
 }
 
-/// Empty buffers that are lent, and looked at where they move: no more than where they are is taken over. One that is not sound
-/// ends them.
+/// Empty buffers that are lent, and looked at where they move. One that is not sound ends them.
 pub struct Empties<'a> {
-    raws: &'a [RawPacket],
+    raws: &'a [RawEmpty],
 }
 
 impl<'a> Empties<'a> {
@@ -195,7 +260,7 @@ impl<'a> Empties<'a> {
     /// # Safety
     /// As for [`Packet::from_raw`], for each that is sound; and nobody else makes packets of them.
     #[must_use]
-    pub unsafe fn new(raws: &'a [RawPacket]) -> Self {
+    pub unsafe fn new(raws: &'a [RawEmpty]) -> Self {
         Self { raws }
     }
 
@@ -203,7 +268,7 @@ impl<'a> Empties<'a> {
     #[must_use]
     pub fn any_bad(&self) -> bool {
         // SAFETY: nobody gets the packet.
-        self.raws.iter().any(|raw| unsafe { Packet::from_raw(raw.emptied()) }.is_err())
+        self.raws.iter().any(|raw| unsafe { Packet::from_raw(raw.packet()) }.is_err())
     }
 }
 
@@ -213,14 +278,14 @@ impl Giver for Empties<'_> {
         for (place, raw) in places.iter_mut().zip(self.raws) {
             doubts.note(raw);
             // SAFETY: a Packet is a RawPacket. Whether it is sound is seen below, before anybody makes use of it.
-            unsafe { raw.write_emptied(place.as_mut_ptr().cast()) };
+            unsafe { raw.write_packet(place.as_mut_ptr().cast()) };
         }
         let most = self.raws.len().min(places.len());
         let count = if doubts.none() {
             most
         } else {
             // SAFETY: nobody gets the packet.
-            let sound = |raw: &&RawPacket| unsafe { Packet::from_raw(raw.emptied()) }.is_ok();
+            let sound = |raw: &&RawEmpty| unsafe { Packet::from_raw(raw.packet()) }.is_ok();
             self.raws.iter().take(most).take_while(sound).count()
         };
         // They are cut off: this is the only time that packets are made of them.

@@ -104,28 +104,6 @@ pub struct RawPacket {
 const _: () = assert!(size_of::<RawPacket>() == 56 && core::mem::offset_of!(RawPacket, csum_start) == 40);
 
 impl RawPacket {
-    /// The same buffer, with nothing said but where it is.
-    #[inline(always)]
-    pub(super) fn emptied(&self) -> Self {
-        let Self { cookie, base, iova, buf_len, data_off, .. } = *self;
-        let (len, flags, csum_start, csum_stuff, mss, segs, status, reserved) = (0, 0, 0, 0, 0, 0, 0, 0);
-        Self { cookie, base, iova, buf_len, data_off, len, flags, csum_start, csum_stuff, mss, segs, status, reserved }
-    }
-
-    /// Writes [`RawPacket::emptied`] in four stores instead of one for each field.
-    ///
-    /// # Safety
-    /// `to` is valid for writes.
-    #[inline(always)]
-    pub(super) unsafe fn write_emptied(&self, to: *mut Self) {
-        const SAID: usize = core::mem::offset_of!(RawPacket, len);
-        // SAFETY: where the buffer is comes first, without gaps, and what is said behind it may be all zeroes.
-        unsafe {
-            core::ptr::copy_nonoverlapping(core::ptr::from_ref(self).cast::<u8>(), to.cast(), SAID);
-            core::ptr::write_bytes(to.cast::<u8>().add(SAID), 0, size_of::<Self>() - SAID);
-        }
-    }
-
     /// Whether a partial checksum that is asked for lies inside the frame.
     pub(super) fn sums_sound(&self) -> bool {
         self.flags & PacketFlags::TX_CSUM_PARTIAL.bits() == 0 || self.sums_inside()

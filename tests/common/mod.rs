@@ -179,10 +179,11 @@ impl Queue {
         loop {
             // SAFETY: a live core.
             let space = unsafe { weir_rx_space(self.core.0, self.index) }.min(sys::WEIR_BURST_MAX);
-            let empties: Vec<_> = (0..space).map(|_| self.descriptor(&[])).collect();
+            let pkts: Vec<_> = (0..space).map(|_| self.descriptor(&[])).collect();
+            let empties: Vec<_> = pkts.iter().map(empty).collect();
             // SAFETY: a live core; the descriptors' buffers stay where they are until they come back.
             let taken = unsafe { weir_rx_post(self.core.0, self.index, empties.as_ptr(), space) };
-            empties.iter().skip(taken as usize).for_each(|pkt| self.keep(pkt));
+            pkts.iter().skip(taken as usize).for_each(|pkt| self.keep(pkt));
             if taken == 0 {
                 return;
             }
@@ -252,6 +253,12 @@ impl Queue {
         }
         assert_eq!(self.lent(), 0, "queue {} did not get everything back", self.index);
     }
+}
+
+/// The buffer of a packet, to receive into.
+pub fn empty(pkt: &sys::weir_pkt) -> sys::weir_empty {
+    let sys::weir_pkt { cookie, base, iova, buf_len, data_off, .. } = *pkt;
+    sys::weir_empty { cookie, base, iova, buf_len, data_off }
 }
 
 /// The first of `pkts`, as many as fit.

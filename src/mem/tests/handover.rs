@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 
 use super::raw;
-use crate::mem::handover::{Empties, Frames, Giver, LentFrames, Places, Room, Taker};
+use crate::mem::handover::{Empties, Frames, Giver, LentFrames, Places, RawEmpty, Room, Taker};
 use crate::mem::packet::{BURST_MAX, RawPacket};
 use crate::mem::ring::channel;
 use crate::mem::{Burst, Packet, Status};
@@ -83,10 +83,11 @@ proptest! {
     #[test]
     fn empty_buffers_move_while_they_are_sound(raws in prop::collection::vec(any_raw(), 0..10), room in 0usize..10) {
         let mut out = [const { MaybeUninit::uninit() }; BURST_MAX];
+        let raws: Vec<_> = raws.iter().map(RawEmpty::of).collect();
         // SAFETY: no buffer is touched.
         let mut empties = unsafe { Empties::new(&raws) };
         let count = empties.give_to(&mut out[..room]);
-        let emptied: Vec<_> = raws.iter().map(RawPacket::emptied).collect();
+        let emptied: Vec<_> = raws.iter().map(RawEmpty::packet).collect();
         let good = emptied.iter().take_while(|raw| sound(raw)).count();
         prop_assert_eq!(count, good.min(room));
         prop_assert_eq!(empties.any_bad(), emptied.iter().skip(count).any(|raw| !sound(raw)));

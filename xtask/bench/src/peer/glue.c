@@ -49,26 +49,18 @@ uint32_t weir_bench_glue_submit(weir_core *core, struct packet *const *packets, 
 /* Empty packets to receive into. Returns how many were taken. */
 uint32_t weir_bench_glue_refill(weir_core *core, struct packet *const *packets, uint32_t n)
 {
-    weir_pkt empties[WEIR_BURST_MAX];
-    weir_pkt *next = empties;
+    weir_empty empties[WEIR_BURST_MAX];
+    weir_empty *next = empties;
     const uint32_t most = least(least(n, weir_rx_space(core, 0)), WEIR_BURST_MAX);
     for (uint32_t i = 0; i < most; ++i) {
         const struct packet *packet = packets[i];
         if (inside(packet, 0)) {
-            *next++ = (weir_pkt){
+            *next++ = (weir_empty){
                 .cookie = (uint64_t)(uintptr_t)packet,
                 .base = packet->base,
                 .iova = 0,
                 .buf_len = packet->size,
                 .data_off = packet->offset,
-                .len = 0,
-                .flags = 0,
-                .csum_start = 0,
-                .csum_stuff = 0,
-                .mss = 0,
-                .segs = 0,
-                .status = WEIR_OK,
-                .reserved = 0,
             };
         }
     }

@@ -24,6 +24,7 @@ pub mod four;
 pub mod handover;
 pub mod locate;
 pub mod packet;
+pub mod pair;
 pub mod pool;
 pub mod prefetch;
 mod primitive;

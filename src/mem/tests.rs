@@ -6,12 +6,13 @@ pub(crate) mod dma;
 mod handover;
 #[cfg(target_arch = "x86_64")]
 mod locate;
+#[cfg(target_arch = "x86_64")]
+mod pair;
 pub(crate) mod pipes;
 #[cfg(target_arch = "x86_64")]
 mod ranges;
 mod row;
 mod slots;
-#[cfg(target_arch = "x86_64")]
 mod transpose;
 
 use alloc::sync::Arc;

@@ -7,7 +7,7 @@ use super::table::LEAF_BITS;
 use super::table::{Table, coarse_of, leaf_of};
 use super::{Classifier, Key, NONE};
 use crate::mem::four::Four;
-use crate::mem::prefetch;
+use crate::mem::prefetch::{self, Level};
 use crate::mem::simd::{SIFT, Sifted, Vector, reach};
 #[cfg(target_arch = "x86_64")]
 use crate::mem::simd::{Sieve, Work};
@@ -199,25 +199,29 @@ impl<const W: usize> Classifier<W> {
     #[inline(always)]
     fn ask_tables<const N: usize>(&self, words: &Words<N>, keys: &[Key<W>], headers: u32, best: &mut [u32; GROUP]) {
         let mut known = Known { hashes: [0; GROUP], limits: [0; GROUP] };
-        let mut work = Sifted::<WORK>::new();
-        for (table, mask) in self.tables.iter().zip(&self.masks).filter(|(table, _)| table.loose > 0) {
-            let mut open = headers & worse_than(best, table.best);
+        let (mut work, mut is_narrow) = (Sifted::<WORK>::new(), false);
+        let mut tables = self.tables.iter().zip(&self.masks).filter(|(table, _)| table.loose > 0);
+        loop {
+            let next = tables.next();
             // What waits is compared first if that may leave few.
-            if open & work.which != 0 && (open & !work.which).count_ones() <= FEW {
-                self.work_off(&mut work, keys, best);
-                open &= worse_than(best, table.best);
+            let (mut open, is_next_narrow) = match next {
+                Some((table, _)) => (headers & worse_than(best, table.best), table.is_narrow),
+                None => (0, !is_narrow),
+            };
+            let may_leave_few = open & work.which != 0 && (open & !work.which).count_ones() <= FEW;
+            if may_leave_few || work.len >= ENOUGH || is_narrow != is_next_narrow {
+                self.compare(&mut work, is_narrow, keys, best);
+                open &= next.map_or(0, |(table, _)| worse_than(best, table.best));
+                is_narrow = is_next_narrow;
             }
+            let Some((table, mask)) = next else { return };
             if open.count_ones() > FEW {
                 self.limit(&mut known, best);
                 self.sift(words, &mut known, open, *table, mask, &mut work);
             } else {
                 self.sift_few(keys, best, open, *table, mask, &mut work);
             }
-            if work.len >= ENOUGH {
-                self.work_off(&mut work, keys, best);
-            }
         }
-        self.work_off(&mut work, keys, best);
     }
 
     #[inline(always)]
@@ -232,7 +236,8 @@ impl<const W: usize> Classifier<W> {
     fn lookup_in_all(&self, key: &Key<W>) -> u32 {
         let tables = self.tables.iter().zip(&self.masks).filter(|(table, _)| table.rules > 0);
         tables.fold(NONE, |best, (table, mask)| {
-            self.leaf_in(*table, mask, key, best).map_or(best, |leaf| best.min(self.leaves.find(leaf, key)))
+            self.leaf_in(*table, mask, key, best)
+                .map_or(best, |leaf| best.min(self.leaves.find(self.vector, *table, leaf, key)))
         })
     }
 
@@ -264,8 +269,8 @@ impl<const W: usize> Classifier<W> {
                 avx2.hash(&words.0, *masks, *factors, reach(headers), hashes);
             }
             if table.shift < 32 - FAR.ilog2() {
-                for hash in hashes.iter().take(reach(headers)) {
-                    prefetch::element(&self.slots, table.slot(*hash));
+                for hash in hashes.get(..reach(headers)).unwrap_or(&[]) {
+                    prefetch::place(&self.slots, table.slot(*hash), Level::First);
                 }
             }
             let sieve = Sieve { slots: &self.slots, base: table.base, shift: table.shift, leaf_bits: LEAF_BITS };
@@ -324,22 +329,60 @@ impl<const W: usize> Classifier<W> {
 
     /// Compares the headers that passed with the leaves that their slots lead to.
     #[inline(always)]
-    fn work_off(&self, work: &mut Sifted<WORK>, keys: &[Key<W>], found: &mut [u32]) {
-        let far = self.leaves.memory_bytes() > NEAR;
-        for leaf in work.leaf.iter().take(if far { work.len } else { 0 }) {
-            if let Some(block) = self.leaves.block(*leaf) {
+    fn compare(&self, work: &mut Sifted<WORK>, is_narrow: bool, keys: &[Key<W>], found: &mut [u32]) {
+        if is_narrow {
+            self.compare_pairs(work, keys, found);
+        } else {
+            self.compare_chains(work, keys, found);
+        }
+        (work.len, work.which) = (0, 0);
+    }
+
+    #[inline(always)]
+    fn compare_chains(&self, work: &Sifted<WORK>, keys: &[Key<W>], found: &mut [u32]) {
+        let chains = &self.leaves.chains;
+        let far = chains.memory_bytes() > NEAR;
+        for chain in work.leaf.iter().take(if far { work.len } else { 0 }) {
+            if let Some(block) = chains.block(*chain) {
                 for line in 0..size_of_val(block) / 64 {
                     prefetch::line(block, 64 * line);
                 }
             }
         }
-        for (number, leaf) in work.header.iter().zip(&work.leaf).take(work.len) {
+        for (number, chain) in work.header.iter().zip(&work.leaf).take(work.len) {
             let number = *number as usize;
             if let (Some(key), Some(found)) = (keys.get(number), found.get_mut(number)) {
-                *found = (*found).min(self.leaves.find(*leaf, key));
+                *found = (*found).min(chains.find(*chain, key));
             }
         }
-        (work.len, work.which) = (0, 0);
+    }
+
+    #[inline(always)]
+    fn compare_pairs(&self, work: &Sifted<WORK>, keys: &[Key<W>], found: &mut [u32]) {
+        let pairs = &self.leaves.pairs;
+        let far = pairs.memory_bytes() > NEAR;
+        for leaf in work.leaf.get(..if far { work.len } else { 0 }).unwrap_or(&[]) {
+            pairs.prefetch(*leaf);
+        }
+        // Whether a rule matches is what no processor can foresee: what is behind the first two comes later.
+        let mut behind = 0u64;
+        let (Some(headers), Some(leaves)) = (work.header.get(..work.len), work.leaf.get(..work.len)) else { return };
+        for ((number, leaf), bit) in headers.iter().zip(leaves).zip(0..) {
+            if let (Some(key), Some(found)) = (keys.get(*number as usize), found.get_mut(*number as usize)) {
+                let (here, goes_on) = pairs.find(self.vector, *leaf, key);
+                *found = (*found).min(here);
+                behind |= u64::from(goes_on) << bit;
+            }
+        }
+        while behind != 0 {
+            let at = behind.trailing_zeros() as usize;
+            behind &= behind - 1;
+            if let (Some(number), Some(leaf)) = (headers.get(at), leaves.get(at))
+                && let (Some(key), Some(found)) = (keys.get(*number as usize), found.get_mut(*number as usize))
+            {
+                *found = (*found).min(self.leaves.chains.find(pairs.behind(*leaf), key));
+            }
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! All rules that match a header, in the order of priority.
 
-use super::block::LANES;
 use super::table::leaf_of;
 use super::{Classifier, Key};
 
@@ -64,14 +63,11 @@ impl<const W: usize> Classifier<W> {
             if !table.admits(slot, hash, u32::MAX) {
                 continue;
             }
-            for block in self.leaves.chain(leaf_of(slot)) {
-                let matching = block.matching(key);
-                for lane in (0..LANES).filter(|lane| matching >> lane & 1 != 0) {
-                    if let Some(rule) = block.priority(lane).filter(|priority| *priority >= from) {
-                        found.add(rule);
-                    }
+            self.leaves.matching(*table, leaf_of(slot), key, |rule| {
+                if rule >= from {
+                    found.add(rule);
                 }
-            }
+            });
         }
     }
 }

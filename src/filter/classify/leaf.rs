@@ -1,201 +1,130 @@
-//! Leaves: the rules of one slot in the order of priority, in a chain of blocks.
+//! Leaves: the rules of one slot in the order of priority.
 
-use alloc::vec::Vec;
-
-use super::block::{Block, LANES};
+use super::block::LANES;
+use super::chains::Chains;
+use super::pairs::Pairs;
+use super::table::{LEAF_BITS, Table};
 use super::{Key, NONE, Refused, Rule};
+use crate::mem::simd::Vector;
 
-/// All leaves of a classifier.
+/// All leaves of a classifier. Those of narrow tables have one or two rules in a pair and all others in a chain, those of other
+/// tables are chains.
 #[derive(Clone, Debug)]
 pub(super) struct Leaves<const W: usize> {
-    blocks: Vec<Block<W>>,
-    /// The block behind each; for free blocks, the next free one.
-    next: Vec<u32>,
-    free: u32,
+    pub chains: Chains<W>,
+    pub pairs: Pairs<W>,
 }
 
 impl<const W: usize> Leaves<W> {
-    /// Room for `blocks` blocks. Allocates.
-    pub(super) fn new(blocks: usize) -> Result<Self, Refused> {
-        let mut leaves = Self { blocks: Vec::new(), next: Vec::new(), free: NONE };
-        leaves.blocks.try_reserve_exact(blocks).map_err(|_| Refused::Full)?;
-        leaves.next.try_reserve_exact(blocks).map_err(|_| Refused::Full)?;
-        Ok(leaves)
+    /// Room for what `planned` says of each leaf, whether its table is narrow and how many rules it has, and for `spare` rules
+    /// more. Allocates.
+    pub(super) fn new(planned: impl Iterator<Item = (bool, usize)>, spare: usize) -> Result<Self, Refused> {
+        let (mut singles, mut blocks) = (0, spare);
+        for (is_narrow, rules) in planned {
+            singles += if is_narrow { rules.min(2) } else { 0 };
+            blocks += if is_narrow { rules.saturating_sub(2) } else { rules }.div_ceil(LANES);
+        }
+        let most = |wanted: usize| wanted.min(1 << LEAF_BITS);
+        let singles = if singles == 0 { 0 } else { singles + spare };
+        Ok(Self { chains: Chains::new(most(blocks))?, pairs: Pairs::new(most(singles))? })
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.blocks.capacity() * size_of::<Block<W>>() + self.next.capacity() * size_of::<u32>()
+        self.chains.memory_bytes() + self.pairs.memory_bytes()
     }
 
-    /// A block, for prefetching.
+    /// The best priority of the rules that match. It may be of another leaf's rule that matches, if that is better.
     #[inline(always)]
-    pub(super) fn block(&self, index: u32) -> Option<&Block<W>> {
-        self.blocks.get(index as usize)
-    }
-
-    /// The best priority of the rules that match.
-    #[inline(always)]
-    pub(super) fn find(&self, leaf: u32, key: &Key<W>) -> u32 {
-        let Some(block) = self.block(leaf) else {
-            return NONE;
-        };
-        let found = block.find(key);
-        // One branch for both: whether a rule matches is what no processor can foresee.
-        if u32::from(found == NONE) & u32::from(block.goes_on()) == 0 { found } else { self.find_behind(leaf, key) }
-    }
-
-    #[inline(never)]
-    fn find_behind(&self, mut at: u32, key: &Key<W>) -> u32 {
-        loop {
-            at = self.next.get(at as usize).copied().unwrap_or(NONE);
-            let Some(block) = self.block(at) else {
-                return NONE;
-            };
-            let found = block.find(key);
-            if found != NONE || !block.goes_on() {
-                return found;
-            }
+    pub(super) fn find(&self, vector: Vector, table: Table, leaf: u32, key: &Key<W>) -> u32 {
+        if !table.is_narrow {
+            return self.chains.find(leaf, key);
         }
+        let (found, goes_on) = self.pairs.find(vector, leaf, key);
+        if goes_on { found.min(self.chains.find(self.pairs.behind(leaf), key)) } else { found }
+    }
+
+    /// Where the chain of a leaf begins.
+    fn chain(&self, table: Table, leaf: u32) -> u32 {
+        if table.is_narrow { self.pairs.behind(leaf) } else { leaf }
     }
 
     /// How many blocks a header is compared with that nothing in a leaf matches, up to a few.
-    pub(super) fn blocks(&self, leaf: u32) -> u32 {
-        self.chain(leaf).take(16).count() as u32
+    pub(super) fn blocks(&self, table: Table, leaf: u32) -> u32 {
+        u32::from(table.is_narrow) + self.chains.blocks(self.chain(table, leaf))
     }
 
-    fn take_block(&mut self) -> Option<u32> {
-        if let Some(next) = self.next.get(self.free as usize) {
-            let index = self.free;
-            self.free = *next;
-            return Some(index);
+    /// The priorities of the rules in a leaf that match.
+    #[inline(always)]
+    pub(super) fn matching(&self, table: Table, leaf: u32, key: &Key<W>, mut each: impl FnMut(u32)) {
+        if table.is_narrow {
+            self.pairs.rules(leaf).filter(|rule| rule.matches(key)).for_each(|rule| each(rule.priority));
         }
-        // What was reserved at first is all there is: growing would copy everything in one go.
-        if self.blocks.len() == self.blocks.capacity() || self.next.len() == self.next.capacity() {
-            return None;
-        }
-        let index = u32::try_from(self.blocks.len()).ok()?;
-        self.blocks.push(Block::EMPTY);
-        self.next.push(NONE);
-        Some(index)
-    }
-
-    fn give_back(&mut self, index: u32) {
-        if let (Some(block), Some(next)) = (self.blocks.get_mut(index as usize), self.next.get_mut(index as usize)) {
-            *block = Block::EMPTY;
-            *next = self.free;
-            self.free = index;
-        }
-    }
-
-    /// A new leaf with these rules, which are in the order of priority.
-    pub(super) fn create<'a>(&mut self, rules: impl Iterator<Item = &'a Rule<W>>) -> Option<u32> {
-        let (mut first, mut last) = (NONE, NONE);
-        let mut lane = LANES;
-        for rule in rules {
-            if lane == LANES {
-                let index = self.take_block()?;
-                match (self.blocks.get_mut(last as usize), self.next.get_mut(last as usize)) {
-                    (Some(block), Some(next)) => {
-                        block.set_goes_on(true);
-                        *next = index;
-                    }
-                    _ => first = index,
-                }
-                (last, lane) = (index, 0);
-            }
-            self.blocks.get_mut(last as usize)?.set(lane, Some(rule));
-            lane += 1;
-        }
-        Some(first)
-    }
-
-    /// The blocks of a leaf.
-    pub(super) fn chain(&self, leaf: u32) -> impl Iterator<Item = &Block<W>> {
-        let mut at = Some(leaf);
-        core::iter::from_fn(move || {
-            let index = at?;
-            let block = self.block(index)?;
-            at = if block.goes_on() { self.next.get(index as usize).copied() } else { None };
-            Some(block)
-        })
+        self.chains.matching(self.chain(table, leaf), key, each);
     }
 
     /// The rules of a leaf.
-    pub(super) fn rules(&self, leaf: u32) -> impl Iterator<Item = Rule<W>> + '_ {
-        self.chain(leaf).flat_map(|block| (0..LANES).map_while(|lane| block.get(lane)))
+    pub(super) fn rules(&self, table: Table, leaf: u32) -> impl Iterator<Item = Rule<W>> + '_ {
+        let first = self.pairs.rules(if table.is_narrow { leaf } else { NONE });
+        first.chain(self.chains.rules(self.chain(table, leaf)))
+    }
+
+    /// A new leaf with these rules, which are in the order of priority.
+    pub(super) fn create<'a>(&mut self, table: Table, mut rules: impl Iterator<Item = &'a Rule<W>>) -> Option<u32> {
+        if !table.is_narrow {
+            return self.chains.create(rules);
+        }
+        let leaf = self.pairs.create(rules.next()?)?;
+        let mut rules = rules.peekable();
+        if rules.peek().is_some() {
+            self.pairs.widen(leaf);
+        }
+        // The rules come in order, so what finds no room is the one that came.
+        while rules.next_if(|rule| self.pairs.insert(leaf, rule).is_none()).is_some() {}
+        if rules.peek().is_some() {
+            let chain = self.chains.create(rules)?;
+            self.pairs.set_behind(leaf, chain);
+        }
+        Some(leaf)
     }
 
     /// Puts a rule into its place. `None` without room; the leaf is then as it was.
-    pub(super) fn insert(&mut self, leaf: u32, rule: &Rule<W>) -> Option<()> {
-        let mut moving = *rule;
-        let (mut at, mut last) = (leaf, leaf);
-        // Room first, so that a failure changes nothing.
-        while self.block(last).is_some_and(Block::goes_on) {
-            last = self.next.get(last as usize).copied()?;
+    pub(super) fn insert(&mut self, table: Table, leaf: u32, rule: &Rule<W>) -> Option<()> {
+        if !table.is_narrow {
+            return self.chains.insert(leaf, rule);
         }
-        if self.block(last)?.get(LANES - 1).is_some() {
-            let index = self.take_block()?;
-            self.blocks.get_mut(last as usize)?.set_goes_on(true);
-            *self.next.get_mut(last as usize)? = index;
+        let Some(worst) = self.pairs.insert(leaf, rule) else {
+            return Some(());
+        };
+        let behind = self.pairs.behind(leaf);
+        let placed = if behind == NONE {
+            self.chains.create(core::iter::once(&worst)).map(|chain| self.pairs.set_behind(leaf, chain))
+        } else {
+            self.chains.insert(behind, &worst)
+        };
+        if placed.is_none() && worst != *rule {
+            self.pairs.replace(leaf, rule.priority, Some(&worst));
         }
-        loop {
-            let block = self.blocks.get_mut(at as usize)?;
-            for lane in 0..LANES {
-                match block.get(lane) {
-                    Some(here) if here.priority <= moving.priority => {}
-                    Some(here) => {
-                        block.set(lane, Some(&moving));
-                        moving = here;
-                    }
-                    None => {
-                        block.set(lane, Some(&moving));
-                        return Some(());
-                    }
-                }
-            }
-            at = self.next.get(at as usize).copied()?;
-        }
+        placed
     }
 
     /// Takes the rule with this priority out. `None` if it is not there; else the leaf that is left, [`NONE`] if
     /// nothing is.
-    pub(super) fn remove(&mut self, leaf: u32, priority: u32) -> Option<u32> {
-        let lane_of =
-            |block: &Block<W>| (0..LANES).find(|lane| block.get(*lane).is_some_and(|r| r.priority == priority));
-        let mut at = leaf;
-        let mut before = NONE;
-        let mut hole = loop {
-            let block = self.block(at)?;
-            if let Some(lane) = lane_of(block) {
-                break lane;
-            }
-            if !block.goes_on() {
-                return None;
-            }
-            before = at;
-            at = self.next.get(at as usize).copied()?;
-        };
-        loop {
-            let behind = self.next.get(at as usize).copied().unwrap_or(NONE);
-            let goes_on = self.block(at)?.goes_on();
-            let pulled = if goes_on { self.block(behind)?.get(0) } else { None };
-            let block = self.blocks.get_mut(at as usize)?;
-            for lane in hole..LANES {
-                let next = if lane + 1 < LANES { block.get(lane + 1) } else { pulled };
-                block.set(lane, next.as_ref());
-            }
-            if goes_on {
-                (before, at, hole) = (at, behind, 0);
-                continue;
-            }
-            if block.get(0).is_some() {
-                return Some(leaf);
-            }
-            self.give_back(at);
-            if let Some(block) = self.blocks.get_mut(before as usize) {
-                block.set_goes_on(false);
-            }
-            return Some(if at == leaf { NONE } else { leaf });
+    pub(super) fn remove(&mut self, table: Table, leaf: u32, priority: u32) -> Option<u32> {
+        if !table.is_narrow {
+            return self.chains.remove(leaf, priority);
         }
+        let behind = self.pairs.behind(leaf);
+        if !self.pairs.rules(leaf).any(|rule| rule.priority == priority) {
+            let left = self.chains.remove(behind, priority)?;
+            self.pairs.set_behind(leaf, left);
+            return Some(leaf);
+        }
+        // What comes first behind moves up.
+        let next = self.chains.rules(behind).next();
+        if let Some(next) = next {
+            let left = self.chains.remove(behind, next.priority)?;
+            self.pairs.set_behind(leaf, left);
+        }
+        Some(self.pairs.replace(leaf, priority, next.as_ref()))
     }
 }

@@ -19,10 +19,13 @@
 mod block;
 mod burst;
 mod candidates;
+mod chains;
 mod grid;
 mod leaf;
 mod mask;
 mod order;
+mod pair;
+mod pairs;
 mod plan;
 mod settle;
 mod table;
@@ -40,7 +43,7 @@ use table::Table;
 pub const NONE: u32 = u32::MAX;
 
 /// The worst priority that a rule can have.
-pub const PRIORITY_MAX: u32 = (1 << 31) - 2;
+pub const PRIORITY_MAX: u32 = (1 << 30) - 2;
 
 /// Most headers of one burst.
 pub const BURST: usize = 64;

@@ -101,8 +101,8 @@ impl<const W: usize> Classifier<W> {
             }
             cost += 1;
             if let Some(leaf) = self.leaf_in(*table, mask, key, best) {
-                let found = self.leaves.find(leaf, key);
-                let further = if found == NONE { self.leaves.blocks(leaf).saturating_sub(1) } else { 0 };
+                let found = self.leaves.find(self.vector, *table, leaf, key);
+                let further = if found == NONE { self.leaves.blocks(*table, leaf).saturating_sub(1) } else { 0 };
                 cost += COMPARED + BLOCK * further;
                 best = best.min(found);
             }

@@ -2,11 +2,10 @@
 
 use alloc::vec::Vec;
 
-use super::grid;
 use super::leaf::Leaves;
 use super::order::Order;
 use super::plan::{self, Plan};
-use super::{Classifier, NONE, PRIORITY_MAX, Refused, Rule};
+use super::{Classifier, NONE, PRIORITY_MAX, Refused, Rule, block, grid, pair};
 
 /// Bits of a slot that number a leaf's first block.
 pub(super) const LEAF_BITS: u32 = 20;
@@ -21,8 +20,11 @@ const KNOWN_SHIFT: u32 = LEAF_BITS + COARSE_BITS;
 /// How much longer another leaf may be before a rule goes into a table that lookups leave out so far.
 const DORMANT: u32 = 12;
 
+/// How many rules there are where leaves do not fit into a core's second-level cache, and pairs can be numbered.
+const FAR: core::ops::Range<usize> = 1 << 14..3 << (LEAF_BITS - 2);
+
 /// What to build.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum Wanted {
     /// Nothing beside the tables.
     Tables,
@@ -32,9 +34,31 @@ pub(super) enum Wanted {
     /// ports.
     #[cfg(test)]
     Grid { skip: usize, is_last: bool, sides: usize },
+    /// No grid, and tables narrow where leaves have one or two rules mostly, or all of them.
+    #[cfg(test)]
+    Narrow { all: bool },
 }
 
 impl Wanted {
+    /// True if a table is to be narrow, of so many rules in so many leaves, and whether the leaves of all tables are far.
+    const fn is_narrow(self, is_far: bool, rules: u32, leaves: u32) -> bool {
+        let is_short = leaves > 0 && rules <= 2 * leaves;
+        match self {
+            #[cfg(test)]
+            Self::Narrow { all } => is_short || all,
+            _ => is_far && is_short,
+        }
+    }
+
+    /// True if there may be a grid.
+    const fn tries_grids(self) -> bool {
+        match self {
+            #[cfg(test)]
+            Self::Grid { .. } => true,
+            wanted => matches!(wanted, Self::Fast),
+        }
+    }
+
     /// So many grids are not even tried.
     const fn skip(self) -> usize {
         match self {
@@ -79,9 +103,16 @@ pub(super) struct Table {
     pub loose: u32,
     /// None of those has a better priority.
     pub best: u32,
+    /// Its leaves have one or two rules mostly.
+    pub is_narrow: bool,
 }
 
 impl Table {
+    /// So many rules of a leaf are compared at once.
+    const fn short(self) -> u32 {
+        (if self.is_narrow { pair::LANES } else { block::LANES }) as u32
+    }
+
     #[inline(always)]
     pub(super) const fn slot(self, hash: u32) -> usize {
         self.base.wrapping_add(hash >> self.shift) as usize
@@ -123,7 +154,8 @@ pub(super) fn build<const W: usize>(rules: &[Rule<W>], wanted: Wanted) -> Result
     let mut base = 0u32;
     for (size, mask) in sizes.iter().zip(&masks) {
         let bits = bits(*size, mask);
-        tables.push(Table { base, shift: 32 - bits, rules: *size as u32, loose: *size as u32, best: NONE });
+        let rules = *size as u32;
+        tables.push(Table { base, shift: 32 - bits, rules, loose: rules, best: NONE, is_narrow: false });
         base += 1 << bits;
     }
     let mut slots = Vec::new();
@@ -141,16 +173,31 @@ pub(super) fn build<const W: usize>(rules: &[Rule<W>], wanted: Wanted) -> Result
     }
     order.sort_unstable();
     let chunks = || order.chunk_by(|a, b| a.0 == b.0);
-    let blocks: usize = chunks().map(|chunk| chunk.len().div_ceil(super::block::LANES)).sum();
-    let spare = rules.len() / 4 + 64;
-    let mut leaves = Leaves::new((blocks + spare).min(1 << LEAF_BITS))?;
+    let table_of_leaf = |leaf: &[(u32, u32, u32, u32)]| {
+        leaf.first().and_then(|(_, _, number, _)| table_of.get(*number as usize)).map_or(0, |table| usize::from(*table))
+    };
+    let mut leaves_of = [0u32; plan::MAX_TABLES];
+    for leaf in chunks() {
+        if let Some(leaves) = leaves_of.get_mut(table_of_leaf(leaf)) {
+            *leaves += 1;
+        }
+    }
+    let is_far = FAR.contains(&rules.len());
+    for (table, leaves) in tables.iter_mut().zip(leaves_of) {
+        table.is_narrow = wanted.is_narrow(is_far, table.rules, leaves);
+    }
+    let with_table = |leaf: &[_]| tables.get(table_of_leaf(leaf)).copied();
+    let planned = chunks().filter_map(|leaf| Some((with_table(leaf)?.is_narrow, leaf.len())));
+    let mut leaves = Leaves::new(planned, rules.len() / 4 + 64)?;
     let worst = rules.iter().map(|rule| rule.priority).max().unwrap_or(0);
     let coarse = (u32::BITS - worst.leading_zeros()).saturating_sub(COARSE_BITS);
-    for chunk in chunks() {
-        let Some((at, best, ..)) = chunk.first() else {
+    // Those with more than one rule first, so that there are no gaps.
+    let (long, short) = (chunks().filter(|leaf| leaf.len() > 1), chunks().filter(|leaf| leaf.len() == 1));
+    for chunk in long.chain(short) {
+        let (Some((at, best, ..)), Some(table)) = (chunk.first(), with_table(chunk)) else {
             continue;
         };
-        let leaf = leaves.create(chunk.iter().filter_map(|(_, _, number, _)| rules.get(*number as usize)));
+        let leaf = leaves.create(table, chunk.iter().filter_map(|(_, _, number, _)| rules.get(*number as usize)));
         let leaf = leaf.ok_or(Refused::Full)?;
         let known = chunk.iter().fold(0, |known, (.., bit)| known | 0x80 >> bit);
         if let Some(slot) = slots.get_mut(*at as usize) {
@@ -173,7 +220,7 @@ pub(super) fn build<const W: usize>(rules: &[Rule<W>], wanted: Wanted) -> Result
         })
     };
     let mut order = classifier.best_order(rules, found_first());
-    if wanted != Wanted::Tables {
+    if wanted.tries_grids() {
         let mut work = grid::WORK;
         for tables in grid::candidates(&sizes).skip(wanted.skip()) {
             if classifier.add_grid(rules, &table_of, tables, wanted, &mut work) {
@@ -233,13 +280,13 @@ impl<const W: usize> Classifier<W> {
             }
             let hash = mask.hash_rule(rule);
             let at = table.slot(hash);
-            let length = self.slots.get(at).map_or(u32::MAX, |slot| self.length(*slot));
+            let length = self.slots.get(at).map_or(u32::MAX, |slot| self.length(*table, *slot));
             // A table that no lookup asks so far would be one more for all.
             let length = if is_loose && table.loose == 0 { length + DORMANT } else { length };
             if choice.is_none_or(|(.., shortest)| length < shortest) {
                 choice = Some((at, number, hash, length));
             }
-            if length < super::block::LANES as u32 {
+            if length < table.short() {
                 break;
             }
         }
@@ -249,10 +296,10 @@ impl<const W: usize> Classifier<W> {
         let (mut known, mut best, mut leaf) =
             (*slot >> KNOWN_SHIFT, (*slot >> LEAF_BITS) & COARSE_MASK, leaf_of(*slot));
         if known == 0 {
-            leaf = self.leaves.create(core::iter::once(rule)).ok_or(Refused::Full)?;
+            leaf = self.leaves.create(*table, core::iter::once(rule)).ok_or(Refused::Full)?;
             best = COARSE_MASK;
         } else {
-            self.leaves.insert(leaf, rule).ok_or(Refused::Full)?;
+            self.leaves.insert(*table, leaf, rule).ok_or(Refused::Full)?;
         }
         known |= 0x80 >> table.known(hash);
         *slot = encode(known, best.min(coarse_of(self.coarse, rule.priority)), leaf);
@@ -297,9 +344,9 @@ impl<const W: usize> Classifier<W> {
         self.asks_tables = true;
     }
 
-    /// Blocks behind a slot, times four, up to a few.
-    fn length(&self, slot: u32) -> u32 {
-        if slot >> KNOWN_SHIFT == 0 { 0 } else { self.leaves.rules(leaf_of(slot)).take(16).count() as u32 }
+    /// Rules behind a slot, up to a few.
+    fn length(&self, table: Table, slot: u32) -> u32 {
+        if slot >> KNOWN_SHIFT == 0 { 0 } else { self.leaves.rules(table, leaf_of(slot)).take(16).count() as u32 }
     }
 
     /// Removes a rule. False if it is not there.
@@ -315,13 +362,13 @@ impl<const W: usize> Classifier<W> {
             if *slot >> KNOWN_SHIFT == 0 {
                 continue;
             }
-            let Some(leaf) = self.leaves.remove(leaf_of(*slot), rule.priority) else {
+            let Some(leaf) = self.leaves.remove(*table, leaf_of(*slot), rule.priority) else {
                 continue;
             };
             *slot = 0;
             if leaf != NONE {
                 let (mut known, mut best) = (0, PRIORITY_MAX);
-                for rule in self.leaves.rules(leaf) {
+                for rule in self.leaves.rules(*table, leaf) {
                     known |= 0x80 >> table.known(mask.hash_rule(&rule));
                     best = best.min(rule.priority);
                 }

@@ -92,10 +92,12 @@ const fn grid(sides: usize) -> Wanted {
     Wanted::Grid { skip: 0, is_last: false, sides }
 }
 
-/// With tables only, and with grids whether they are worth it or not, for all rules and for some.
-fn all<const W: usize>(rules: &[Rule<W>]) -> [Classifier<W>; 6] {
+/// With tables only, of every kind, and with grids whether they are worth it or not, for all rules and for some.
+fn all<const W: usize>(rules: &[Rule<W>]) -> [Classifier<W>; 8] {
     let last = |skip| Wanted::Grid { skip, is_last: true, sides: 2 };
-    [Wanted::Tables, grid(0), grid(1), GRID, last(0), last(2)].map(|wanted| table::build(rules, wanted).unwrap())
+    let narrow = |all| Wanted::Narrow { all };
+    [Wanted::Tables, narrow(false), narrow(true), grid(0), grid(1), GRID, last(0), last(2)]
+        .map(|wanted| table::build(rules, wanted).unwrap())
 }
 
 fn agree<const W: usize>(classifier: &Classifier<W>, rules: &[Rule<W>], keys: &[Key<W>]) {

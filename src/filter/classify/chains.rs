@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::block::{Block, LANES};
 use super::{Key, NONE, Refused, Rule};
+use crate::mem::prefetch;
 
 /// All chains of a classifier.
 #[derive(Clone, Debug)]
@@ -47,6 +48,12 @@ impl<const W: usize> Chains<W> {
     #[inline(never)]
     fn find_behind(&self, mut at: u32, key: &Key<W>) -> u32 {
         loop {
+            // Chains are built block by block, so this is probably the one behind the next.
+            if let Some(block) = self.blocks.get(at as usize + 2) {
+                for line in 0..size_of_val(block) / 64 {
+                    prefetch::line(block, 64 * line);
+                }
+            }
             at = self.next.get(at as usize).copied().unwrap_or(NONE);
             let Some(block) = self.block(at) else {
                 return NONE;

@@ -7,7 +7,7 @@ use super::table::LEAF_BITS;
 use super::table::{Table, coarse_of, leaf_of};
 use super::{Classifier, Key, NONE};
 use crate::mem::four::Four;
-use crate::mem::prefetch::{self, Level};
+use crate::mem::prefetch;
 use crate::mem::simd::{SIFT, Sifted, Vector, reach};
 #[cfg(target_arch = "x86_64")]
 use crate::mem::simd::{Sieve, Work};
@@ -270,7 +270,7 @@ impl<const W: usize> Classifier<W> {
             }
             if table.shift < 32 - FAR.ilog2() {
                 for hash in hashes.get(..reach(headers)).unwrap_or(&[]) {
-                    prefetch::place(&self.slots, table.slot(*hash), Level::First);
+                    prefetch::place(&self.slots, table.slot(*hash), prefetch::Level::First);
                 }
             }
             let sieve = Sieve { slots: &self.slots, base: table.base, shift: table.shift, leaf_bits: LEAF_BITS };

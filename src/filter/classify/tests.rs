@@ -385,3 +385,59 @@ fn a_grid_forgets_what_is_removed() {
     }
     agree(&classifier, &rules, &keys);
 }
+
+/// So many rules that leaves of one or two are in pairs; others come and go until the room that was left is used.
+#[test]
+fn many_rules_agree_while_they_change() {
+    // Every address has one rule, or two or three, which differ in their ports.
+    let rule = |number: u32| {
+        let word = (number / 4 * 2 + number % 4 / 2).wrapping_mul(0x9E37_79B1);
+        Rule::<1> {
+            src: [word],
+            src_mask: [0xffff_fff0],
+            dst: [!word],
+            dst_mask: [if number % 16 == 3 { 0 } else { 0xffff_0000 }],
+            low: [0, (number % 2 * 1000) as u16],
+            high: [u16::MAX, if number.is_multiple_of(3) { u16::MAX } else { 1500 }],
+            class: 6,
+            class_mask: 0xff,
+            priority: number * 3,
+        }
+    };
+    let mut rules: Vec<_> = (0..17_000).map(rule).collect();
+    let keys: Vec<_> = (0..600u32)
+        .map(|number| {
+            let near = rule(number * 37);
+            let port = [7, [0, 999, 1000, 1501, 40_000][number as usize % 5]];
+            Key { src: [near.src[0] ^ (number % 16)], dst: [near.dst[0] ^ (number % 7)], ports: port, class: 6 }
+        })
+        .collect();
+    let mut classifier = Classifier::new(&rules).unwrap();
+    let before = classifier.memory_bytes();
+    assert!(before < 17_000 * 120, "{before}");
+    let check = |classifier: &Classifier<1>, rules: &[Rule<1>]| {
+        let known: Vec<_> = keys.iter().map(|key| linear(rules, key)).collect();
+        for vector in [classifier.vector, crate::mem::simd::Vector::none()] {
+            let mut classifier = classifier.clone();
+            classifier.vector = vector;
+            let mut found = alloc::vec![0; keys.len()];
+            classifier.lookup_burst(&keys, &mut found);
+            assert_eq!(found, known);
+        }
+    };
+    check(&classifier, &rules);
+    for number in 0..4000 {
+        assert!(classifier.remove(&rules.swap_remove(number * 7919 % rules.len())));
+    }
+    check(&classifier, &rules);
+    // As many as there were, and a quarter.
+    let (there, len): (alloc::collections::BTreeSet<_>, _) =
+        (rules.iter().map(|rule| rule.priority).collect(), rules.len());
+    let others = (0..).map(rule).filter(|rule| !there.contains(&rule.priority)).take(4000 + 17_000 / 4);
+    for rule in others {
+        assert_eq!(classifier.insert(&rule), Ok(()), "{}", rules.len() - len);
+        rules.push(rule);
+    }
+    check(&classifier, &rules);
+    assert_eq!((classifier.memory_bytes(), classifier.len()), (before, rules.len()));
+}

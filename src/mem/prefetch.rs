@@ -9,6 +9,14 @@ pub fn line<T>(value: &T, offset: usize) {
     at(core::ptr::from_ref(value).cast::<u8>().wrapping_add(offset));
 }
 
+/// [`line()`] for every cache line of a value that begins with one.
+#[inline(always)]
+pub fn all<T>(value: &T) {
+    for number in 0..size_of::<T>().div_ceil(64) {
+        line(value, 64 * number);
+    }
+}
+
 /// Any address will do.
 #[inline(always)]
 fn at(at: *const u8) {

@@ -203,7 +203,7 @@ impl<const W: usize> Classifier<W> {
         let mut tables = self.tables.iter().zip(&self.masks).filter(|(table, _)| table.loose > 0);
         loop {
             let next = tables.next();
-            // What waits is compared first if that may leave few.
+            // What waits is compared first if that may leave few, and behind the last table.
             let (mut open, is_next_narrow) = match next {
                 Some((table, _)) => (headers & worse_than(best, table.best), table.is_narrow),
                 None => (0, !is_narrow),
@@ -344,9 +344,7 @@ impl<const W: usize> Classifier<W> {
         let far = chains.memory_bytes() > NEAR;
         for chain in work.leaf.iter().take(if far { work.len } else { 0 }) {
             if let Some(block) = chains.block(*chain) {
-                for line in 0..size_of_val(block) / 64 {
-                    prefetch::line(block, 64 * line);
-                }
+                prefetch::all(block);
             }
         }
         for (number, chain) in work.header.iter().zip(&work.leaf).take(work.len) {

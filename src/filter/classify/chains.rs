@@ -50,9 +50,7 @@ impl<const W: usize> Chains<W> {
         loop {
             // Chains are built block by block, so this is probably the one behind the next.
             if let Some(block) = self.blocks.get(at as usize + 2) {
-                for line in 0..size_of_val(block) / 64 {
-                    prefetch::line(block, 64 * line);
-                }
+                prefetch::all(block);
             }
             at = self.next.get(at as usize).copied().unwrap_or(NONE);
             let Some(block) = self.block(at) else {

@@ -42,7 +42,7 @@ impl<const W: usize> Pairs<W> {
         if W == 1 {
             prefetch::place(&self.pairs, leaf as usize / LANES, Level::First);
         } else if let Some(pair) = self.pair(leaf) {
-            (0..size_of_val(pair) / 64).for_each(|line| prefetch::line(pair, 64 * line));
+            prefetch::all(pair);
         }
     }
 

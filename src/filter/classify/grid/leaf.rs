@@ -74,8 +74,7 @@ impl Leaves {
     #[inline(always)]
     pub(super) fn prefetch(&self, block: u32) {
         if let Some(block) = self.blocks.get(block as usize) {
-            prefetch::line(block, 0);
-            prefetch::line(block, 64);
+            prefetch::all(block);
         }
     }
 

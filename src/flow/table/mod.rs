@@ -43,8 +43,8 @@ use crate::mem::prefetch::{self, Level};
 /// Most flows, and most further keys, that a table can be made for.
 pub const CAPACITY_MAX: usize = 1 << 30;
 
-/// Most lookups that [`FlowTable::find_burst`] does at once.
-pub const BURST_MAX: usize = 64;
+/// How many keys behind its hash a key's bucket is looked at, where it comes from a cache.
+const LOOK_BEHIND: usize = 12;
 
 /// Flows whose lines no cache holds: 10 MB and more.
 const MANY: usize = 1 << 17;
@@ -89,6 +89,20 @@ impl Candidate {
     pub const ABSENT: Self = Self(directory::ABSENT);
     /// There is more to search.
     pub const SEARCH: Self = Self(directory::SEARCH);
+}
+
+/// A first look at a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// [`FlowTable::hash`].
+    pub hash: u64,
+    /// [`FlowTable::candidate`].
+    pub candidate: Candidate,
+}
+
+impl Look {
+    /// At none.
+    pub const NONE: Self = Self { hash: 0, candidate: Candidate::ABSENT };
 }
 
 /// The table has as many flows, or as many further keys, as it was made for.
@@ -296,22 +310,33 @@ impl<T, U, V> FlowTable<T, U, V> {
         self.is_of(reference as usize, slot, key).then_some(id)
     }
 
-    /// [`FlowTable::find`] for up to [`BURST_MAX`] keys, with the memory of all of them fetched at the same time: as
-    /// many results as there are hashes, keys and places for results.
-    pub fn find_burst(&self, hashes: &[u64], keys: &[FlowKey], found: &mut [Option<FlowId>]) {
-        let mut first = [Candidate::SEARCH; BURST_MAX];
-        for hash in hashes {
-            self.prefetch(*hash);
+    /// [`FlowTable::hash`] and [`FlowTable::candidate`] for a burst of keys, with the memory of all of them fetched at the same
+    /// time: as many looks as there are keys and places for them.
+    pub fn look(&self, keys: &[FlowKey], looks: &mut [Look]) {
+        let count = keys.len().min(looks.len());
+        // What comes from a cache is there a few keys later; what comes from memory takes longer than a burst.
+        let behind = if self.level() == Level::First { LOOK_BEHIND } else { count };
+        for number in 0..count + behind {
+            if let (Some(key), Some(look)) = (keys.get(number), looks.get_mut(number)) {
+                look.hash = self.hash(key);
+                self.prefetch(look.hash);
+            }
+            let before = number.wrapping_sub(behind);
+            if let (Some(key), Some(look)) = (keys.get(before), looks.get_mut(before)) {
+                look.candidate = self.candidate(look.hash, key.is_long());
+            }
         }
-        for ((hash, key), first) in hashes.iter().zip(keys).zip(&mut first) {
-            *first = self.candidate(*hash, key.is_long());
-        }
-        for (((hash, key), found), first) in hashes.iter().zip(keys).zip(found).zip(first) {
+    }
+
+    /// [`FlowTable::find`] for a burst of keys that have been looked at: as many results as there are keys, looks and places
+    /// for results.
+    pub fn find_burst(&self, keys: &[FlowKey], looks: &[Look], found: &mut [Option<FlowId>]) {
+        for ((key, look), found) in keys.iter().zip(looks).zip(found) {
             *found = None;
-            if first != Candidate::ABSENT {
-                *found = self.verify(first.0, key);
+            if look.candidate != Candidate::ABSENT {
+                *found = self.verify(look.candidate.0, key);
                 if found.is_none() {
-                    *found = self.find(*hash, key);
+                    *found = self.find(look.hash, key);
                 }
             }
         }

@@ -280,9 +280,9 @@ proptest! {
                 }
                 Step::Find(wanted) => {
                     let keys: Vec<_> = wanted.iter().map(|n| key(*n)).collect();
-                    let hashes: Vec<_> = keys.iter().map(|key| table.hash(key)).collect();
-                    let mut found = vec![None; keys.len()];
-                    table.find_burst(&hashes, &keys, &mut found);
+                    let (mut looks, mut found) = (vec![Look::NONE; keys.len()], vec![None; keys.len()]);
+                    table.look(&keys, &mut looks);
+                    table.find_burst(&keys, &looks, &mut found);
                     for (n, found) in wanted.iter().zip(found) {
                         let flow = by_key.get(n);
                         let is_first = |flow: &&u32| flows[flow].1[0] == *n;

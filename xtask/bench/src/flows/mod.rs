@@ -7,7 +7,7 @@ use std::hint::black_box;
 use anyhow::{Result, ensure};
 use clap::Args as ClapArgs;
 use serde_json::{Map, Value, json};
-use weir_core::flow::table::{BURST_MAX, Candidate, FlowId, FlowTable};
+use weir_core::flow::table::{Candidate, FlowId, FlowTable, Look};
 use weir_core::flow::wheel::Wheel;
 use weir_core::flow::{FlowKey, Secret};
 use weir_core::mem::prefetch;
@@ -74,17 +74,14 @@ trait Table {
 struct Ours {
     table: FlowTable<State>,
     hits: Vec<Option<FlowId>>,
-    hashes: Vec<u64>,
-    /// As the pipeline has them: there before a burst comes.
-    candidates: [Candidate; BURST_MAX],
+    looks: Vec<Look>,
 }
 
 impl Ours {
     #[inline(always)]
     fn look(&mut self, keys: &[FlowKey]) {
-        self.hashes.clear();
-        self.hashes.extend(keys.iter().map(|key| self.table.hash(key)));
-        self.table.find_burst(&self.hashes, keys, &mut self.hits);
+        self.table.look(keys, &mut self.looks);
+        self.table.find_burst(keys, &self.looks, &mut self.hits);
     }
 }
 
@@ -98,27 +95,19 @@ impl Table for Ours {
 
     /// As the pipeline does it: bucket, candidate, and the search where that is not the flow.
     fn update(&mut self, keys: &[FlowKey]) {
-        self.hashes.clear();
-        self.hashes.extend(keys.iter().map(|key| {
-            let hash = self.table.hash(key);
-            self.table.prefetch(hash);
-            hash
-        }));
-        for ((candidate, hash), key) in self.candidates.iter_mut().zip(&self.hashes).zip(keys) {
-            *candidate = self.table.candidate(*hash, key.is_long());
-        }
-        let mut left = keys.iter().zip(&self.hashes).zip(&self.candidates);
+        self.table.look(keys, &mut self.looks);
+        let mut left = keys.iter().zip(&self.looks);
         loop {
             let mut lines = self.table.lines();
-            let other = left.find_map(|((key, hash), candidate)| match lines.at(*candidate, key) {
+            let other = left.find_map(|(key, look)| match lines.at(look.candidate, key) {
                 Some((state, _)) => {
                     state.update();
                     None
                 }
-                None => (*candidate != Candidate::ABSENT).then_some((key, hash)),
+                None => (look.candidate != Candidate::ABSENT).then_some((key, look.hash)),
             });
             let Some((key, hash)) = other else { break };
-            if let Some(id) = self.table.find(*hash, key)
+            if let Some(id) = self.table.find(hash, key)
                 && let Some(state) = self.table.get_mut(id)
             {
                 state.update();
@@ -237,9 +226,9 @@ fn churn(ours: &mut Ours, wheel: &mut Wheel, fresh: &[FlowKey], batch: usize) ->
         let started = measure::cpu_time();
         for keys in fresh.chunks(batch) {
             ours.look(keys);
-            for ((key, hash), hit) in keys.iter().zip(&ours.hashes).zip(&ours.hits) {
+            for ((key, look), hit) in keys.iter().zip(&ours.looks).zip(&ours.hits) {
                 if hit.is_none()
-                    && let Ok(id) = ours.table.insert(*hash, *key, State::new(0))
+                    && let Ok(id) = ours.table.insert(look.hash, *key, State::new(0))
                 {
                     wheel.schedule(id, now + LIFETIME);
                 }
@@ -287,12 +276,7 @@ pub fn run(args: &Args) -> Result<()> {
         let no_memory = || anyhow::anyhow!("no memory for {capacity} flows");
         let table = FlowTable::new(capacity, 0, Secret::from_seed(args.seed)).ok_or_else(no_memory)?;
         let mut wheel = Wheel::new(capacity, 0).ok_or_else(no_memory)?;
-        let mut ours = Ours {
-            table,
-            hits: vec![None; work.batch],
-            hashes: Vec::with_capacity(work.batch),
-            candidates: [Candidate::ABSENT; BURST_MAX],
-        };
+        let mut ours = Ours { table, hits: vec![None; work.batch], looks: vec![Look::NONE; work.batch] };
         for number in 0..args.count {
             let key = keys.get(number);
             let id = ours.table.insert(ours.table.hash(&key), key, State::new(number)).map_err(|_| no_memory())?;

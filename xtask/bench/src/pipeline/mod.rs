@@ -39,8 +39,8 @@ pub struct Args {
     /// Bytes of a frame, with the FCS that it does not have in memory.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(64..=1518))]
     size: u16,
-    /// Frames per burst.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=64))]
+    /// Frames per burst. The extension takes 64 at a time (`WEIR_BURST_MAX`).
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=64))]
     batch: u16,
     /// Frames of one repetition.
     #[arg(long, default_value_t = 400_000, value_parser = measure::count)]

@@ -11,7 +11,8 @@
 //!
 //! A table knows its best priority: headers that have found a better one do not ask it, and a few that have not ask one by one.
 //!
-//! Where many tables have few rules, a grid over both addresses answers for them, and lookups leave the tables out.
+//! Where many tables have few rules, a grid over both addresses answers for them, and lookups leave the tables out; bits of all
+//! fields do where leaves would be long and a grid too large.
 //!
 //! Rules are inserted and removed one by one, in place.
 #![forbid(unsafe_code)]

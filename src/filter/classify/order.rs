@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::block::LANES;
 use super::plan::MAX_TABLES;
 use super::{Classifier, Key, NONE, Rule};
 
@@ -19,6 +20,9 @@ const FAR_GRID: u32 = 6;
 /// Some headers must be followed through each further word of an address.
 const GRID_WORD: u32 = 1;
 const BLOCK: u32 = 1;
+
+/// Blocks of a leaf that cost nothing if one of them has what is looked for.
+const FEW: usize = 8;
 
 /// Places of tables.
 type Places = heapless::Vec<u16, MAX_TABLES>;
@@ -102,7 +106,13 @@ impl<const W: usize> Classifier<W> {
             cost += 1;
             if let Some(leaf) = self.leaf_in(*table, mask, key, best) {
                 let found = self.leaves.find(self.vector, *table, leaf, key);
-                let further = if found == NONE { self.leaves.blocks(*table, leaf).saturating_sub(1) } else { 0 };
+                let further = if found == NONE {
+                    self.leaves.blocks(*table, leaf).saturating_sub(1)
+                } else {
+                    // The first few are with it.
+                    let before = self.leaves.rules(*table, leaf).take_while(|rule| rule.priority != found).count();
+                    (before / LANES).saturating_sub(FEW) as u32
+                };
                 cost += COMPARED + BLOCK * further;
                 best = best.min(found);
             }

@@ -20,6 +20,9 @@ const KNOWN_SHIFT: u32 = LEAF_BITS + COARSE_BITS;
 /// How much longer another leaf may be before a rule goes into a table that lookups leave out so far.
 const DORMANT: u32 = 12;
 
+/// Leaves of more rules than this are compared block by block for so long that bits may be faster.
+const LONG: usize = 64;
+
 /// How many rules there are where leaves do not fit into a core's second-level cache, and pairs can be numbered.
 const FAR: core::ops::Range<usize> = 1 << 14..3 << (LEAF_BITS - 2);
 
@@ -34,6 +37,9 @@ pub(super) enum Wanted {
     /// ports.
     #[cfg(test)]
     Grid { skip: usize, is_last: bool, sides: usize },
+    /// Bits instead of a grid, before the tables or behind.
+    #[cfg(test)]
+    Bits { is_last: bool },
     /// No grid, and tables narrow where leaves have one or two rules mostly, or all of them.
     #[cfg(test)]
     Narrow { all: bool },
@@ -59,6 +65,16 @@ impl Wanted {
         }
     }
 
+    /// Rules of a leaf that are worth bits, if there is another that has so many.
+    const fn long(self) -> usize {
+        match self {
+            #[cfg(test)]
+            Self::Bits { .. } => 0,
+            Self::Fast => LONG,
+            _ => usize::MAX,
+        }
+    }
+
     /// So many grids are not even tried.
     const fn skip(self) -> usize {
         match self {
@@ -81,7 +97,7 @@ impl Wanted {
     fn takes(self, with_grid: &mut Order, without: &Order) -> bool {
         match self {
             #[cfg(test)]
-            Self::Grid { is_last, .. } => {
+            Self::Grid { is_last, .. } | Self::Bits { is_last } => {
                 with_grid.grid_is_last = is_last;
                 true
             }
@@ -176,10 +192,12 @@ pub(super) fn build<const W: usize>(rules: &[Rule<W>], wanted: Wanted) -> Result
     let table_of_leaf = |leaf: &[(u32, u32, u32, u32)]| {
         leaf.first().and_then(|(_, _, number, _)| table_of.get(*number as usize)).map_or(0, |table| usize::from(*table))
     };
-    let mut leaves_of = [0u32; plan::MAX_TABLES];
+    let (mut leaves_of, mut longest_of) = ([0u32; plan::MAX_TABLES], [0; plan::MAX_TABLES]);
     for leaf in chunks() {
-        if let Some(leaves) = leaves_of.get_mut(table_of_leaf(leaf)) {
+        let table = table_of_leaf(leaf);
+        if let (Some(leaves), Some(longest)) = (leaves_of.get_mut(table), longest_of.get_mut(table)) {
             *leaves += 1;
+            *longest = leaf.len().max(*longest);
         }
     }
     let is_far = FAR.contains(&rules.len());
@@ -219,7 +237,17 @@ pub(super) fn build<const W: usize>(rules: &[Rule<W>], wanted: Wanted) -> Result
             Some((*table_of.get(*number as usize)?, *best, leaf.len()))
         })
     };
+    let long =
+        (0u32..).zip(longest_of).fold(0, |tables, (table, len)| tables | u32::from(len > wanted.long()) << table);
     let mut order = classifier.best_order(rules, found_first());
+    let mut with_bits = None;
+    if long != 0 && classifier.add_bits(rules, &table_of, long) {
+        let mut with = classifier.best_order(rules, found_first());
+        if wanted.takes(&mut with, &order) {
+            with_bits = classifier.grid.take().map(|bits| (with, bits));
+        }
+        classifier.drop_grid();
+    }
     if wanted.tries_grids() {
         let mut work = grid::WORK;
         for tables in grid::candidates(&sizes).skip(wanted.skip()) {
@@ -233,8 +261,35 @@ pub(super) fn build<const W: usize>(rules: &[Rule<W>], wanted: Wanted) -> Result
             }
         }
     }
+    if let Some((mut with_bits, bits)) = with_bits
+        && wanted.takes(&mut with_bits, &order)
+    {
+        classifier.drop_grid();
+        classifier.grid = Some(bits);
+        classifier.leave_out(rules, &table_of, long, |_| true);
+        order = with_bits;
+    }
     classifier.put_in_order(&order);
     Ok(classifier)
+}
+
+/// True if a table is one of those that are given as bits.
+const fn is_among(tables: u32, table: u16) -> bool {
+    tables.unbounded_shr(table as u32) & 1 != 0
+}
+
+/// The rules of tables, given as bits, that fit. `None` without memory.
+fn inside<const W: usize>(
+    rules: &[Rule<W>],
+    table_of: &[u16],
+    tables: u32,
+    fits: impl Fn(&Rule<W>) -> bool,
+) -> Option<Vec<Rule<W>>> {
+    let these = || rules.iter().zip(table_of).filter(|(rule, table)| is_among(tables, **table) && fits(rule));
+    let mut inside = Vec::new();
+    inside.try_reserve_exact(these().count()).ok()?;
+    inside.extend(these().map(|(rule, _)| *rule));
+    Some(inside)
 }
 
 const fn encode(known: u32, coarse: u32, leaf: u32) -> u32 {
@@ -314,22 +369,28 @@ impl<const W: usize> Classifier<W> {
     /// Builds a grid for the rules of the tables that are given as bits. `table_of` has the table of each rule. False if it
     /// cannot be. Allocates.
     fn add_grid(&mut self, rules: &[Rule<W>], table_of: &[u16], tables: u32, wanted: Wanted, work: &mut usize) -> bool {
-        let is_inside = |table: u16| tables.unbounded_shr(table.into()) & 1 != 0;
-        let rules = || rules.iter().zip(table_of).filter(|(rule, table)| is_inside(**table) && grid::fits(rule));
-        let mut inside = Vec::new();
-        if inside.try_reserve_exact(rules().count()).is_err() {
-            return false;
-        }
-        inside.extend(rules().map(|(rule, _)| *rule));
+        let Some(inside) = inside(rules, table_of, tables, grid::fits) else { return false };
         let limits = grid::limits(self.memory_bytes(), inside.len() == self.rules, wanted.sides());
         let mut here = *work / 2;
         *work -= here;
         self.grid = grid::build(&inside, limits, &mut here);
         *work += here;
+        self.leave_out(rules, table_of, tables, grid::fits)
+    }
+
+    /// [`Classifier::add_grid`] with bits instead of cells.
+    fn add_bits(&mut self, rules: &[Rule<W>], table_of: &[u16], tables: u32) -> bool {
+        let Some(inside) = inside(rules, table_of, tables, |_| true) else { return false };
+        self.grid = grid::build_by_bits(&inside);
+        self.leave_out(rules, table_of, tables, |_| true)
+    }
+
+    /// What the grid answers for is loose no more. False if there is none.
+    fn leave_out(&mut self, rules: &[Rule<W>], table_of: &[u16], tables: u32, fits: impl Fn(&Rule<W>) -> bool) -> bool {
         if self.grid.is_none() {
             return false;
         }
-        for (_, number) in rules() {
+        for (_, number) in rules.iter().zip(table_of).filter(|(rule, table)| is_among(tables, **table) && fits(rule)) {
             if let Some(table) = self.tables.get_mut(usize::from(*number)) {
                 table.loose = table.loose.saturating_sub(1);
             }

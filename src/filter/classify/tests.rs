@@ -92,11 +92,12 @@ const fn grid(sides: usize) -> Wanted {
     Wanted::Grid { skip: 0, is_last: false, sides }
 }
 
-/// With tables only, of every kind, and with grids whether they are worth it or not, for all rules and for some.
-fn all<const W: usize>(rules: &[Rule<W>]) -> [Classifier<W>; 8] {
+/// With tables only, of every kind, and with grids and bits whether they are worth it or not, for all rules and for some.
+fn all<const W: usize>(rules: &[Rule<W>]) -> [Classifier<W>; 10] {
     let last = |skip| Wanted::Grid { skip, is_last: true, sides: 2 };
     let narrow = |all| Wanted::Narrow { all };
-    [Wanted::Tables, narrow(false), narrow(true), grid(0), grid(1), GRID, last(0), last(2)]
+    let bits = |is_last| Wanted::Bits { is_last };
+    [Wanted::Tables, narrow(false), narrow(true), grid(0), grid(1), GRID, last(0), last(2), bits(false), bits(true)]
         .map(|wanted| table::build(rules, wanted).unwrap())
 }
 
@@ -287,11 +288,64 @@ fn rules_that_hash_alike_are_still_right() {
             priority: u32::from(number),
         })
         .collect();
-    let classifier = Classifier::new(&rules).unwrap();
-    assert!(classifier.memory_bytes() < 3000 * 128, "{}", classifier.memory_bytes());
     let keys: Vec<_> = (0..200u16)
         .map(|number| Key { src: [0x0a01_0203], dst: [5], ports: [number * 150, 27_000 + number * 30], class: 6 })
         .collect();
+    let tables = table::build(&rules, Wanted::Tables).unwrap();
+    assert!(tables.memory_bytes() < 3000 * 128, "{}", tables.memory_bytes());
+    agree(&tables, &rules, &keys);
+    // Bits tell them apart.
+    let classifier = Classifier::new(&rules).unwrap();
+    assert_eq!(classifier.tables_asked(), 0);
+    assert!(classifier.memory_bytes() < 3000 * 192, "{}", classifier.memory_bytes());
+    agree(&classifier, &rules, &keys);
+}
+
+/// Prefixes within prefixes, of more rules than a line has bits and of more lengths than there are classes, while rules come
+/// and go.
+#[test]
+fn bits_agree_while_rules_change() {
+    let (line, at) = (u128::MAX / 3, |number: u32, of: u32| (number.wrapping_mul(0x9E37_79B1) >> 8) % of);
+    let words = |wide: u128| [96, 64, 32, 0].map(|shift| (wide >> shift) as u32);
+    let rule = |number: u32| {
+        let (a, b) = (at(2 * number, 129), at(2 * number + 1, 129));
+        let mask = |len: u32| u128::MAX.unbounded_shl(128 - len);
+        let low = at(number + 7, 60_000) as u16;
+        Rule::<4> {
+            src: words(line & mask(a)),
+            src_mask: words(mask(a)),
+            dst: words(!line & mask(b)),
+            dst_mask: words(mask(b)),
+            low: [0, low],
+            high: [u16::MAX, low + 3000],
+            class: (number % 12) as u16,
+            class_mask: if number.is_multiple_of(5) { 0 } else { 0xff },
+            priority: number * 2,
+        }
+    };
+    let mut rules: Vec<_> = (0..1500).map(rule).collect();
+    let mut classifier = table::build(&rules, Wanted::Bits { is_last: false }).unwrap();
+    assert_eq!(classifier.tables_asked(), 0);
+    let keys: Vec<_> = (0..150)
+        .map(|number| {
+            let flip = |number: u32| 1u128.unbounded_shl(at(number, 140));
+            let (src, dst) = (words(line ^ flip(3 * number)), words(!line ^ flip(5 * number + 1)));
+            Key { src, dst, ports: [1, at(number, 65_536) as u16], class: number % 13 }
+        })
+        .collect();
+    agree(&classifier, &rules, &keys);
+    for number in 0..400 {
+        let place = number * 7919 % rules.len();
+        let old = rules.swap_remove(place);
+        assert!(classifier.remove(&old));
+        if number % 3 == 0 {
+            rules.push(Rule { priority: old.priority + 1, ..old });
+            assert_eq!(classifier.insert(&rules[rules.len() - 1]), Ok(()));
+        }
+        if number % 50 == 0 {
+            agree(&classifier, &rules, &keys);
+        }
+    }
     agree(&classifier, &rules, &keys);
 }
 

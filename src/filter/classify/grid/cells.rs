@@ -12,7 +12,7 @@ use super::leaf::Leaves;
 use super::lists::{Lists, Scope, Unions};
 use super::own::OwnColumns;
 use super::services::Split;
-use super::{DEAD, Grid, NEAR};
+use super::{Grid, NEAR, Way};
 use crate::mem::answers;
 use crate::mem::locate::{CHUNK, KINDS, Kinds, Locator, Services};
 
@@ -49,7 +49,7 @@ const SERVICES: usize = 1 << 12;
 type Placed = (u32, u32, u32);
 
 /// An address and its mask as a prefix.
-fn prefix<const W: usize>(addr: &[u32; W], mask: &[u32; W]) -> Option<Prefix> {
+pub(super) fn prefix<const W: usize>(addr: &[u32; W], mask: &[u32; W]) -> Option<Prefix> {
     let wide = |words: &[u32; W]| {
         words.iter().fold(0u128, |wide, word| wide << 32 | u128::from(*word)).unbounded_shl(128 - 32 * W as u32)
     };
@@ -106,10 +106,7 @@ fn build_within<const W: usize>(
     if rows.checked_mul(columns)? > limits.cells {
         return None;
     }
-    let mut sorted: Vec<&Rule<W>> = Vec::new();
-    sorted.try_reserve_exact(rules.len()).ok()?;
-    sorted.extend(rules);
-    sorted.sort_unstable_by_key(|rule| rule.priority);
+    let sorted = super::sorted(rules)?;
     let (mut placed, mut scopes) = (Vec::<Placed>::new(), Vec::new());
     placed.try_reserve_exact(rules.len()).ok()?;
     scopes.try_reserve_exact(rules.len()).ok()?;
@@ -188,18 +185,7 @@ fn build_within<const W: usize>(
         base,
         first: NARROW.saturating_sub(leaves.len()) as u32,
     };
-    let mut grid = Grid {
-        locator,
-        leaves,
-        priorities: Vec::new(),
-        dead: Vec::new(),
-        is_retired: false,
-        is_last: false,
-        is_far: false,
-    };
-    grid.priorities.try_reserve_exact(rules.len()).ok()?;
-    grid.priorities.extend(sorted.iter().map(|rule| rule.priority));
-    grid.dead.try_reserve_exact(DEAD).ok()?;
+    let mut grid = Grid::new(Way::Cells { locator, leaves }, &sorted)?;
     // A small one stays near beside tables that do not.
     let bytes = grid.memory_bytes();
     grid.is_far = bytes > NEAR || bytes > NEAR / 4 && bytes + limits.beside > NEAR;
@@ -386,7 +372,7 @@ fn words(cells: &[u32], base: u32, is_wide: bool) -> Option<Vec<u16>> {
 }
 
 /// The values of classes' lower bytes that most rules want.
-fn values<const W: usize>(rules: &[&Rule<W>]) -> heapless::Vec<u8, KINDS> {
+pub(super) fn values<const W: usize>(rules: &[&Rule<W>]) -> heapless::Vec<u8, KINDS> {
     let mut counts = [0u32; 256];
     for rule in rules.iter().filter(|rule| rule.class_mask & 0xff == 0xff) {
         if let Some(count) = counts.get_mut(usize::from(rule.class & 0xff)) {
@@ -404,7 +390,7 @@ fn values<const W: usize>(rules: &[&Rule<W>]) -> heapless::Vec<u8, KINDS> {
 }
 
 /// True if a rule can match headers with a value in the lower byte of their class, or with none of the values.
-fn is_for<const W: usize>(rule: &Rule<W>, value: Option<u8>, values: &[u8]) -> bool {
+pub(super) fn is_for<const W: usize>(rule: &Rule<W>, value: Option<u8>, values: &[u8]) -> bool {
     let (class, mask) = (rule.class as u8, rule.class_mask as u8);
     let matches = |value: u8| (value ^ class) & mask == 0;
     value.map_or_else(|| (0..=u8::MAX).any(|value| matches(value) && !values.contains(&value)), matches)

@@ -5,8 +5,11 @@
 //! eight, however many masks the rules have; so this takes what would fill tables with few rules each. Where rules are not
 //! too many their ports are part of the way to a cell, so that nothing is left to compare. It is built once; a rule that is
 //! removed is noted as dead.
+//!
+//! Where rules are too many and too entangled for that, bits of all fields take the place of the cells (`bitmaps`).
 
 mod axis;
+mod bitmaps;
 mod cells;
 mod leaf;
 mod lists;
@@ -22,6 +25,7 @@ use crate::mem::answers;
 use crate::mem::locate::{GROUP, Locator, NODE};
 use crate::mem::ranges::Search;
 use crate::mem::simd::Vector;
+use bitmaps::Bitmaps;
 use cells::Limits;
 pub(super) use cells::{build, fits};
 use leaf::Leaves;
@@ -70,11 +74,20 @@ pub(super) fn candidates(sizes: &[usize; MAX_TABLES]) -> impl Iterator<Item = u3
 /// What takes no more than this stays in a core's second-level cache.
 const NEAR: usize = 2 << 20;
 
+/// From a header to the rules that are left to compare.
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a classifier has one")]
+enum Way<const W: usize> {
+    /// By the cells of the grid.
+    Cells { locator: Locator, leaves: Leaves },
+    /// By bits of all fields, where there would be too many cells.
+    Bits(Bitmaps<W>),
+}
+
 /// The grid.
 #[derive(Clone, Debug)]
 pub(super) struct Grid<const W: usize> {
-    locator: Locator,
-    leaves: Leaves,
+    way: Way<W>,
     /// Priorities of the rules that are in it, in order.
     priorities: Vec<u32>,
     /// Rules that are in it and were removed, in the order of priority.
@@ -87,13 +100,37 @@ pub(super) struct Grid<const W: usize> {
     is_far: bool,
 }
 
+/// Rules in the order of priority.
+fn sorted<const W: usize>(rules: &[Rule<W>]) -> Option<Vec<&Rule<W>>> {
+    let mut sorted = Vec::new();
+    sorted.try_reserve_exact(rules.len()).ok()?;
+    sorted.extend(rules);
+    sorted.sort_unstable_by_key(|rule: &&Rule<W>| rule.priority);
+    Some(sorted)
+}
+
+/// Builds one of bits instead of cells. `None` if there are more than [`bitmaps::MOST`] rules, or without memory. Allocates.
+pub(super) fn build_by_bits<const W: usize>(rules: &[Rule<W>]) -> Option<Grid<W>> {
+    let sorted = sorted(rules)?;
+    Grid::new(Way::Bits(Bitmaps::new(&sorted)?), &sorted)
+}
+
 impl<const W: usize> Grid<W> {
+    fn new(way: Way<W>, sorted: &[&Rule<W>]) -> Option<Self> {
+        let (mut priorities, mut dead) = (Vec::new(), Vec::new());
+        priorities.try_reserve_exact(sorted.len()).ok()?;
+        priorities.extend(sorted.iter().map(|rule| rule.priority));
+        dead.try_reserve_exact(DEAD).ok()?;
+        Some(Self { way, priorities, dead, is_retired: false, is_last: false, is_far: false })
+    }
+
     /// What it takes, in bytes.
     pub(super) const fn memory_bytes(&self) -> usize {
-        self.locator.memory_bytes()
-            + self.leaves.memory_bytes()
-            + self.priorities.capacity() * size_of::<u32>()
-            + self.dead.capacity() * size_of::<Rule<W>>()
+        let way = match &self.way {
+            Way::Cells { locator, leaves } => locator.memory_bytes() + leaves.memory_bytes(),
+            Way::Bits(bitmaps) => bitmaps.memory_bytes(),
+        };
+        way + self.priorities.capacity() * size_of::<u32>() + self.dead.capacity() * size_of::<Rule<W>>()
     }
 
     fn dead_at(&self, priority: u32) -> Result<usize, usize> {
@@ -166,14 +203,13 @@ impl<const W: usize> Grid<W> {
     #[inline(always)]
     #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "there is nothing in the token"))]
     fn locate<const N: usize>(
-        &self,
+        tables: &Locator,
         vector: Vector,
         words: &Words<N>,
         keys: &[Key<W>],
         at: &mut [u32; GROUP],
         best: &mut [u32; GROUP],
     ) -> u32 {
-        let tables = &self.locator;
         #[cfg(target_arch = "x86_64")]
         if let (Some(avx2), Some(addrs)) = (vector.avx2(), words.addrs::<W>()) {
             return avx2.locate(tables, addrs, words.ports_and_class(), keys.len(), at, best);
@@ -210,26 +246,42 @@ impl<const W: usize> Grid<W> {
         mut headers: u32,
         best: &mut [u32; GROUP],
     ) {
+        let (locator, leaves) = match &self.way {
+            Way::Cells { locator, leaves } => (locator, leaves),
+            Way::Bits(bitmaps) => return Self::lookup_bits(bitmaps, keys, headers, best),
+        };
         let mut at = [0u32; GROUP];
         // Those for which something is left to compare.
-        headers &= self.locate(vector, words, keys, &mut at, best);
-        self.prefetch(&at, headers);
+        headers &= Self::locate(locator, vector, words, keys, &mut at, best);
+        self.prefetch(leaves, &at, headers);
         let [ports, class] = words.ports_and_class();
-        let Leaves { blocks, classes } = &self.leaves;
+        let Leaves { blocks, classes } = leaves;
         let mut search = Search { blocks, classes, at: &mut at, ports, class };
         // One block after the other.
         while headers != 0 {
             headers = vector.step(&mut search, headers, best);
-            self.prefetch(search.at, headers);
+            self.prefetch(leaves, search.at, headers);
+        }
+    }
+
+    /// [`Grid::lookup`] by bits.
+    #[inline(always)]
+    fn lookup_bits(bitmaps: &Bitmaps<W>, keys: &[Key<W>], mut headers: u32, best: &mut [u32; GROUP]) {
+        while headers != 0 {
+            let number = headers.trailing_zeros() as usize;
+            headers &= headers - 1;
+            if let (Some(key), Some(best)) = (keys.get(number), best.get_mut(number)) {
+                *best = (*best).min(bitmaps.find(key, *best).0);
+            }
         }
     }
 
     /// Fetches the blocks at which headers are, which are given as bits, unless they are near anyway.
     #[inline(always)]
-    fn prefetch(&self, at: &[u32; GROUP], headers: u32) {
+    fn prefetch(&self, leaves: &Leaves, at: &[u32; GROUP], headers: u32) {
         let mut far = if self.is_far { headers } else { 0 };
         while far != 0 {
-            self.leaves.prefetch(answers::block(at.get(far.trailing_zeros() as usize).copied().unwrap_or(0)));
+            leaves.prefetch(answers::block(at.get(far.trailing_zeros() as usize).copied().unwrap_or(0)));
             far &= far - 1;
         }
     }
@@ -237,7 +289,11 @@ impl<const W: usize> Grid<W> {
     /// The best priority of the rules that match a header, dead or not, and how many blocks were compared for it.
     #[inline(always)]
     pub(super) fn find(&self, key: &Key<W>) -> (u32, u32) {
-        let found = self.locator.find(&key.src, &key.dst, key.port_word(), key.class);
-        answers::answer(found).map_or_else(|| self.leaves.find(answers::block(found), key), |answer| (answer, 0))
+        let (locator, leaves) = match &self.way {
+            Way::Cells { locator, leaves } => (locator, leaves),
+            Way::Bits(bitmaps) => return bitmaps.find(key, NONE),
+        };
+        let found = locator.find(&key.src, &key.dst, key.port_word(), key.class);
+        answers::answer(found).map_or_else(|| leaves.find(answers::block(found), key), |answer| (answer, 0))
     }
 }

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use super::super::block::{Block, LANES};
 use super::super::{Key, NONE, Rule};
 use super::axis::push;
-use super::cells::{is_for, prefix, values};
+use super::cells::{is_for, prefix, values, wide};
 use crate::mem::locate::KINDS;
 
 /// Classes of an address or a port.
@@ -20,7 +20,7 @@ const CLASSES: usize = 64;
 /// Rows: of the classes of two addresses and two ports, and of kinds.
 const ROWS: usize = 4 * CLASSES + KINDS + 1;
 
-/// Most rules: 4 MB.
+/// Most rules: 4 MB of bits.
 pub(super) const MOST: usize = 1 << 17;
 
 /// Rules of a line of bits.
@@ -87,12 +87,6 @@ pub(super) struct Bitmaps<const W: usize> {
     rows: Vec<Line>,
     /// Of a row.
     lines: usize,
-}
-
-/// An address as a number, in the upper bits.
-#[inline(always)]
-fn wide<const W: usize>(addr: &[u32; W]) -> u128 {
-    addr.iter().fold(0u128, |wide, word| wide << 32 | u128::from(*word)).unbounded_shl(128 - 32 * W as u32)
 }
 
 /// The least and the greatest address that a rule has on a side: all, if its mask is no prefix.

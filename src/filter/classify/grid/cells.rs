@@ -48,11 +48,14 @@ const SERVICES: usize = 1 << 12;
 /// A rule in its cell: row, column and number, the numbers in the order of priority.
 type Placed = (u32, u32, u32);
 
+/// An address as a number, in the upper bits.
+#[inline(always)]
+pub(super) fn wide<const W: usize>(addr: &[u32; W]) -> u128 {
+    addr.iter().fold(0u128, |wide, word| wide << 32 | u128::from(*word)).unbounded_shl(128 - 32 * W as u32)
+}
+
 /// An address and its mask as a prefix.
 pub(super) fn prefix<const W: usize>(addr: &[u32; W], mask: &[u32; W]) -> Option<Prefix> {
-    let wide = |words: &[u32; W]| {
-        words.iter().fold(0u128, |wide, word| wide << 32 | u128::from(*word)).unbounded_shl(128 - 32 * W as u32)
-    };
     let mask = wide(mask);
     let len = mask.leading_ones();
     (mask.unbounded_shl(len) == 0).then_some((wide(addr) & mask, len as u8))

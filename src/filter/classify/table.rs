@@ -65,7 +65,7 @@ impl Wanted {
         }
     }
 
-    /// Rules of a leaf that are worth bits, if there is another that has so many.
+    /// A table is tried with bits if it has a leaf of more rules than this.
     const fn long(self) -> usize {
         match self {
             #[cfg(test)]

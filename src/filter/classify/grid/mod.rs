@@ -286,7 +286,8 @@ impl<const W: usize> Grid<W> {
         }
     }
 
-    /// The best priority of the rules that match a header, dead or not, and how many blocks were compared for it.
+    /// The best priority of the rules that match a header, dead or not, and what was done for it: blocks that were compared, or
+    /// about as much as so many.
     #[inline(always)]
     pub(super) fn find(&self, key: &Key<W>) -> (u32, u32) {
         let (locator, leaves) = match &self.way {

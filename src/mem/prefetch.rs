@@ -51,6 +51,32 @@ fn below(at: *const u8) {
     let _ = at;
 }
 
+/// As `at`, and takes the line away from other cores, as a store does.
+#[inline(always)]
+fn to_write(at: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: as above. Processors that do not know it take it for a NOP (Intel SDM volume 2, PREFETCHW).
+    unsafe {
+        core::arch::asm!("prefetchw [{0}]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: as above.
+    unsafe {
+        core::arch::asm!("prfm pstl1keep, [{0}]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    let _ = at;
+}
+
+/// Takes over the cache lines of so many elements from a place on, which will be written soon. Any address will do.
+#[inline(always)]
+pub fn written<T>(place: *const T, count: usize) {
+    let place = place.cast::<u8>();
+    for offset in (0..count * size_of::<T>()).step_by(64) {
+        to_write(place.wrapping_add(offset));
+    }
+}
+
 /// How near a line is brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {

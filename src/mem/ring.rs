@@ -7,6 +7,8 @@
 use alloc::boxed::Box;
 use core::mem::MaybeUninit;
 
+#[cfg(not(all(loom, test)))]
+use super::prefetch;
 use super::primitive::{Arc, AtomicUsize, CachePadded, Ordering, UnsafeCell};
 
 /// Most slots a ring may have.
@@ -28,7 +30,25 @@ unsafe impl<T: Send> Send for Shared<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Shared<T> {}
 
+/// A producer takes over cache lines so many bytes ahead of what it writes, at least: what is on its way from one core to
+/// the other while it writes the rest.
+#[cfg(not(all(loom, test)))]
+const AHEAD: usize = 256;
+
 impl<T> Shared<T> {
+    /// Takes over the cache lines of a burst that may follow the one behind `index`, so that stores do not wait for the
+    /// consumer's cache to give each of them back.
+    #[cfg(not(all(loom, test)))]
+    #[inline(always)]
+    fn fetch_behind(&self, index: usize, count: usize) {
+        let ahead = count.max(AHEAD / size_of::<T>().max(1));
+        // In a ring that is not much longer it would be the consumer that waits.
+        if 4 * ahead <= self.slots.len() {
+            let at = index.wrapping_add(ahead) & self.mask;
+            prefetch::written(self.slots.as_ptr().wrapping_add(at), count.min(self.slots.len() - at));
+        }
+    }
+
     /// Copies `count` items from `src` into the slots from `index` on.
     ///
     /// # Safety
@@ -40,6 +60,7 @@ impl<T> Shared<T> {
             let at = index & self.mask;
             let first = count.min(self.slots.len() - at);
             let slots = self.slots.as_ptr().cast::<T>().cast_mut();
+            self.fetch_behind(index.wrapping_add(count), count);
             // SAFETY: `UnsafeCell<MaybeUninit<T>>` is transparent over T; `at + first` and `count - first` stay
             // within the slots; the caller owns them and `src`'s items.
             unsafe {

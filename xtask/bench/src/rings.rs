@@ -95,7 +95,7 @@ fn ours(args: &Args) -> Result<Times> {
     repeat(|| {
         let (mut producer, mut consumer) =
             ring::channel::<u64>(args.slots as usize).ok_or_else(|| anyhow::anyhow!("not a ring's size"))?;
-        transfer(args, |items| producer.push_slice(items), |items| consumer.pop_slice(items))
+        transfer(args, move |items| producer.push_slice(items), move |items| consumer.pop_slice(items))
     })
 }
 
@@ -104,14 +104,14 @@ fn rtrb(args: &Args) -> Result<Times> {
         let (mut producer, mut consumer) = rtrb::RingBuffer::<u64>::new(args.slots as usize);
         transfer(
             args,
-            |items| {
+            move |items| {
                 let count = items.len().min(producer.slots());
                 match producer.write_chunk_uninit(count) {
                     Ok(chunk) => chunk.fill_from_iter(items.iter().copied()),
                     Err(_) => 0,
                 }
             },
-            |items| {
+            move |items| {
                 let count = items.len().min(consumer.slots());
                 let Ok(chunk) = consumer.read_chunk(count) else { return 0 };
                 let (first, second) = chunk.as_slices();

@@ -52,12 +52,14 @@ mod x86 {
         let (ports, zero) = (both(&PORTS), _mm256_setzero_si256());
         let behind = _mm256_sub_epi16(_mm256_and_si256(row, _mm256_or_si256(mask, ports)), want);
         let wrong = _mm256_and_si256(_mm256_subs_epu16(behind, _mm256_and_si256(mask, ports)), both(&ALL));
-        let equal = _mm256_cmpeq_epi64(wrong, zero);
-        let matching = _mm256_and_si256(equal, _mm256_shuffle_epi32::<0b0100_1110>(equal));
+        // What is wrong with any of a row's words is wrong with each.
+        let wrong = _mm256_or_si256(wrong, _mm256_shuffle_epi32::<0b0100_1110>(wrong));
+        let wrong = _mm256_or_si256(wrong, _mm256_shuffle_epi32::<0b1011_0001>(wrong));
         let upper = _mm256_and_si256(mask, _mm256_set1_epi32(UPPER.cast_signed()));
         let numbers = _mm256_or_si256(_mm256_srli_epi32::<16>(want), upper);
-        let numbers = _mm256_or_si256(numbers, _mm256_cmpeq_epi32(matching, zero));
-        let best = _mm_min_epu32(_mm256_castsi256_si128(numbers), _mm256_extracti128_si256::<1>(numbers));
-        _mm_extract_epi32::<3>(best).cast_unsigned()
+        // The largest of what the numbers lack, as that is nothing where something is wrong.
+        let lack = _mm256_andnot_si256(numbers, _mm256_cmpeq_epi32(wrong, zero));
+        let most = _mm_max_epu32(_mm256_castsi256_si128(lack), _mm256_extracti128_si256::<1>(lack));
+        !_mm_extract_epi32::<3>(most).cast_unsigned()
     }
 }

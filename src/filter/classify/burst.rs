@@ -363,11 +363,11 @@ impl<const W: usize> Classifier<W> {
             pairs.prefetch(*leaf);
         }
         // Whether a rule matches is what no processor can foresee: what is behind the first two comes later.
-        let mut behind = 0u64;
+        let (mut behind, vector) = (0u64, self.vector);
         let (Some(headers), Some(leaves)) = (work.header.get(..work.len), work.leaf.get(..work.len)) else { return };
         for ((number, leaf), bit) in headers.iter().zip(leaves).zip(0..) {
             if let (Some(key), Some(found)) = (keys.get(*number as usize), found.get_mut(*number as usize)) {
-                let (here, goes_on) = pairs.find(self.vector, *leaf, key);
+                let (here, goes_on) = pairs.find(vector, *leaf, key);
                 *found = (*found).min(here);
                 behind |= u64::from(goes_on) << bit;
             }
@@ -378,7 +378,7 @@ impl<const W: usize> Classifier<W> {
             if let (Some(number), Some(leaf)) = (headers.get(at), leaves.get(at))
                 && let (Some(key), Some(found)) = (keys.get(*number as usize), found.get_mut(*number as usize))
             {
-                *found = (*found).min(self.leaves.chains.find(pairs.behind(*leaf), key));
+                *found = (*found).min(self.leaves.chains.find(pairs.behind_worse(*leaf, *found), key));
             }
         }
     }

@@ -84,18 +84,16 @@ impl<const W: usize> Pair<W> {
         pair::matches(want.row(), mask.row(), row(key)) & (others == 0)
     }
 
-    /// The best priority of the rules that match, whether they are of the lane's leaf or not, and whether a better one can be in
-    /// the chain behind.
+    /// True if what is in the chain behind can be better than what was found: it is worse than the rule here.
     #[inline(always)]
-    pub(super) fn find(&self, vector: Vector, lane: usize, key: &Key<W>) -> (u32, bool) {
-        let best = self.best(vector, key);
-        // What is behind is worse than the rule here.
-        (best, self.goes_on(lane) & (best > self.priority_bits(lane & 1)))
+    pub(super) const fn can_be_behind(&self, lane: usize, found: u32) -> bool {
+        found > self.priority_bits(lane & 1)
     }
 
+    /// The best priority of the rules that match, whether they are of one leaf or of two.
     #[inline(always)]
     #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "there is nothing in the token"))]
-    fn best(&self, vector: Vector, key: &Key<W>) -> u32 {
+    pub(super) fn best(&self, vector: Vector, key: &Key<W>) -> u32 {
         #[cfg(target_arch = "x86_64")]
         if let (1, Some(avx2)) = (W, vector.avx2()) {
             let ([a, b], [mask_a, mask_b]) = (&self.want, &self.mask);

@@ -46,12 +46,22 @@ impl<const W: usize> Pairs<W> {
         }
     }
 
-    /// The best priority of the rules that match, which may be another leaf's, and whether a better one can be in the chain
-    /// behind.
+    /// The best priority of the rules that match, which may be another leaf's, and whether the leaf goes on with a chain.
     #[inline(always)]
     pub(super) fn find(&self, vector: Vector, leaf: u32, key: &Key<W>) -> (u32, bool) {
         // No closure: what is in one is not inlined for sure.
-        if let Some(pair) = self.pair(leaf) { pair.find(vector, leaf as usize % LANES, key) } else { (NONE, false) }
+        if let Some(pair) = self.pair(leaf) {
+            (pair.best(vector, key), pair.goes_on(leaf as usize % LANES))
+        } else {
+            (NONE, false)
+        }
+    }
+
+    /// The chain behind if there is one and what is in it can be better than what was found, else [`NONE`].
+    #[inline(always)]
+    pub(super) fn behind_worse(&self, leaf: u32, found: u32) -> u32 {
+        let can_be = self.pair(leaf).is_some_and(|pair| pair.can_be_behind(leaf as usize % LANES, found));
+        if can_be { self.behind(leaf) } else { NONE }
     }
 
     /// The chain behind, [`NONE`] if there is none.

@@ -209,6 +209,7 @@ mod x86 {
 
     use super::super::answers::take_eight;
     use super::super::simd::Avx2;
+    use super::super::transpose::{Rows, columns_of};
     use super::{CHUNK, GROUP, KINDS, Kinds, Locator, NODE};
 
     /// Lanes of a vector.
@@ -239,6 +240,21 @@ mod x86 {
                     _ => locate::<W, STEPS>(tables, addrs, ports_and_class, at, best),
                 }
             }
+        }
+
+        /// [`Avx2::locate`] for a whole group with addresses of a word, of which each row has source, destination, ports and
+        /// class. They are put down column by column.
+        #[inline(always)]
+        pub fn locate_rows(
+            self,
+            tables: &Locator,
+            rows: &impl Rows,
+            columns: &mut [[u32; GROUP]; 4],
+            at: &mut [u32; GROUP],
+            best: &mut [u32; GROUP],
+        ) -> u32 {
+            // SAFETY: the token says that the processor has AVX2.
+            unsafe { locate_rows(tables, rows, columns, at, best) }
         }
     }
 
@@ -315,122 +331,180 @@ mod x86 {
     }
 
     /// Where headers' rows begin in the index.
-    #[target_feature(enable = "avx2")]
-    #[inline]
+    ///
+    /// # Safety
+    /// As [`locate_inline`].
+    #[inline(always)]
     #[allow(clippy::indexing_slicing, clippy::needless_range_loop, reason = "loop variables below the arrays' lengths")]
-    fn starts<const N: usize>(tables: &Locator, class: &[u32; GROUP], ports: &[u32; GROUP]) -> [__m256i; N] {
-        let zero = _mm256_setzero_si256();
-        // All classes are compared together, as bytes.
-        let byte = _mm256_set1_epi32(0xff);
-        let mut classes = [zero; STEPS];
-        for step in 0..N {
-            classes[step] = _mm256_and_si256(load(class, step), byte);
+    unsafe fn starts<const N: usize>(tables: &Locator, class: &[u32; GROUP], ports: &[u32; GROUP]) -> [__m256i; N] {
+        // SAFETY: the caller's promise. What is loaded is arrays with the bytes of a vector, which needs no alignment.
+        unsafe {
+            let zero = _mm256_setzero_si256();
+            // All classes are compared together, as bytes.
+            let byte = _mm256_set1_epi32(0xff);
+            let mut classes = [zero; STEPS];
+            for step in 0..N {
+                classes[step] = _mm256_and_si256(load(class, step), byte);
+            }
+            let [a, b, c, d] = classes;
+            let bytes = _mm256_packus_epi16(_mm256_packus_epi32(a, b), _mm256_packus_epi32(c, d));
+            let kind = tables.kinds.all().fold(zero, |kind, (value, number)| {
+                let is_it = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(value.cast_signed()));
+                _mm256_or_si256(kind, _mm256_and_si256(is_it, _mm256_set1_epi8(number.cast_signed())))
+            });
+            let (ab, cd) = (_mm256_unpacklo_epi8(kind, zero), _mm256_unpackhi_epi8(kind, zero));
+            let kinds = [
+                _mm256_unpacklo_epi16(ab, zero),
+                _mm256_unpackhi_epi16(ab, zero),
+                _mm256_unpacklo_epi16(cd, zero),
+                _mm256_unpackhi_epi16(cd, zero),
+            ];
+            let Kinds { starts: start, at: [src, dst], last: [src_last, dst_last], .. } = &tables.kinds;
+            let [start, src, dst, src_last, dst_last] =
+                [start, src, dst, src_last, dst_last].map(|words| _mm256_loadu_si256(words.as_ptr().cast()));
+            let numbers = Table::new(&tables.services.numbers);
+            let mut starts = [zero; N];
+            for step in 0..N {
+                let of_kind = |all| _mm256_permutevar8x32_epi32(all, kinds[step]);
+                let ports = load(ports, step);
+                let mut service = zero;
+                // Mostly all kinds have numbers, or none.
+                let last = of_kind(dst_last);
+                let has_dst = _mm256_testz_si256(last, last) == 0;
+                if has_dst {
+                    let port = _mm256_min_epu32(_mm256_srli_epi32::<16>(ports), last);
+                    service = numbers.read(_mm256_add_epi32(of_kind(dst), port));
+                }
+                let last = of_kind(src_last);
+                let has_src = _mm256_testz_si256(last, last) == 0;
+                if has_src {
+                    let port = _mm256_min_epu32(_mm256_and_si256(ports, _mm256_set1_epi32(0xffff)), last);
+                    service = _mm256_add_epi32(service, numbers.read(_mm256_add_epi32(of_kind(src), port)));
+                }
+                starts[step] = of_kind(start);
+                if has_dst | has_src {
+                    let here = _mm256_mullo_epi32(service, _mm256_set1_epi32(tables.services.len.cast_signed()));
+                    starts[step] = _mm256_add_epi32(starts[step], here);
+                }
+            }
+            starts
         }
-        let [a, b, c, d] = classes;
-        let bytes = _mm256_packus_epi16(_mm256_packus_epi32(a, b), _mm256_packus_epi32(c, d));
-        let kind = tables.kinds.all().fold(zero, |kind, (value, number)| {
-            let is_it = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(value.cast_signed()));
-            _mm256_or_si256(kind, _mm256_and_si256(is_it, _mm256_set1_epi8(number.cast_signed())))
-        });
-        let (ab, cd) = (_mm256_unpacklo_epi8(kind, zero), _mm256_unpackhi_epi8(kind, zero));
-        let kinds = [
-            _mm256_unpacklo_epi16(ab, zero),
-            _mm256_unpackhi_epi16(ab, zero),
-            _mm256_unpacklo_epi16(cd, zero),
-            _mm256_unpackhi_epi16(cd, zero),
-        ];
-        let Kinds { starts: start, at: [src, dst], last: [src_last, dst_last], .. } = &tables.kinds;
-        // SAFETY: each array has the bytes of a vector, which needs no alignment.
-        let [start, src, dst, src_last, dst_last] =
-            [start, src, dst, src_last, dst_last].map(|words| unsafe { _mm256_loadu_si256(words.as_ptr().cast()) });
-        let numbers = Table::new(&tables.services.numbers);
-        let mut starts = [zero; N];
-        for step in 0..N {
-            let of_kind = |all| _mm256_permutevar8x32_epi32(all, kinds[step]);
-            let ports = load(ports, step);
-            let mut service = zero;
-            // Mostly all kinds have numbers, or none.
-            let last = of_kind(dst_last);
-            let has_dst = _mm256_testz_si256(last, last) == 0;
-            if has_dst {
-                let port = _mm256_min_epu32(_mm256_srli_epi32::<16>(ports), last);
-                service = numbers.read(_mm256_add_epi32(of_kind(dst), port));
-            }
-            let last = of_kind(src_last);
-            let has_src = _mm256_testz_si256(last, last) == 0;
-            if has_src {
-                let port = _mm256_min_epu32(_mm256_and_si256(ports, _mm256_set1_epi32(0xffff)), last);
-                service = _mm256_add_epi32(service, numbers.read(_mm256_add_epi32(of_kind(src), port)));
-            }
-            starts[step] = of_kind(start);
-            if has_dst | has_src {
-                let here = _mm256_mullo_epi32(service, _mm256_set1_epi32(tables.services.len.cast_signed()));
-                starts[step] = _mm256_add_epi32(starts[step], here);
-            }
-        }
-        starts
     }
 
     #[target_feature(enable = "avx2")]
-    #[allow(clippy::indexing_slicing, clippy::needless_range_loop, reason = "loop variables below the arrays' lengths")]
     fn locate<const W: usize, const N: usize>(
+        tables: &Locator,
+        addrs: [&[[u32; GROUP]; W]; 2],
+        ports_and_class: [&[u32; GROUP]; 2],
+        at: &mut [u32; GROUP],
+        best: &mut [u32; GROUP],
+    ) -> u32 {
+        // SAFETY: this function may use the instructions.
+        unsafe { locate_inline::<W, N>(tables, addrs, ports_and_class, at, best) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn locate_rows(
+        tables: &Locator,
+        rows: &impl Rows,
+        columns: &mut [[u32; GROUP]; 4],
+        at: &mut [u32; GROUP],
+        best: &mut [u32; GROUP],
+    ) -> u32 {
+        for step in 0..STEPS {
+            let first = LANES * step;
+            let eight = [
+                rows.row(first),
+                rows.row(first + 1),
+                rows.row(first + 2),
+                rows.row(first + 3),
+                rows.row(first + 4),
+                rows.row(first + 5),
+                rows.row(first + 6),
+                rows.row(first + 7),
+            ];
+            for (to, column) in columns.iter_mut().zip(columns_of(eight)) {
+                if let Some(to) = to.as_chunks_mut::<LANES>().0.get_mut(step) {
+                    // SAFETY: the array has the bytes of a vector; the store needs no alignment.
+                    unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), column) };
+                }
+            }
+        }
+        let [src, dst, ports, class] = columns;
+        let addrs = [src, dst].map(|addr| core::array::from_ref(&*addr));
+        // SAFETY: this function may use the instructions.
+        unsafe { locate_inline::<1, STEPS>(tables, addrs, [ports, class], at, best) }
+    }
+
+    /// Inlined always: it is the same for rows and columns, and a call would cost what [`locate_rows`] is there to save.
+    ///
+    /// # Safety
+    /// The caller may use AVX2.
+    #[inline(always)]
+    #[allow(clippy::indexing_slicing, clippy::needless_range_loop, reason = "loop variables below the arrays' lengths")]
+    unsafe fn locate_inline<const W: usize, const N: usize>(
         tables: &Locator,
         [src, dst]: [&[[u32; GROUP]; W]; 2],
         [ports, class]: [&[u32; GROUP]; 2],
         at: &mut [u32; GROUP],
         best: &mut [u32; GROUP],
     ) -> u32 {
-        let mut entries = [[_mm256_setzero_si256(); N]; 2];
-        // The first steps stand alone so that what is read stays in registers between them.
-        let words = [&src[0], &dst[0]];
-        let [src_root, dst_root] = tables.roots.each_ref().map(|root| Table::new(root));
-        for step in 0..N {
-            entries[0][step] = src_root.read(_mm256_srli_epi32::<16>(load(words[0], step)));
-            entries[1][step] = dst_root.read(_mm256_srli_epi32::<16>(load(words[1], step)));
-        }
-        if leads_on(&entries) {
-            follow(tables, words, 8, &mut entries);
-        }
-        if leads_on(&entries) {
-            follow(tables, words, 0, &mut entries);
-        }
-        'further: for (src, dst) in src.iter().zip(dst).skip(1) {
-            for shift in [24, 16, 8, 0] {
-                if !leads_on(&entries) {
-                    break 'further;
+        // SAFETY: the caller's promise. What is stored is arrays with the bytes of a vector, which needs no alignment.
+        unsafe {
+            let mut entries = [[_mm256_setzero_si256(); N]; 2];
+            // The first steps stand alone so that what is read stays in registers between them.
+            let words = [&src[0], &dst[0]];
+            let [src_root, dst_root] = tables.roots.each_ref().map(|root| Table::new(root));
+            for step in 0..N {
+                entries[0][step] = src_root.read(_mm256_srli_epi32::<16>(load(words[0], step)));
+                entries[1][step] = dst_root.read(_mm256_srli_epi32::<16>(load(words[1], step)));
+            }
+            if leads_on(&entries) {
+                follow(tables, words, 8, &mut entries);
+            }
+            if leads_on(&entries) {
+                follow(tables, words, 0, &mut entries);
+            }
+            if W > 1 {
+                'further: for (src, dst) in src.iter().zip(dst).skip(1) {
+                    for shift in [24, 16, 8, 0] {
+                        if !leads_on(&entries) {
+                            break 'further;
+                        }
+                        follow(tables, [src, dst], shift, &mut entries);
+                    }
                 }
-                follow(tables, [src, dst], shift, &mut entries);
             }
-        }
-        let starts = starts::<N>(tables, class, ports);
-        let (index, chunks) = (Table::new(&tables.index), Table::new(&tables.chunks));
-        let columns = _mm256_set1_epi32(tables.index_columns.cast_signed());
-        for step in 0..N {
-            let (row, column) = (entries[0][step], entries[1][step]);
-            let row = _mm256_add_epi32(_mm256_mullo_epi32(row, columns), starts[step]);
-            let chunk_column = _mm256_srli_epi32::<{ CHUNK.ilog2() as i32 }>(column);
-            let chunk = index.read(_mm256_add_epi32(row, chunk_column));
-            let within = _mm256_and_si256(column, _mm256_set1_epi32(CHUNK as i32 - 1));
-            let cell = _mm256_or_si256(_mm256_slli_epi32::<{ CHUNK.ilog2() as i32 }>(chunk), within);
-            entries[0][step] = cell;
-        }
-        let base = _mm256_set1_epi32(tables.base.cast_signed());
-        let first = _mm256_set1_epi32(tables.first.cast_signed());
-        let upper = _mm256_set1_epi32(0xffff_0000_u32.cast_signed());
-        let width = _mm_cvtsi32_si128(tables.is_wide.into());
-        let eights = at.as_chunks_mut::<LANES>().0.iter_mut().zip(best.as_chunks_mut::<LANES>().0);
-        let mut others = 0;
-        for ((step, cell), (at, best)) in entries[0].into_iter().enumerate().zip(eights) {
-            let mut cell = chunks.read_two(_mm256_sll_epi32(cell, width));
-            if !tables.is_wide {
-                cell = _mm256_and_si256(cell, _mm256_set1_epi32(0xffff));
-                let is_answer = _mm256_cmpgt_epi32(first, cell);
-                cell = _mm256_add_epi32(cell, _mm256_blendv_epi8(upper, base, is_answer));
+            let starts = starts::<N>(tables, class, ports);
+            let (index, chunks) = (Table::new(&tables.index), Table::new(&tables.chunks));
+            let columns = _mm256_set1_epi32(tables.index_columns.cast_signed());
+            for step in 0..N {
+                let (row, column) = (entries[0][step], entries[1][step]);
+                let row = _mm256_add_epi32(_mm256_mullo_epi32(row, columns), starts[step]);
+                let chunk_column = _mm256_srli_epi32::<{ CHUNK.ilog2() as i32 }>(column);
+                let chunk = index.read(_mm256_add_epi32(row, chunk_column));
+                let within = _mm256_and_si256(column, _mm256_set1_epi32(CHUNK as i32 - 1));
+                let cell = _mm256_or_si256(_mm256_slli_epi32::<{ CHUNK.ilog2() as i32 }>(chunk), within);
+                entries[0][step] = cell;
             }
-            // SAFETY: the array has the bytes of a vector; the store needs no alignment.
-            unsafe { _mm256_storeu_si256(at.as_mut_ptr().cast(), cell) };
-            others |= take_eight(cell, best) << (LANES * step);
+            let base = _mm256_set1_epi32(tables.base.cast_signed());
+            let first = _mm256_set1_epi32(tables.first.cast_signed());
+            let upper = _mm256_set1_epi32(0xffff_0000_u32.cast_signed());
+            let width = _mm_cvtsi32_si128(tables.is_wide.into());
+            let eights = at.as_chunks_mut::<LANES>().0.iter_mut().zip(best.as_chunks_mut::<LANES>().0);
+            let mut others = 0;
+            for ((step, cell), (at, best)) in entries[0].into_iter().enumerate().zip(eights) {
+                let mut cell = chunks.read_two(_mm256_sll_epi32(cell, width));
+                if !tables.is_wide {
+                    cell = _mm256_and_si256(cell, _mm256_set1_epi32(0xffff));
+                    let is_answer = _mm256_cmpgt_epi32(first, cell);
+                    cell = _mm256_add_epi32(cell, _mm256_blendv_epi8(upper, base, is_answer));
+                }
+                _mm256_storeu_si256(at.as_mut_ptr().cast(), cell);
+                others |= take_eight(cell, best) << (LANES * step);
+            }
+            others
         }
-        others
     }
 }

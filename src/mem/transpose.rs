@@ -23,6 +23,12 @@ pub fn columns(rows: [Four; ROWS], before: Four, to: [&mut [u32; ROWS]; 4]) -> u
     Four::same_rows(first, [before, a, b, c]) | Four::same_rows(second, [d, e, f, g]) << 4
 }
 
+/// Where rows are.
+pub trait Rows {
+    /// A row by its number. Always inlined.
+    fn row(&self, number: usize) -> Four;
+}
+
 impl Vector {
     /// [`columns`].
     #[inline(always)]
@@ -34,6 +40,9 @@ impl Vector {
         columns(rows, before, to)
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::columns_of;
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -52,10 +61,37 @@ mod x86 {
         }
     }
 
+    /// Two vectors of four words as one.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn pair(lower: Four, upper: Four) -> __m256i {
+        _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(lower.vector()), upper.vector())
+    }
+
+    /// The words of eight rows, of which each vector has two: those four rows apart.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn columns_of_pairs([a, b, c, d]: [__m256i; 4]) -> [__m256i; 4] {
+        let (low_ab, high_ab) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+        let (low_cd, high_cd) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+        [
+            _mm256_unpacklo_epi64(low_ab, low_cd),
+            _mm256_unpackhi_epi64(low_ab, low_cd),
+            _mm256_unpacklo_epi64(high_ab, high_cd),
+            _mm256_unpackhi_epi64(high_ab, high_cd),
+        ]
+    }
+
+    /// The first words of eight rows, the second ones and so on.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub fn columns_of([a, b, c, d, e, f, g, h]: [Four; ROWS]) -> [__m256i; 4] {
+        columns_of_pairs([pair(a, e), pair(b, f), pair(c, g), pair(d, h)])
+    }
+
     #[target_feature(enable = "avx2")]
     #[inline]
     fn columns(rows: [Four; ROWS], before: Four, to: [&mut [u32; ROWS]; 4]) -> u32 {
-        let pair = |a: Four, b: Four| _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(a.vector()), b.vector());
         let [a, b, c, d, e, f, g, h] = rows;
         let before = pair(before, d);
         let (a, b, c, d) = (pair(a, e), pair(b, f), pair(c, g), pair(d, h));
@@ -64,15 +100,7 @@ mod x86 {
         let cd = _mm256_packs_epi32(same(c, b), same(d, c));
         // A byte for each word, a word for each row.
         let all = _mm256_cmpeq_epi32(_mm256_packs_epi16(ab, cd), _mm256_set1_epi32(-1));
-        let (low_ab, high_ab) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
-        let (low_cd, high_cd) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
-        let columns = [
-            _mm256_unpacklo_epi64(low_ab, low_cd),
-            _mm256_unpackhi_epi64(low_ab, low_cd),
-            _mm256_unpacklo_epi64(high_ab, high_cd),
-            _mm256_unpackhi_epi64(high_ab, high_cd),
-        ];
-        for (to, column) in to.into_iter().zip(columns) {
+        for (to, column) in to.into_iter().zip(columns_of_pairs([a, b, c, d])) {
             // SAFETY: the array has the bytes of a vector; the store needs no alignment.
             unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), column) };
         }

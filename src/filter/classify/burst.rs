@@ -8,10 +8,12 @@ use super::table::{Table, coarse_of, leaf_of};
 use super::{Classifier, Key, NONE};
 use crate::mem::four::Four;
 use crate::mem::prefetch;
-use crate::mem::simd::{SIFT, Sifted, Vector, reach};
 #[cfg(target_arch = "x86_64")]
-use crate::mem::simd::{Sieve, Work};
+use crate::mem::simd::{Avx2, Sieve, Work};
+use crate::mem::simd::{SIFT, Sifted, Vector, reach};
 use crate::mem::transpose::ROWS;
+#[cfg(target_arch = "x86_64")]
+use crate::mem::transpose::Rows;
 
 /// Headers that go through the stages together.
 const GROUP: usize = SIFT;
@@ -41,18 +43,55 @@ pub(super) struct Words<const N: usize>([[u32; GROUP]; N]);
 
 /// A group to look up.
 #[cfg(target_arch = "x86_64")]
-struct Lookup<'a, const W: usize> {
+struct Lookup<'a, const W: usize, K: ?Sized, F: ?Sized> {
     classifier: &'a Classifier<W>,
-    keys: &'a [Key<W>],
-    found: &'a mut [u32],
+    keys: &'a K,
+    found: &'a mut F,
 }
 
 #[cfg(target_arch = "x86_64")]
-impl<const W: usize> Work for Lookup<'_, W> {
+impl<const W: usize, K: AsRef<[Key<W>]> + ?Sized, F: AsMut<[u32]> + ?Sized> Work for Lookup<'_, W, K, F> {
     #[inline(always)]
     fn run(self) {
-        self.classifier.lookup_group(self.keys, self.found);
+        self.classifier.lookup_group(self.keys.as_ref(), self.found.as_mut());
     }
+}
+
+/// A whole group that a [simple](Grid::is_simple) grid answers for.
+#[cfg(target_arch = "x86_64")]
+struct Group<'a, const W: usize> {
+    grid: &'a Grid<W>,
+    avx2: Avx2,
+    vector: Vector,
+    keys: &'a [Key<W>; GROUP],
+    found: &'a mut [u32; GROUP],
+}
+
+#[cfg(target_arch = "x86_64")]
+impl<const W: usize> Work for Group<'_, W> {
+    #[inline(always)]
+    fn run(self) {
+        self.grid.lookup_group(self.avx2, self.vector, &Keys(self.keys), self.found);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+struct Keys<'a, const W: usize>(&'a [Key<W>; GROUP]);
+
+#[cfg(target_arch = "x86_64")]
+impl<const W: usize> Rows for Keys<'_, W> {
+    #[inline(always)]
+    fn row(&self, number: usize) -> Four {
+        self.0.get(number).map_or(Four::splat(0), row)
+    }
+}
+
+/// False if headers are not the same one over and over, for sure.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn is_one_run<const W: usize>(keys: &[Key<W>; GROUP]) -> bool {
+    let [first, .., last] = keys;
+    first.src == last.src && first.ports == last.ports
 }
 
 /// What is known about the headers of a group.
@@ -70,10 +109,19 @@ impl<const W: usize> Classifier<W> {
     pub fn lookup_burst(&self, keys: &[Key<W>], found: &mut [u32]) {
         let len = keys.len().min(found.len());
         let (Some(keys), Some(found)) = (keys.get(..len), found.get_mut(..len)) else { return };
+        #[cfg(target_arch = "x86_64")]
+        let simple = self.grid.as_ref().filter(|grid| grid.is_simple() && !self.asks_tables);
         for (keys, found) in keys.chunks(GROUP).zip(found.chunks_mut(GROUP)) {
             #[cfg(target_arch = "x86_64")]
             if let Some(avx2) = self.vector.avx2() {
-                avx2.within(Lookup { classifier: self, keys, found });
+                // Whole groups are compiled for themselves: nothing need be asked about how many headers there are.
+                match (<&[_; GROUP]>::try_from(keys), <&mut [_; GROUP]>::try_from(&mut *found)) {
+                    (Ok(keys), Ok(found)) => match simple.filter(|_| !is_one_run(keys)) {
+                        Some(grid) => avx2.within(Group { grid, avx2, vector: self.vector, keys, found }),
+                        None => avx2.within(Lookup { classifier: self, keys, found }),
+                    },
+                    _ => avx2.within(Lookup { classifier: self, keys, found }),
+                }
                 continue;
             }
             self.lookup_group(keys, found);

@@ -4,8 +4,19 @@ use std::vec::Vec;
 
 use super::numbers;
 use crate::mem::answers::take;
+use crate::mem::four::Four;
 use crate::mem::locate::{CHUNK, GROUP, KINDS, Kinds, Locator, NODE, Ports, Services};
 use crate::mem::simd::Avx2;
+use crate::mem::transpose::Rows;
+
+/// Source, destination, ports and class, column by column.
+struct Columns<'a>([&'a [u32; GROUP]; 4]);
+
+impl Rows for Columns<'_> {
+    fn row(&self, number: usize) -> Four {
+        Four::new(&self.0.map(|column| column[number]))
+    }
+}
 
 #[test]
 fn located_by_vectors_as_one_by_one() {
@@ -78,6 +89,15 @@ fn located_by_vectors_as_one_by_one() {
                     "{src:x} {dst:x} {class:x}"
                 );
             }
+            let (mut columns, mut by_rows, mut best_by_rows) = ([[0; GROUP]; 4], [0; GROUP], known);
+            let (mut by_columns, mut best) = (by_rows, known);
+            let rows = Columns([&src, &dst, &ports, &class]);
+            assert_eq!(
+                avx2.locate_rows(&tables, &rows, &mut columns, &mut by_rows, &mut best_by_rows),
+                avx2.locate(&tables, [&[src], &[dst]], [&ports, &class], GROUP, &mut by_columns, &mut best),
+            );
+            assert_eq!((by_rows, best_by_rows), (by_columns, best));
+            assert_eq!(columns.each_ref(), rows.0);
         }
     }
 }

@@ -53,7 +53,7 @@ fn below(at: *const u8) {
 
 /// As `at`, and takes the line away from other cores, as a store does.
 #[inline(always)]
-fn to_write(at: *const u8) {
+fn at_for_write(at: *const u8) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: as above. Processors that do not know it take it for a NOP (Intel SDM volume 2, PREFETCHW).
     unsafe {
@@ -70,10 +70,10 @@ fn to_write(at: *const u8) {
 
 /// Takes over the cache lines of so many elements from a place on, which will be written soon. Any address will do.
 #[inline(always)]
-pub fn written<T>(place: *const T, count: usize) {
+pub fn for_write<T>(place: *const T, count: usize) {
     let place = place.cast::<u8>();
     for offset in (0..count * size_of::<T>()).step_by(64) {
-        to_write(place.wrapping_add(offset));
+        at_for_write(place.wrapping_add(offset));
     }
 }
 

@@ -45,7 +45,7 @@ impl<T> Shared<T> {
         // In a ring that is not much longer it would be the consumer that waits.
         if 4 * ahead <= self.slots.len() {
             let at = index.wrapping_add(ahead) & self.mask;
-            prefetch::written(self.slots.as_ptr().wrapping_add(at), count.min(self.slots.len() - at));
+            prefetch::for_write(self.slots.as_ptr().wrapping_add(at), count.min(self.slots.len() - at));
         }
     }
 

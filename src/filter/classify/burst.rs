@@ -426,7 +426,7 @@ impl<const W: usize> Classifier<W> {
             if let (Some(number), Some(leaf)) = (headers.get(at), leaves.get(at))
                 && let (Some(key), Some(found)) = (keys.get(*number as usize), found.get_mut(*number as usize))
             {
-                *found = (*found).min(self.leaves.chains.find(pairs.behind_worse(*leaf, *found), key));
+                *found = (*found).min(self.leaves.chains.find(pairs.behind_if_better(*leaf, *found), key));
             }
         }
     }

@@ -40,7 +40,7 @@ impl<const W: usize> Leaves<W> {
             return self.chains.find(leaf, key);
         }
         let (found, goes_on) = self.pairs.find(vector, leaf, key);
-        if goes_on { found.min(self.chains.find(self.pairs.behind_worse(leaf, found), key)) } else { found }
+        if goes_on { found.min(self.chains.find(self.pairs.behind_if_better(leaf, found), key)) } else { found }
     }
 
     /// Where the chain of a leaf begins.

@@ -57,9 +57,9 @@ impl<const W: usize> Pairs<W> {
         }
     }
 
-    /// The chain behind if there is one and what is in it can be better than what was found, else [`NONE`].
+    /// The chain behind, [`NONE`] if there is none or nothing in it can be better than what was found.
     #[inline(always)]
-    pub(super) fn behind_worse(&self, leaf: u32, found: u32) -> u32 {
+    pub(super) fn behind_if_better(&self, leaf: u32, found: u32) -> u32 {
         let can_be = self.pair(leaf).is_some_and(|pair| pair.can_be_behind(leaf as usize % LANES, found));
         if can_be { self.behind(leaf) } else { NONE }
     }

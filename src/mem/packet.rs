@@ -368,6 +368,15 @@ impl Packet {
         self.raw.status = Status::Ok.code();
     }
 
+    /// True if [`Packet::reset`] would change nothing.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        let RawPacket { len, flags, csum_start, csum_stuff, mss, segs, status, .. } = self.raw;
+        let meta = csum_start | csum_stuff | mss | segs;
+        len | flags | u32::from(meta) | status.cast_unsigned() == 0
+    }
+
     /// As [`Packet::reset`], and gives the end of the headroom to the room: `by` bytes, if there are so many.
     #[inline(always)]
     pub fn empty(&mut self, by: u32) {

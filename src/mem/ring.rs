@@ -5,6 +5,7 @@
 //! when that says full or empty (Lamport 1983; the cached indices are from FastForward and DPDK's `rte_ring`).
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 
 #[cfg(not(all(loom, test)))]
@@ -310,6 +311,14 @@ impl<T> Consumer<T> {
             unsafe { self.ring.read(self.head, out.as_mut_ptr().cast(), count) };
             self.release(count);
         }
+        count
+    }
+
+    /// Moves items to the end of `out`, as many as its capacity has room for; returns how many.
+    pub fn pop_behind(&mut self, out: &mut Vec<T>) -> usize {
+        let count = self.pop_places(out.spare_capacity_mut());
+        // SAFETY: the first `count` places behind those that were in use were just filled.
+        unsafe { out.set_len(out.len() + count) };
         count
     }
 

@@ -29,8 +29,8 @@ pub(super) fn send(port: &Port, queue: usize, tx: &mut TxFrames) {
         return;
     };
     loop {
-        while let Some(front) = tx.waiting.front_mut() {
-            match send_one(client, front, &mut tx.cut) {
+        while let Some((next, cut)) = tx.next() {
+            match send_one(client, next, cut) {
                 Some(status) => tx.finish(status),
                 None => break,
             }
@@ -38,7 +38,7 @@ pub(super) fn send(port: &Port, queue: usize, tx: &mut TxFrames) {
         if client.rings.send.flush() {
             port.events.wire_notify(queue as u32);
         }
-        if tx.waiting.is_empty() {
+        if tx.is_finished() {
             return;
         }
         if client.rings.send.is_dead() {
@@ -125,6 +125,8 @@ pub(super) fn receive(port: &Port, queue: usize, budget: usize, refused: &mut Re
             break;
         }
     }
+    // It is the queue itself that asks.
+    let _ = inbox.leave();
     if client.rings.recv.release() {
         port.events.wire_notify(queue as u32);
     }
@@ -135,7 +137,7 @@ fn receive_one(client: &mut ClientQueue, inbox: &mut Inbox, port: &Port, refused
     if let Some((len, meta)) = client.cutting {
         let frame = client.scratch.get(..len).unwrap_or_default();
         let out = Outgoing { frame, csum: meta.csum, ipv4_csum: false, mss: meta.mss };
-        match deliver(inbox, port, &out, &mut client.cut) {
+        match deliver(inbox, port, out, &mut client.cut) {
             Delivered::NoBuffer => return false,
             Delivered::Done => {}
             Delivered::Refused(_) => refused.device += 1,
@@ -167,19 +169,17 @@ fn receive_one(client: &mut ClientQueue, inbox: &mut Inbox, port: &Port, refused
         }
         Some(_) => {}
     }
-    let Some(mut buffer) = inbox.take() else {
+    let Some(buffer) = inbox.take() else {
         return false;
     };
-    match client.rings.recv.recv_packet(&mut buffer) {
-        Some(Ok(meta)) => finish_checksums(&mut buffer, meta.csum, false, offloads),
+    match client.rings.recv.recv_packet(buffer) {
+        Some(Ok(meta)) => finish_checksums(buffer, meta.csum, false, offloads),
         Some(Err(WireFault::TooLong)) => buffer.set_status(Status::TooLong),
         _ => {
             refused.device += 1;
-            inbox.untake(buffer);
-            return true;
+            inbox.untake();
         }
     }
-    inbox.finish(buffer);
     true
 }
 

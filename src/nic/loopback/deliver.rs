@@ -19,6 +19,7 @@ pub(super) struct Outgoing<'a> {
 
 impl<'a> Outgoing<'a> {
     /// What a packet in transmit form asks for. The error is the status to complete it with.
+    #[inline(always)]
     pub fn of(packet: &'a Packet) -> Result<Self, Status> {
         let flags = packet.flags();
         let csum = packet.partial_csum();
@@ -64,51 +65,69 @@ pub(super) enum Delivered {
     Refused(Status),
 }
 
-/// Copies `out` into posted buffers of `inbox`, which is `port`'s. `cut` counts the segments of a super-frame that
-/// are delivered already; it is 0 for a new frame and again when the frame is done.
-pub(super) fn deliver(inbox: &mut Inbox, port: &Port, out: &Outgoing<'_>, cut: &mut usize) -> Delivered {
+/// Copies `out` into posted buffers of `inbox`, which is `port`'s; the queue has them once they are handed over. `cut`
+/// counts the segments of a super-frame that are delivered already; it is 0 for a new frame and again when the frame is
+/// done.
+#[inline(always)]
+pub(super) fn deliver(inbox: &mut Inbox, port: &Port, out: Outgoing<'_>, cut: &mut usize) -> Delivered {
+    if out.mss != 0 {
+        return deliver_super(inbox, port, &out, cut);
+    }
+    deliver_with(inbox, out.frame, |buffer| finish_checksums(buffer, out.csum, out.ipv4_csum, port.offloads()))
+}
+
+/// As [`deliver`], a frame that asks for nothing.
+#[inline(always)]
+pub(super) fn deliver_plain(inbox: &mut Inbox, frame: &[u8]) -> Delivered {
+    deliver_with(inbox, frame, |_| {})
+}
+
+#[inline(always)]
+fn deliver_with(inbox: &mut Inbox, frame: &[u8], finish: impl FnOnce(&mut Packet)) -> Delivered {
+    let Some(buffer) = inbox.take() else {
+        return Delivered::NoBuffer;
+    };
+    if buffer.write(frame) {
+        finish(buffer);
+    } else {
+        buffer.set_status(Status::TooLong);
+    }
+    Delivered::Done
+}
+
+/// As [`deliver`], a super-frame.
+#[inline(never)]
+fn deliver_super(inbox: &mut Inbox, port: &Port, out: &Outgoing<'_>, cut: &mut usize) -> Delivered {
     let offloads = port.offloads();
-    let segmenter = match out.segmenter() {
-        Ok(segmenter) => segmenter,
+    let (segmenter, v6) = match out.segmenter() {
+        Ok(Some(segmenter)) => segmenter,
+        Ok(None) => return Delivered::Refused(Status::BadOffload),
         Err(status) => return Delivered::Refused(status),
     };
-    let Some((segmenter, v6)) = segmenter else {
-        let Some(mut buffer) = inbox.take() else {
-            return Delivered::NoBuffer;
-        };
-        if buffer.write(out.frame) {
-            finish_checksums(&mut buffer, out.csum, out.ipv4_csum, offloads);
-        } else {
-            buffer.set_status(Status::TooLong);
-        }
-        inbox.finish(buffer);
-        return Delivered::Done;
-    };
-
     if *cut == 0 && merges(offloads) && segmenter.segments() > 1 {
-        let Some(mut buffer) = inbox.take() else {
+        let Some(buffer) = inbox.take() else {
             return Delivered::NoBuffer;
         };
-        if buffer.write(out.frame) && merge(&mut buffer, &segmenter, out.mss, v6) {
-            inbox.finish(buffer);
+        if buffer.write(out.frame) && merge(buffer, &segmenter, out.mss, v6) {
+            // As many bytes as a run of others: who receives can begin with it.
+            inbox.hand_over();
             return Delivered::Done;
         }
         buffer.reset();
-        inbox.untake(buffer);
+        inbox.untake();
     }
     while *cut < segmenter.segments() {
-        let Some(mut buffer) = inbox.take() else {
+        let Some(buffer) = inbox.take() else {
             return Delivered::NoBuffer;
         };
         let len = segmenter.segment_len(*cut).unwrap_or(0);
         let written = buffer.set_len(len) && segmenter.write(out.frame, *cut, buffer.frame_mut()).is_some();
         if written {
-            vouch(&mut buffer, offloads);
+            vouch(buffer, offloads);
         } else {
             buffer.reset();
             buffer.set_status(Status::TooLong);
         }
-        inbox.finish(buffer);
         *cut += 1;
     }
     *cut = 0;

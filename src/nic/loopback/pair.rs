@@ -1,6 +1,6 @@
 //! The far end that is another instance: the sender copies straight into the receiver's posted buffers.
 
-use super::deliver::{Delivered, Outgoing, deliver};
+use super::deliver::{Delivered, Outgoing, deliver, deliver_plain};
 use super::port::{Inbox, Port};
 use super::queue::TxFrames;
 use crate::mem::Status;
@@ -30,10 +30,9 @@ pub(super) fn send(port: &Port, queue: usize, tx: &mut TxFrames) {
         tx.finish_all(Status::NoCarrier);
         return;
     };
-    let before = inbox.filled;
     loop {
         fill(&mut inbox, peer, tx);
-        if tx.waiting.is_empty() {
+        if tx.is_finished() {
             break;
         }
         shared.starved.arm();
@@ -42,19 +41,23 @@ pub(super) fn send(port: &Port, queue: usize, tx: &mut TxFrames) {
         }
         shared.starved.disarm();
     }
-    let filled = inbox.filled != before;
+    let is_filled = inbox.leave();
     drop(inbox);
-    if filled {
+    if is_filled {
         // While this queue sits in its peer seat the peer cannot leave, so its events can be called.
         peer.wake(queue);
     }
 }
 
 fn fill(inbox: &mut Inbox, peer: &Port, tx: &mut TxFrames) {
-    while let Some(front) = tx.waiting.front() {
-        let delivered = match Outgoing::of(front) {
-            Ok(out) => deliver(inbox, peer, &out, &mut tx.cut),
-            Err(status) => Delivered::Refused(status),
+    while let Some((next, cut)) = tx.next() {
+        let delivered = if next.flags().is_empty() {
+            deliver_plain(inbox, next.frame())
+        } else {
+            match Outgoing::of(next) {
+                Ok(out) => deliver(inbox, peer, out, cut),
+                Err(status) => Delivered::Refused(status),
+            }
         };
         match delivered {
             Delivered::Done => tx.finish(Status::Ok),

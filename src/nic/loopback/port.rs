@@ -7,11 +7,11 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::config::LoopbackConfig;
-use crate::mem::Packet;
 use crate::mem::doorbell::Doorbell;
 use crate::mem::ring::{Consumer, Producer, channel};
 use crate::mem::seat::Seat;
 use crate::mem::wire_ring::{FrameMeta, WireQueue, WireRing};
+use crate::mem::{Burst, Packet};
 use crate::nic::rx_filter::RxFilter;
 use crate::nic::{Events, NicError, Offloads, QUEUES_MAX};
 
@@ -20,28 +20,46 @@ pub(super) struct Inbox {
     /// Empty buffers.
     posted: Consumer<Packet>,
     /// Filled ones, and those that stand for a frame that did not fit ([`crate::mem::Status::TooLong`]).
-    pub done: Producer<Packet>,
+    done: Producer<Packet>,
     /// Empty buffers out of `posted`, and those that were taken and not used. Its capacity is that of `posted`.
     stack: Vec<Packet>,
-    /// Buffers handed over so far, wrapping.
-    pub filled: usize,
+    /// Those that were taken, until they go to `done` together: what was just written to a descriptor cannot be copied at once.
+    taken: Burst,
+    /// Some went there since [`Inbox::leave`].
+    is_filled: bool,
 }
+
+/// Buffers that go to the queue together.
+const RUN: usize = 32;
 
 impl Inbox {
     /// Allocates; called at Start.
     fn new(posted: Consumer<Packet>, done: Producer<Packet>, ring_size: usize) -> Self {
-        Self { posted, done, stack: Vec::with_capacity(ring_size), filled: 0 }
+        Self { posted, done, stack: Vec::with_capacity(ring_size), taken: Burst::new(), is_filled: false }
     }
 
     /// The empty buffer that was posted last: with super-frames a ring of buffers is many times a core's cache, and
-    /// what was in use last may still be in it.
-    pub fn take(&mut self) -> Option<Packet> {
-        while self.stack.len() < self.stack.capacity()
-            && let Some(packet) = self.posted.pop()
-        {
-            self.stack.push(packet);
+    /// what was in use last may still be in it. The queue has it, filled or not, after [`Inbox::hand_over`].
+    pub fn take(&mut self) -> Option<&mut Packet> {
+        if self.taken.len() >= RUN {
+            self.hand_over();
         }
-        self.stack.pop()
+        if self.taken.is_empty() || self.stack.is_empty() {
+            self.posted.pop_behind(&mut self.stack);
+        }
+        // Not full, so it fits.
+        let _ = self.taken.push(self.stack.pop()?);
+        self.taken.last_mut()
+    }
+
+    /// Moves all that is posted to the end of `out`, as many as fit.
+    pub fn reclaim(&mut self, out: &mut Burst) {
+        self.posted.pop_behind(&mut self.stack);
+        while !out.is_full()
+            && let Some(packet) = self.stack.pop()
+        {
+            out.extend([packet]);
+        }
     }
 
     /// True when [`Inbox::take`] would return one.
@@ -49,21 +67,27 @@ impl Inbox {
         !self.stack.is_empty() || !self.posted.is_empty()
     }
 
-    /// Takes back a buffer that [`Inbox::take`] gave and nothing was put into.
-    pub fn untake(&mut self, packet: Packet) {
+    /// Takes back the buffer that [`Inbox::take`] gave last, which nothing was put into.
+    pub fn untake(&mut self) {
         // Taking it left the room for it.
-        if self.stack.len() < self.stack.capacity() {
+        if self.stack.len() < self.stack.capacity()
+            && let Some(packet) = self.taken.pop()
+        {
             self.stack.push(packet);
         }
     }
 
-    /// Hands a filled buffer to the queue. The ring has room for every buffer that can be posted.
-    pub fn finish(&mut self, packet: Packet) {
-        self.filled = self.filled.wrapping_add(1);
-        if let Err(packet) = self.done.push(packet) {
-            debug_assert!(false, "the done ring is as large as what can be posted");
-            self.untake(packet);
-        }
+    /// Gives what was taken to the queue. The ring has room for every buffer that can be posted.
+    pub fn hand_over(&mut self) {
+        self.is_filled |= self.done.push_burst(&mut self.taken) > 0;
+        debug_assert!(self.taken.is_empty(), "the done ring is as large as what can be posted");
+    }
+
+    /// As [`Inbox::hand_over`], by who leaves the seat. True if the queue got something since it was entered.
+    #[must_use]
+    pub fn leave(&mut self) -> bool {
+        self.hand_over();
+        core::mem::take(&mut self.is_filled)
     }
 }
 

@@ -83,9 +83,8 @@ impl Reflector {
         let Some(mut inbox) = shared.inbox.enter() else {
             return;
         };
-        let before = inbox.filled;
-        while let Some(front) = tx.waiting.front() {
-            let out = match Outgoing::of(front) {
+        while let Some((next, _)) = tx.next() {
+            let out = match Outgoing::of(next) {
                 Ok(out) => out,
                 Err(status) => {
                     tx.finish(status);
@@ -102,20 +101,19 @@ impl Reflector {
                         refused.no_buffer += 1;
                         refused.bytes += out.frame.len() as u64;
                     }
-                    Some(mut buffer) => {
-                        if !self.make(answer, &out, &parsed, &mut buffer, port.offloads()) {
+                    Some(buffer) => {
+                        if !self.make(answer, &out, &parsed, buffer, port.offloads()) {
                             buffer.reset();
                             buffer.set_status(Status::TooLong);
                         }
-                        inbox.finish(buffer);
                     }
                 }
             }
             tx.finish(Status::Ok);
         }
-        let filled = inbox.filled != before;
+        let is_filled = inbox.leave();
         drop(inbox);
-        if filled {
+        if is_filled {
             port.wake(queue);
         }
     }

@@ -43,8 +43,8 @@ use crate::mem::prefetch::{self, Level};
 /// Most flows, and most further keys, that a table can be made for.
 pub const CAPACITY_MAX: usize = 1 << 30;
 
-/// How many keys behind its hash a key's bucket is looked at, where it comes from a cache.
-const LOOK_BEHIND: usize = 12;
+/// So many keys are hashed before the buckets of as many are looked at, where they come from a cache.
+const NEAR_RUN: usize = 16;
 
 /// Flows whose lines no cache holds: 10 MB and more.
 const MANY: usize = 1 << 17;
@@ -245,7 +245,7 @@ impl<T, U, V> FlowTable<T, U, V> {
     pub fn candidate(&self, hash: u64, both: bool) -> Candidate {
         let first = self.firsts.first(hash);
         if first != directory::ABSENT {
-            self.prefetch_slot(first, both);
+            self.prefetch_slot(first, both, self.level());
         }
         Candidate(first)
     }
@@ -272,10 +272,10 @@ impl<T, U, V> FlowTable<T, U, V> {
     }
 
     #[inline(always)]
-    fn prefetch_slot(&self, index: u32, both: bool) {
-        prefetch::place(&self.slots, index as usize, self.level());
+    fn prefetch_slot(&self, index: u32, both: bool, level: Level) {
+        prefetch::place(&self.slots, index as usize, level);
         if both {
-            prefetch::place(&self.seconds, index as usize, self.level());
+            prefetch::place(&self.seconds, index as usize, level);
         }
     }
 
@@ -313,17 +313,35 @@ impl<T, U, V> FlowTable<T, U, V> {
     /// [`FlowTable::hash`] and [`FlowTable::candidate`] for a burst of keys, with the memory of all of them fetched at the same
     /// time: as many looks as there are keys and places for them.
     pub fn look(&self, keys: &[FlowKey], looks: &mut [Look]) {
-        let count = keys.len().min(looks.len());
         // What comes from a cache is there a few keys later; what comes from memory takes longer than a burst.
-        let behind = if self.level() == Level::First { LOOK_BEHIND } else { count };
-        for number in 0..count + behind {
-            if let (Some(key), Some(look)) = (keys.get(number), looks.get_mut(number)) {
+        match self.level() {
+            Level::First => self.look_in_runs(keys, looks, NEAR_RUN, Level::First),
+            level => self.look_in_runs(keys, looks, keys.len().max(1), level),
+        }
+    }
+
+    /// Hashes a run of keys before it looks at the buckets of the run before.
+    #[inline(always)]
+    fn look_in_runs(&self, keys: &[FlowKey], looks: &mut [Look], run: usize, level: Level) {
+        let mut before: (&[FlowKey], &mut [Look]) = (&[], &mut []);
+        for (keys, looks) in keys.chunks(run).zip(looks.chunks_mut(run)) {
+            for (key, look) in keys.iter().zip(&mut *looks) {
                 look.hash = self.hash(key);
-                self.prefetch(look.hash);
+                self.firsts.prefetch(look.hash, level);
             }
-            let before = number.wrapping_sub(behind);
-            if let (Some(key), Some(look)) = (keys.get(before), looks.get_mut(before)) {
-                look.candidate = self.candidate(look.hash, key.is_long());
+            self.look_at_buckets(before, level);
+            before = (keys, looks);
+        }
+        self.look_at_buckets(before, level);
+    }
+
+    #[inline(always)]
+    fn look_at_buckets(&self, (keys, looks): (&[FlowKey], &mut [Look]), level: Level) {
+        for (key, look) in keys.iter().zip(looks) {
+            let first = self.firsts.first(look.hash);
+            look.candidate = Candidate(first);
+            if first != directory::ABSENT {
+                self.prefetch_slot(first, key.is_long(), level);
             }
         }
     }

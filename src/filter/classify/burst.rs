@@ -117,7 +117,10 @@ impl<const W: usize> Classifier<W> {
                 // Whole groups are compiled for themselves: nothing need be asked about how many headers there are.
                 match (<&[_; GROUP]>::try_from(keys), <&mut [_; GROUP]>::try_from(&mut *found)) {
                     (Ok(keys), Ok(found)) => match simple.filter(|_| !is_one_run(keys)) {
-                        Some(grid) => avx2.within(Group { grid, avx2, vector: self.vector, keys, found }),
+                        Some(grid) => {
+                            avx2.within(Group { grid, avx2, vector: self.vector, keys, found });
+                            self.replace_dead(grid, keys, found);
+                        }
                         None => avx2.within(Lookup { classifier: self, keys, found }),
                     },
                     _ => avx2.within(Lookup { classifier: self, keys, found }),
@@ -186,16 +189,23 @@ impl<const W: usize> Classifier<W> {
             if grid.is_last {
                 self.ask_grid_last(grid, words, keys, headers & worse_than(&best, grid.best()), &mut best);
             }
-            if !grid.is_whole() {
-                for (key, best) in keys.iter().zip(&mut best).filter(|(_, best)| grid.is_dead(**best)) {
-                    // What the grid does not know is the next one: all tables have all rules.
-                    *best = self.lookup_in_all(key);
-                }
-            }
+            self.replace_dead(grid, keys, &mut best);
         }
         match <&mut [u32; GROUP]>::try_from(&mut *found) {
             Ok(found) => *found = best,
             Err(_) => found.iter_mut().zip(best).for_each(|(found, best)| *found = best),
+        }
+    }
+
+    /// Puts down what is right where a grid found a rule that is removed.
+    #[inline(always)]
+    fn replace_dead(&self, grid: &Grid<W>, keys: &[Key<W>], best: &mut [u32]) {
+        if grid.is_whole() {
+            return;
+        }
+        for (key, best) in keys.iter().zip(best).filter(|(_, best)| grid.is_dead(**best)) {
+            // What the grid does not know is the next one: all tables have all rules.
+            *best = self.lookup_in_all(key);
         }
     }
 

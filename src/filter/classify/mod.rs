@@ -158,6 +158,8 @@ pub struct Classifier<const W: usize> {
     leaves: leaf::Leaves<W>,
     /// Some of them have rules for which no grid answers.
     asks_tables: bool,
+    /// How long the leaves of tables that are asked may become: as long as the longest was at first, or a bit.
+    longest: u32,
     /// How far a priority is shifted to fit into a slot.
     coarse: u32,
     rules: usize,

@@ -17,8 +17,8 @@ const COARSE_MASK: u32 = (1 << COARSE_BITS) - 1;
 /// All zero: no leaf.
 const KNOWN_SHIFT: u32 = LEAF_BITS + COARSE_BITS;
 
-/// How much longer another leaf may be before a rule goes into a table that lookups leave out so far.
-const DORMANT: u32 = 12;
+/// Leaves become this long at least before a rule goes into a table that lookups leave out so far.
+const DORMANT: usize = 64;
 
 /// Leaves of more rules than this are compared block by block for so long that bits may be faster.
 const LONG: usize = 64;
@@ -224,8 +224,18 @@ pub(super) fn build<const W: usize>(rules: &[Rule<W>], wanted: Wanted) -> Result
     }
     let vector = crate::mem::simd::Vector::detect();
     let asks_tables = !rules.is_empty();
-    let mut classifier =
-        Classifier { tables, masks, slots, leaves, asks_tables, coarse, rules: rules.len(), grid: None, vector };
+    let mut classifier = Classifier {
+        tables,
+        masks,
+        slots,
+        leaves,
+        asks_tables,
+        longest: 0,
+        coarse,
+        rules: rules.len(),
+        grid: None,
+        vector,
+    };
     for (rule, table) in rules.iter().zip(&table_of) {
         if let Some(table) = classifier.tables.get_mut(usize::from(*table)) {
             table.best = table.best.min(rule.priority);
@@ -269,6 +279,8 @@ pub(super) fn build<const W: usize>(rules: &[Rule<W>], wanted: Wanted) -> Result
         classifier.leave_out(rules, &table_of, long, |_| true);
         order = with_bits;
     }
+    let asked = classifier.tables.iter().zip(longest_of).filter(|(table, _)| table.loose > 0);
+    classifier.longest = asked.map(|(_, longest)| longest).max().unwrap_or(0).max(DORMANT) as u32;
     classifier.put_in_order(&order);
     Ok(classifier)
 }
@@ -337,7 +349,9 @@ impl<const W: usize> Classifier<W> {
             let at = table.slot(hash);
             let length = self.slots.get(at).map_or(u32::MAX, |slot| self.length(*table, *slot));
             // A table that no lookup asks so far would be one more for all.
-            let length = if is_loose && table.loose == 0 { length + DORMANT } else { length };
+            // One more for which lookups ask a table is paid for by all headers, and one more in a long leaf by few.
+            let is_dear = if is_loose { table.loose == 0 || rule.priority < table.best } else { table.loose > 0 };
+            let length = if is_dear { length.saturating_add(self.longest) } else { length };
             if choice.is_none_or(|(.., shortest)| length < shortest) {
                 choice = Some((at, number, hash, length));
             }
@@ -407,7 +421,8 @@ impl<const W: usize> Classifier<W> {
 
     /// Rules behind a slot, up to a few.
     fn length(&self, table: Table, slot: u32) -> u32 {
-        if slot >> KNOWN_SHIFT == 0 { 0 } else { self.leaves.rules(table, leaf_of(slot)).take(16).count() as u32 }
+        let most = 2 * self.longest as usize;
+        if slot >> KNOWN_SHIFT == 0 { 0 } else { self.leaves.rules(table, leaf_of(slot)).take(most).count() as u32 }
     }
 
     /// Removes a rule. False if it is not there.
@@ -417,10 +432,12 @@ impl<const W: usize> Classifier<W> {
             if !mask.within(&own) {
                 continue;
             }
-            let Some(slot) = self.slots.get_mut(table.slot(mask.hash_rule(rule))) else {
+            let hash = mask.hash_rule(rule);
+            let Some(slot) = self.slots.get_mut(table.slot(hash)) else {
                 continue;
             };
-            if *slot >> KNOWN_SHIFT == 0 {
+            // Where a lookup would not look for it, it is not, and a leaf from far away need not be read.
+            if !table.admits(*slot, hash, coarse_of(self.coarse, rule.priority)) {
                 continue;
             }
             let Some(leaf) = self.leaves.remove(*table, leaf_of(*slot), rule.priority) else {

@@ -495,3 +495,42 @@ fn many_rules_agree_while_they_change() {
     check(&classifier, &rules);
     assert_eq!((classifier.memory_bytes(), classifier.len()), (before, rules.len()));
 }
+
+/// Rules that come and go keep lookups from no table that they left out.
+#[test]
+fn no_table_is_woken_by_rules_that_come_back() {
+    let rule = |number: u32| {
+        let word = number.wrapping_mul(0x9E37_79B1);
+        let last = number >= 19_800;
+        let (src_len, dst_len) = match number % 8 {
+            _ if last => (8, 0),
+            3 => (24, 0),
+            7 => (20 + word % 8, 0),
+            _ => (0, 21 + word % 12),
+        };
+        let under = |len: u32| u32::MAX.checked_shl(32 - len).unwrap_or(0);
+        let port = (number % 50_000) as u16;
+        Rule::<1> {
+            // Some networks have many rules, which differ in their ports.
+            src: [if number % 8 == 3 && !last { (number % 23) << 24 } else { word }],
+            src_mask: [under(src_len)],
+            dst: [!word],
+            dst_mask: [under(dst_len)],
+            low: [0, port],
+            high: [u16::MAX, if number.is_multiple_of(3) { port } else { u16::MAX }],
+            class: 6,
+            class_mask: if number.is_multiple_of(2) { 0xff } else { 0 },
+            priority: number,
+        }
+    };
+    let rules: Vec<_> = (0..20_000).map(rule).collect();
+    let mut classifier = Classifier::new(&rules).unwrap();
+    let asked = classifier.tables_asked();
+    assert!(asked < classifier.tables(), "{asked} of {}", classifier.tables());
+    for number in 0..60_000usize {
+        let place = number * 7919 % rules.len();
+        assert!(classifier.remove(&rules[place]));
+        assert_eq!(classifier.insert(&rules[place]), Ok(()));
+    }
+    assert_eq!(classifier.tables_asked(), asked);
+}

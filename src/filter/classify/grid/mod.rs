@@ -11,6 +11,7 @@
 mod axis;
 mod bitmaps;
 mod cells;
+mod dead;
 mod leaf;
 mod lists;
 mod own;
@@ -32,13 +33,11 @@ use crate::mem::transpose::Rows;
 use bitmaps::Bitmaps;
 use cells::Limits;
 pub(super) use cells::{build, fits};
+use dead::Dead;
 use leaf::Leaves;
 
 /// Most rules of a grid.
 pub(super) const MOST_RULES: usize = 1 << 14;
-
-/// Most rules that may be dead.
-const DEAD: usize = 256;
 
 /// What may be taken by a grid that answers for all rules, and by tables and a grid together, in bytes.
 const ALONE: usize = 48_000_000;
@@ -94,8 +93,8 @@ pub(super) struct Grid<const W: usize> {
     way: Way<W>,
     /// Priorities of the rules that are in it, in order.
     priorities: Vec<u32>,
-    /// Rules that are in it and were removed, in the order of priority.
-    dead: Vec<Rule<W>>,
+    /// Rules that are in it and were removed.
+    dead: Dead<W>,
     /// Too many died: it must not be asked.
     is_retired: bool,
     /// It is asked behind the tables, about what has found nothing better than its best rule.
@@ -121,11 +120,10 @@ pub(super) fn build_by_bits<const W: usize>(rules: &[Rule<W>]) -> Option<Grid<W>
 
 impl<const W: usize> Grid<W> {
     fn new(way: Way<W>, sorted: &[&Rule<W>]) -> Option<Self> {
-        let (mut priorities, mut dead) = (Vec::new(), Vec::new());
+        let mut priorities = Vec::new();
         priorities.try_reserve_exact(sorted.len()).ok()?;
         priorities.extend(sorted.iter().map(|rule| rule.priority));
-        dead.try_reserve_exact(DEAD).ok()?;
-        Some(Self { way, priorities, dead, is_retired: false, is_last: false, is_far: false })
+        Some(Self { way, priorities, dead: Dead::new()?, is_retired: false, is_last: false, is_far: false })
     }
 
     /// What it takes, in bytes.
@@ -134,23 +132,19 @@ impl<const W: usize> Grid<W> {
             Way::Cells { locator, leaves } => locator.memory_bytes() + leaves.memory_bytes(),
             Way::Bits(bitmaps) => bitmaps.memory_bytes(),
         };
-        way + self.priorities.capacity() * size_of::<u32>() + self.dead.capacity() * size_of::<Rule<W>>()
-    }
-
-    fn dead_at(&self, priority: u32) -> Result<usize, usize> {
-        self.dead.binary_search_by_key(&priority, |rule| rule.priority)
+        way + self.priorities.capacity() * size_of::<u32>() + self.dead.memory_bytes()
     }
 
     /// True if the rule is in the grid and alive.
     pub(super) fn holds(&self, rule: &Rule<W>) -> bool {
         let is_inside = self.priorities.binary_search(&rule.priority).is_ok();
-        is_inside && !self.is_retired && self.dead_at(rule.priority).is_err()
+        is_inside && !self.is_retired && !self.dead.has(rule.priority)
     }
 
     /// True if the rule with this priority was in the grid and is removed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_dead(&self, priority: u32) -> bool {
-        self.dead_at(priority).is_ok()
+        self.dead.has(priority)
     }
 
     /// True if no rule is dead.
@@ -183,24 +177,12 @@ impl<const W: usize> Grid<W> {
 
     /// Notes that a rule is removed. False if too many are.
     pub(super) fn bury(&mut self, rule: &Rule<W>) -> bool {
-        match self.dead_at(rule.priority) {
-            Err(at) if self.dead.len() < self.dead.capacity() => {
-                self.dead.insert(at, *rule);
-                true
-            }
-            _ => false,
-        }
+        self.dead.insert(rule)
     }
 
     /// Takes a rule back that was removed. False if it is not the one that was.
     pub(super) fn revive(&mut self, rule: &Rule<W>) -> bool {
-        match self.dead_at(rule.priority) {
-            Ok(at) if !self.is_retired && self.dead.get(at) == Some(rule) => {
-                self.dead.remove(at);
-                true
-            }
-            _ => false,
-        }
+        !self.is_retired && self.dead.remove(rule)
     }
 
     /// Finds the place of each header and puts down the answers. Returns those that lead on, as bits.
@@ -281,10 +263,10 @@ impl<const W: usize> Grid<W> {
         }
     }
 
-    /// True if [`Grid::lookup_group`] does all that there is to do if no table is asked.
+    /// True if [`Grid::lookup_group`] does all that there is to do if no table is asked and no rule is dead.
     #[cfg(target_arch = "x86_64")]
     pub(super) const fn is_simple(&self) -> bool {
-        W == 1 && matches!(self.way, Way::Cells { .. }) && !self.is_last && self.is_active() && self.is_whole()
+        W == 1 && matches!(self.way, Way::Cells { .. }) && !self.is_last && self.is_active()
     }
 
     /// The best priority of the rules that match each header of a group, for a grid that is simple. Without what others need on

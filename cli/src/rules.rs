@@ -20,7 +20,11 @@ use crate::problems::{Colour, Printer, count};
 #[derive(Args)]
 pub struct CheckArgs {
     /// Rules in pf.conf's language; `-` is standard input.
-    file: PathBuf,
+    #[arg(required_unless_present = "rules")]
+    file: Option<PathBuf>,
+    /// The same, as pfctl and the other commands have it.
+    #[arg(short = 'f', long, value_name = "FILE", conflicts_with = "file")]
+    rules: Option<PathBuf>,
     /// Print the normal form, as `pfctl -nv` does.
     #[arg(short, long)]
     verbose: bool,
@@ -202,7 +206,8 @@ fn defines(texts: &[String]) -> Result<Vec<(String, String)>> {
 /// # Errors
 /// The file cannot be read. What is wrong in it is printed and makes the exit code 1.
 pub fn check(args: &CheckArgs) -> Result<ExitCode> {
-    let source = read(&args.file)?;
+    let file = args.file.as_ref().or(args.rules.as_ref()).context("give the rules")?;
+    let source = read(file)?;
     let machine = Machine {
         given: &args.interfaces,
         offline: args.no_resolve,

@@ -281,3 +281,10 @@ fn examples_run_in_the_driver() {
         assert_eq!((&json["frames"], &json["accounting"]), (&40.into(), &"ok".into()), "{example}: {text}");
     }
 }
+
+#[test]
+fn rules_to_check_are_given_as_to_every_other_command() {
+    let file = examples().join("laptop.conf");
+    let file = file.to_str().expect("a path");
+    assert_eq!(run(&["check", "-v", "-f", file]), run(&["check", "-v", file]));
+}

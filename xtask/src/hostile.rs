@@ -117,11 +117,12 @@ fn build((package, target): (&str, &str)) -> Result<PathBuf> {
     if !output.status.success() {
         bail!("{package} {target} does not build ({})", output.status);
     }
-    // A package's commands are built along with its tests: only the test's profile says that it is one.
+    // A package's commands are built along with its tests: only the profile says what is one, the target that it could have some.
     let text = String::from_utf8_lossy(&output.stdout);
-    let path = text.lines().filter(|line| line.contains("\"test\":true")).find_map(|line| {
-        let (_, rest) = line.split_once("\"executable\":\"")?;
-        rest.split('"').next().map(PathBuf::from)
+    let path = text.lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let is_test = message["profile"]["test"].as_bool()?;
+        message["executable"].as_str().filter(|_| is_test).map(PathBuf::from)
     });
     path.with_context(|| format!("cargo names no test program of {package} {target}"))
 }

@@ -243,9 +243,14 @@ impl<T, U, V> FlowTable<T, U, V> {
     #[must_use]
     #[inline(always)]
     pub fn candidate(&self, hash: u64, both: bool) -> Candidate {
+        self.candidate_at(hash, both, self.level())
+    }
+
+    #[inline(always)]
+    fn candidate_at(&self, hash: u64, both: bool, level: Level) -> Candidate {
         let first = self.firsts.first(hash);
         if first != directory::ABSENT {
-            self.prefetch_slot(first, both, self.level());
+            self.prefetch_slot(first, both, level);
         }
         Candidate(first)
     }
@@ -338,11 +343,7 @@ impl<T, U, V> FlowTable<T, U, V> {
     #[inline(always)]
     fn look_at_buckets(&self, (keys, looks): (&[FlowKey], &mut [Look]), level: Level) {
         for (key, look) in keys.iter().zip(looks) {
-            let first = self.firsts.first(look.hash);
-            look.candidate = Candidate(first);
-            if first != directory::ABSENT {
-                self.prefetch_slot(first, key.is_long(), level);
-            }
+            look.candidate = self.candidate_at(look.hash, key.is_long(), level);
         }
     }
 

@@ -38,7 +38,8 @@ impl Rates {
     pub fn json(&self) -> Value {
         json!({
             "median_ns": self.median_ns, "p99_ns": self.p99_ns, "worst_ns": self.worst_ns, "per_second": self.per_second,
-            "lookup_ns_as_built": self.lookup_built.median, "lookup_ns": self.lookup.median, "lookup_ns_under_update": self.lookup_under.median,
+            "lookup_ns_as_built": self.lookup_built.median, "lookup_ns": self.lookup.median,
+            "lookup_ns_under_update": self.lookup_under.median,
         })
     }
 
@@ -52,7 +53,8 @@ impl Rates {
             self.per_second / 1e6
         );
         println!(
-            "lookup: {:.1} ns as built, {:.1} ns after {} updates, {:.1} ns between updates at a million a second, the updates' own time left out",
+            "lookup: {:.1} ns as built, {:.1} ns after {} updates, {:.1} ns between updates at a million a second, the \
+             updates' own time left out",
             self.lookup_built.median,
             self.lookup.median,
             2 * PICKS * PASSES,
